@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ottla_crds::{BrokerLoads, Latency, ReplicaLoad};
 use ottla_wire::ApiKey;
+use ottla_wire::TopicIdPartition;
 use parking_lot::Mutex;
 use prometheus::Histogram;
 use prometheus::core::Metric;
@@ -15,8 +16,8 @@ use prometheus::core::Metric;
 use crate::disk_space::DiskSpace;
 use crate::env::{self, Instant};
 use crate::metrics::Metrics;
+use crate::replica::Replicas;
 use crate::replica::partition::Partition;
-use crate::replica::{Key, Replicas};
 
 /// How often counters are read.
 const SAMPLE: Duration = Duration::from_secs(15);
@@ -39,7 +40,7 @@ pub struct Loads {
 #[derive(Default)]
 struct State {
     sampled: Option<Instant>,
-    rates: HashMap<Key, [Rate; 2]>,
+    rates: HashMap<TopicIdPartition, [Rate; 2]>,
     produce: History,
     fsync: History,
 }
@@ -65,7 +66,7 @@ impl Loads {
         state.sampled = Some(now);
         let mut rates = HashMap::with_capacity(partitions.len());
         for partition in partitions {
-            let key = (partition.topic_id, partition.number);
+            let key = partition.id();
             let mut rate = state.rates.remove(&key).unwrap_or_default();
             for (rate, total) in rate.iter_mut().zip(partition.traffic()) {
                 *rate = rate.after(total, elapsed);
@@ -83,8 +84,7 @@ impl Loads {
         let partitions = self.replicas.all();
         let state = self.state.lock();
         let replica = |partition: Arc<Partition>| {
-            let [bytes_in, bytes_out] =
-                state.rates.get(&(partition.topic_id, partition.number)).copied().unwrap_or_default();
+            let [bytes_in, bytes_out] = state.rates.get(&partition.id()).copied().unwrap_or_default();
             ReplicaLoad {
                 topic: partition.topic.to_string(),
                 partition: partition.number,

@@ -5,8 +5,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -38,15 +36,6 @@ text_id! {
 
 /// A record's place in its partition.
 pub type Offset = i64;
-
-/// A partition, by its topic's id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TopicIdPartition {
-    /// The topic.
-    pub topic_id: Uuid,
-    /// The partition's number.
-    pub partition: i32,
-}
 
 /// A client's connection, by a number that its host gives to no other one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -79,7 +79,7 @@ mod state;
 pub use aborted::{AbortedTransaction, BatchHeader, BatchKind, aborted_batches};
 pub use config::Config;
 pub use error::{AcknowledgeError, LoadError, PersisterError, SessionError};
-pub use ids::{ConnectionId, GroupId, MemberId, Offset, TopicIdPartition};
+pub use ids::{ConnectionId, GroupId, MemberId, Offset};
 pub use partition::{
     Acknowledge, AcknowledgementBatch, Acquire, AcquireMode, Acquired, InFlight, LogBatch, RecordState, SharePartition,
     Write,

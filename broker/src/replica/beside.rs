@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use ottla_wire::TopicIdPartition;
 
 use super::partition::Partition;
-use super::{Key, Replicas, surroundings};
+use super::{Replicas, surroundings};
 use crate::image::{Assignment, ClusterImage, Topic};
 
 /// What runs beside the looks at the image, which wait for none of it.
@@ -16,15 +17,15 @@ use crate::image::{Assignment, ClusterImage, Topic};
 pub(super) struct Beside<'a> {
     pub tasks: FuturesUnordered<BoxFuture<'a, Done>>,
     /// Partitions whose roles begin on workers, which hold their locks.
-    pub beginning: HashSet<Key>,
+    pub beginning: HashSet<TopicIdPartition>,
 }
 
 /// What has ended beside.
 pub(super) enum Done {
     /// A log is open, or failed to open.
-    Opened(Key, Option<Arc<Partition>>),
+    Opened(TopicIdPartition, Option<Arc<Partition>>),
     /// A partition has its role, unless the disk has no room.
-    Began { key: Key, has_room: bool },
+    Began { key: TopicIdPartition, has_room: bool },
 }
 
 impl Replicas {
@@ -38,7 +39,7 @@ impl Replicas {
         partition: Arc<Partition>,
         beside: &mut Beside<'a>,
     ) -> bool {
-        let key = (topic.id, assignment.partition);
+        let key = TopicIdPartition::new(topic.id, assignment.partition);
         if beside.beginning.contains(&key) {
             return true;
         }

@@ -10,23 +10,24 @@ use std::path::Path;
 use ottla_log::folder::partition_name;
 use ottla_log::{DiskResult, put_aside_from};
 use ottla_rules::assignment::Remedy;
+use ottla_wire::TopicIdPartition;
 use tokio::sync::oneshot;
 
+use super::Replicas;
 use super::proposal::Proposal;
-use super::{Key, Replicas};
 use crate::ask::Ask;
 use crate::image::{Assignment, ClusterImage, Me};
 
 impl Replicas {
     /// Does what is to be done now about a replica whose log can't be read. True when it must be copied again: until it
     /// has opened, what can't be read of it may be quarantined. Is tried again together with that.
-    pub(super) async fn remedy(&self, image: &ClusterImage, key: Key) -> bool {
+    pub(super) async fn remedy(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
         let Some((topic, assignment)) = self.mine(image, key) else { return false };
-        let dir = self.dir.join(partition_name(&topic.name, key.1));
+        let dir = self.dir.join(partition_name(&topic.name, key.partition));
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy(me, &dir, &entry)).await {
             Ok(Remedy::Disown(next)) => {
-                tracing::warn!(topic = %topic.name, partition = key.1, "disowned a log that can't be read: another \
+                tracing::warn!(topic = %topic.name, partition = key.partition, "disowned a log that can't be read: another \
                 replica will lead the partition");
                 self.disown(key, next);
                 false
@@ -34,7 +35,7 @@ impl Replicas {
             Ok(Remedy::CopyAnew) => true,
             Ok(Remedy::Wait) => false,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to store that a damaged log \
+                tracing::error!(topic = %topic.name, partition = key.partition, %error, "failed to store that a damaged log \
                 is copied again");
                 false
             }
@@ -44,9 +45,9 @@ impl Replicas {
     /// Whether a log may be opened that ends below the high watermark that its broker has checkpointed, with this very
     /// disk: somebody has removed or shortened its files meanwhile. Not before nobody counts on what it had. Is tried
     /// again like [`Replicas::remedy`].
-    pub(super) async fn may_open_shorter(&self, image: &ClusterImage, key: Key) -> bool {
+    pub(super) async fn may_open_shorter(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
         let Some((topic, assignment)) = self.mine(image, key) else { return false };
-        let dir = self.dir.join(partition_name(&topic.name, key.1));
+        let dir = self.dir.join(partition_name(&topic.name, key.partition));
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy_of_lost(me, &dir, &entry)).await {
             Ok(Remedy::Disown(next)) => {
@@ -56,16 +57,16 @@ impl Replicas {
             // Without a leader what is left of it is reported.
             Ok(Remedy::CopyAnew | Remedy::Wait) => true,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.1, %error, "failed to store that a log has lost \
+                tracing::error!(topic = %topic.name, partition = key.partition, %error, "failed to store that a log has lost \
                 records");
                 false
             }
         }
     }
 
-    fn disown(&self, key: Key, next: Assignment) {
+    fn disown(&self, key: TopicIdPartition, next: Assignment) {
         // Nobody waits for the answer: the image shows it.
-        let ask = Ask::ChangeIsr { topic_id: key.0, next: Box::new(next), answer: oneshot::channel().0 };
+        let ask = Ask::ChangeIsr { topic_id: key.topic_id, next: Box::new(next), answer: oneshot::channel().0 };
         if self.ask.try_send(ask).is_err() {
             tracing::debug!("the queue to the cluster is full: asking again at the next try to open the log");
         }

@@ -10,9 +10,8 @@ use ottla_log::disk;
 use ottla_log::folder::{Folder, deleted_name, partition_name, stray_name};
 pub use ottla_log::metadata::MetadataError;
 use ottla_log::metadata::{read_topic_id, write_topic_id};
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
-
-use super::Key;
 
 /// Quarantined files are kept for so long, so that a person can look at them.
 const STRAY_AGE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -79,9 +78,12 @@ pub fn is_of_another(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn found(data: &Path) -> disk::DiskResult<BTreeMap<Key, String>> {
+pub fn found(data: &Path) -> disk::DiskResult<BTreeMap<TopicIdPartition, String>> {
     let whose = |name: String| match Folder::parse(&name)? {
-        Folder::Partition { topic, partition } => Some(((read_topic_id(&data.join(name)).ok()??, partition), topic)),
+        Folder::Partition { topic, partition } => {
+            let topic_id = read_topic_id(&data.join(name)).ok()??;
+            Some((TopicIdPartition::new(topic_id, partition), topic))
+        }
         Folder::Deleted | Folder::Stray => None,
     };
     Ok(disk::list(data)?.into_iter().filter_map(whose).collect())

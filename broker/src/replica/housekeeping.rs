@@ -140,6 +140,7 @@ mod tests {
     use crate::replica::checkpoints::{Checkpoints, Positions};
     use crate::replica::partition::Found;
     use crate::replica::proposal::Proposal;
+    use ottla_wire::TopicIdPartition;
 
     #[tokio::test]
     async fn a_log_that_went_while_checkpoints_were_about_to_be_stored_is_not_in_them() {
@@ -161,7 +162,7 @@ mod tests {
         let found = Found { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
         let of_topic = replicas.metrics.topics.of("t");
         let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.joining.clone()));
-        replicas.running.write().insert((id, 0), partition);
+        replicas.running.write().insert(TopicIdPartition::new(id, 0), partition);
         replicas.store_checkpoints().await;
         assert_eq!(load().of("t", 0).1.log_start, 5);
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use ottla_wire::TopicIdPartition;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Replicas;
 use super::partition::Partition;
 use super::partition::in_sync::IsrChange;
-use super::{Key, Replicas};
 use crate::ask::{Ask, Swap};
 use crate::env;
 
@@ -23,7 +24,11 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Replicas {
     /// Keeps the ISRs of what is led here until the broker stops. `max_lag` is asked each time; `joining` names
     /// partitions whose followers have just caught up.
-    pub async fn keep_in_sync(self: Arc<Self>, max_lag: impl Fn() -> Duration, mut joining: mpsc::Receiver<Key>) {
+    pub async fn keep_in_sync(
+        self: Arc<Self>,
+        max_lag: impl Fn() -> Duration,
+        mut joining: mpsc::Receiver<TopicIdPartition>,
+    ) {
         let mut asked = FuturesUnordered::new();
         let mut next_look = env::now();
         let mut keys = Vec::new();

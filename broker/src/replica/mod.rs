@@ -45,6 +45,7 @@ use futures::future::join_all;
 use ottla_log::failure::Failure;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
+use ottla_wire::TopicIdPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
@@ -99,9 +100,6 @@ const INDEX_MEMORY: usize = 16 << 20;
 /// Followers that have caught up and are not looked at yet; with more the regular look finds them.
 const JOINING: usize = 1024;
 
-/// A partition, by its topic's id and its number.
-pub type Key = (Uuid, i32);
-
 /// Pause between the opening of a log, or the beginning of a role, and a look at everything, while others are under
 /// way. A partition has its own role at once.
 const GATHERING: Duration = Duration::from_millis(100);
@@ -122,13 +120,13 @@ pub struct Replicas {
     unopened: Mutex<Unopened>,
     /// Names of the topics whose folders are here and whose logs are not open: not since the start, or torn by a full
     /// disk.
-    found: Mutex<BTreeMap<Key, String>>,
+    found: Mutex<BTreeMap<TopicIdPartition, String>>,
     removals: Removals,
     /// In the same order in every process that has done the same: a simulation must play a seed twice in the same way.
-    running: RwLock<HashMap<Key, Arc<Partition>, BuildHasherDefault<DefaultHasher>>>,
+    running: RwLock<HashMap<TopicIdPartition, Arc<Partition>, BuildHasherDefault<DefaultHasher>>>,
     fetchers: Fetchers,
     leaders_throttle: Arc<Mutex<Throttle>>,
-    joining: mpsc::Sender<Key>,
+    joining: mpsc::Sender<TopicIdPartition>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
     /// A full disk has torn a log: so look at the image again.
@@ -151,7 +149,7 @@ impl Replicas {
         (workers, role_workers): (Workers, Workers),
         metrics: Arc<Metrics>,
         ask: AskSender,
-    ) -> Result<(Arc<Replicas>, mpsc::Receiver<Key>), checkpoints::CheckpointError> {
+    ) -> Result<(Arc<Replicas>, mpsc::Receiver<TopicIdPartition>), checkpoints::CheckpointError> {
         let failure = Failure::of(dir);
         let (fail, disk_failed) = watch::channel(false);
         failure.first(move || _ = fail.send_replace(true));
@@ -190,7 +188,7 @@ impl Replicas {
     /// # Errors
     /// That there is no such partition, or that it is not here.
     pub fn get(&self, topic: &Topic, number: i32) -> Result<Arc<Partition>, NotServed> {
-        if let Some(partition) = self.running.read().get(&(topic.id, number)) {
+        if let Some(partition) = self.running.read().get(&TopicIdPartition::new(topic.id, number)) {
             return Ok(partition.clone());
         }
         let exists = usize::try_from(number).is_ok_and(|number| number < topic.partitions.len());
@@ -199,7 +197,7 @@ impl Replicas {
 
     /// Whether a replica that should be here is neither open nor failed to open.
     pub fn is_to_be_opened(&self, topic_id: Uuid, number: i32) -> bool {
-        let key = (topic_id, number);
+        let key = TopicIdPartition::new(topic_id, number);
         !self.running.read().contains_key(&key) && !self.unopened.lock().failed.contains_key(&key)
     }
 
@@ -268,7 +266,7 @@ impl Replicas {
     }
 
     /// What the image puts here, of a partition.
-    fn mine<'i>(&self, image: &'i ClusterImage, key: Key) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
+    fn mine<'i>(&self, image: &'i ClusterImage, key: TopicIdPartition) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
         assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
     }
 
@@ -289,7 +287,7 @@ impl Replicas {
         let mut missing = Vec::new();
         for topic in image.topics.values() {
             for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
-                let running = self.running.read().get(&(topic.id, assignment.partition)).cloned();
+                let running = self.running.read().get(&TopicIdPartition::new(topic.id, assignment.partition)).cloned();
                 match running {
                     Some(partition) => has_room &= self.give_role(image, topic, assignment, partition, beside),
                     None => missing.push((topic, assignment.partition)),
@@ -299,7 +297,9 @@ impl Replicas {
         self.retire_gone(image);
         for (topic, number) in missing {
             // A topic that was made again takes the place of the one that is gone, once that is free.
-            if !self.removals.has_name(&topic.name, number) && self.unopened.lock().begin((topic.id, number), now) {
+            if !self.removals.has_name(&topic.name, number)
+                && self.unopened.lock().begin(TopicIdPartition::new(topic.id, number), now)
+            {
                 beside.tasks.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
             }
         }
@@ -319,7 +319,7 @@ impl Replicas {
             return;
         }
         for partition in self.settled(beside).into_iter().filter(|partition| partition.is_torn()) {
-            let key = (partition.topic_id, partition.number);
+            let key = partition.id();
             self.running.write().remove(&key);
             self.found.lock().insert(key, partition.topic.to_string());
             self.unopened.lock().add_torn(key, partition.give_up(), env::now());
@@ -328,12 +328,12 @@ impl Replicas {
 
     /// The workers bound how many logs are recovered at a time.
     async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Done {
-        let key = (topic.id, number);
+        let key = TopicIdPartition::new(topic.id, number);
         Done::Opened(key, self.partition_of(images, topic, number).await)
     }
 
     async fn partition_of(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Option<Arc<Partition>> {
-        let torn = self.unopened.lock().torn.get(&(topic.id, number)).copied();
+        let torn = self.unopened.lock().torn.get(&TopicIdPartition::new(topic.id, number)).copied();
         let (data, of, checkpoints) = (self.dir.clone(), topic.clone(), self.checkpoints.clone());
         let find = move || {
             let found = match torn {
@@ -355,7 +355,7 @@ impl Replicas {
         let mut copies_anew = false;
         while let Err(OpenError::Log(LogError::Corrupt { path, .. })) = &opened {
             // Asked once: the folder knows the answer, and would want another epoch for each segment.
-            copies_anew = copies_anew || self.remedy(&newest(), (topic.id, number)).await;
+            copies_anew = copies_anew || self.remedy(&newest(), TopicIdPartition::new(topic.id, number)).await;
             if !copies_anew || !self.put_aside_damaged(path).await {
                 break;
             }
@@ -373,7 +373,7 @@ impl Replicas {
             tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), had,
                 "records are missing from a log: its files were removed or shortened while the broker was down; \
                 copying it again from the other replicas");
-            if !self.may_open_shorter(&newest(), (topic.id, number)).await {
+            if !self.may_open_shorter(&newest(), TopicIdPartition::new(topic.id, number)).await {
                 return None;
             }
             let dir = self.dir.join(partition_name(&topic.name, number));
@@ -442,7 +442,7 @@ impl Replicas {
         for topic in image.topics.values() {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
             for assignment in topic.partitions.iter().filter(asks_me) {
-                let key = (topic.id, assignment.partition);
+                let key = TopicIdPartition::new(topic.id, assignment.partition);
                 // One whose role is beginning in an older epoch may still have more or less afterwards.
                 let is_settled = !beside.beginning.contains(&key);
                 let Some(partition) = self.running.read().get(&key).filter(|_| is_settled).cloned() else { continue };
@@ -521,9 +521,9 @@ impl Replicas {
     }
 }
 
-fn assigned(image: &ClusterImage, (topic_id, number): Key) -> Option<(&Arc<Topic>, &Assignment)> {
-    let topic = image.topics.get(&topic_id)?;
-    Some((topic, topic.partitions.get(usize::try_from(number).ok()?)?))
+fn assigned(image: &ClusterImage, key: TopicIdPartition) -> Option<(&Arc<Topic>, &Assignment)> {
+    let topic = image.topics.get(&key.topic_id)?;
+    Some((topic, topic.partitions.get(usize::try_from(key.partition).ok()?)?))
 }
 
 fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {

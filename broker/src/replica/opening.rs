@@ -8,11 +8,12 @@ use std::time::Duration;
 use ottla_client::Backoff;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
+use ottla_wire::TopicIdPartition;
 
 use super::checkpoints::Positions;
+use super::folders;
 use super::proposal::Proposal;
 use super::rules::log_config;
-use super::{Key, folders};
 use crate::env::{self, Instant};
 use crate::image::{ClusterImage, Topic};
 
@@ -25,11 +26,11 @@ pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Unopened {
     /// Being opened, which may take long.
-    pub opening: HashSet<Key>,
+    pub opening: HashSet<TopicIdPartition>,
     /// Failed to open; perhaps being opened again.
-    pub failed: HashMap<Key, Retry>,
+    pub failed: HashMap<TopicIdPartition, Retry>,
     /// Were open in this process until a full disk tore them, and what was known of them then.
-    pub torn: HashMap<Key, Positions>,
+    pub torn: HashMap<TopicIdPartition, Positions>,
 }
 
 /// When a log that failed to open is tried again.
@@ -45,12 +46,12 @@ impl Unopened {
     }
 
     /// True when it is to be opened now.
-    pub fn begin(&mut self, key: Key, now: Instant) -> bool {
+    pub fn begin(&mut self, key: TopicIdPartition, now: Instant) -> bool {
         self.failed.get(&key).is_none_or(|retry| retry.at <= now) && self.opening.insert(key)
     }
 
     /// An attempt has ended.
-    pub fn end(&mut self, key: Key, is_open: bool, now: Instant) {
+    pub fn end(&mut self, key: TopicIdPartition, is_open: bool, now: Instant) {
         self.opening.remove(&key);
         let failed_before = self.failed.remove(&key);
         if is_open {
@@ -63,13 +64,13 @@ impl Unopened {
     }
 
     /// One was open and must be opened again, in a while: there may be room then.
-    pub fn add_torn(&mut self, key: Key, known: Positions, now: Instant) {
+    pub fn add_torn(&mut self, key: TopicIdPartition, known: Positions, now: Instant) {
         self.end(key, false, now);
         self.torn.insert(key, known);
     }
 
     /// Forgets those that are not to be open any more.
-    pub fn retain(&mut self, is_wanted: impl Fn(Key) -> bool) {
+    pub fn retain(&mut self, is_wanted: impl Fn(TopicIdPartition) -> bool) {
         self.failed.retain(|key, _| is_wanted(*key));
         self.torn.retain(|key, _| is_wanted(*key));
     }

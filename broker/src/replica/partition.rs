@@ -33,15 +33,16 @@ use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::{Admission, Log, ProducerError, VerificationGuard};
+use ottla_wire::TopicIdPartition;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::leadership::Look;
 use self::role::Role;
+use super::NotServed;
 use super::proposal::Proposal;
 use super::rules::produce_rules;
-use super::{Key, NotServed};
 use crate::env::{self, Instant};
 use crate::image::Me;
 use crate::metrics::TopicMetrics;
@@ -76,7 +77,7 @@ pub struct Partition {
     /// Bytes of records that producers have sent, and that consumers have fetched.
     traffic: [AtomicU64; 2],
     /// Where to say that a follower may join the ISR.
-    joining: mpsc::Sender<Key>,
+    joining: mpsc::Sender<TopicIdPartition>,
     state: Mutex<State>,
 }
 
@@ -188,6 +189,11 @@ pub enum NotAcknowledged {
 }
 
 impl Partition {
+    /// How other rooms name it.
+    pub fn id(&self) -> TopicIdPartition {
+        TopicIdPartition::new(self.topic_id, self.number)
+    }
+
     /// Puts an open log under this broker's care; it has no role until [`Partition::assume`].
     pub fn new(
         topic: &crate::image::Topic,
@@ -195,7 +201,7 @@ impl Partition {
         me: Me,
         found: Found,
         metrics: TopicMetrics,
-        joining: mpsc::Sender<Key>,
+        joining: mpsc::Sender<TopicIdPartition>,
     ) -> Partition {
         let Found { mut log, high_watermark, proposal } = found;
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());

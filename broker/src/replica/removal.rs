@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures::future::join3;
 use ottla_log::disk;
 use ottla_log::folder::partition_name;
+use ottla_wire::TopicIdPartition;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -22,7 +23,7 @@ use super::checkpoints::{Checkpoints, PartitionKey};
 use super::opening::{FIRST_RETRY, LONGEST_RETRY};
 use super::partition::Partition;
 use super::proposal::Proposal;
-use super::{Key, Replicas, assigned, folders};
+use super::{Replicas, assigned, folders};
 use crate::ask::Ask;
 use crate::env::{self, Instant};
 use crate::image::{Assignment, ClusterImage};
@@ -54,17 +55,17 @@ struct State {
     /// Their folders have another name; the files are still to go.
     renamed: VecDeque<Leaving>,
     /// All whose removal has not ended.
-    leaving: HashSet<Key>,
+    leaving: HashSet<TopicIdPartition>,
     /// Folders that may still have the names of these.
     names: HashSet<PartitionKey>,
     /// Nothing is left of them, although a tombstone may still name them, and when the cluster was informed; `None`:
     /// not yet.
-    gone: HashMap<Key, Option<Instant>>,
+    gone: HashMap<TopicIdPartition, Option<Instant>>,
 }
 
 /// A replica whose folder goes.
 struct Leaving {
-    key: Key,
+    key: TopicIdPartition,
     topic: String,
     how: How,
     /// The last to let go of its files frees their blocks, which takes the disk a while.
@@ -123,7 +124,7 @@ impl State {
         self.waiting.extend(failed);
     }
 
-    fn end(&mut self, key: Key) {
+    fn end(&mut self, key: TopicIdPartition) {
         self.leaving.remove(&key);
         self.gone.insert(key, None);
     }
@@ -131,7 +132,7 @@ impl State {
 
 impl Leaving {
     fn name(&self) -> PartitionKey {
-        (self.topic.clone(), self.key.1)
+        (self.topic.clone(), self.key.partition)
     }
 }
 
@@ -139,22 +140,22 @@ impl Replicas {
     /// Takes the replicas out of service that a tombstone or another assignment says are gone, queues their folders for
     /// [`Replicas::keep_removing`], and reports those whose files are gone to the cluster. Waits for nothing.
     pub(super) fn retire_gone(&self, image: &ClusterImage) {
-        let is_gone = |partition: &&Arc<Partition>| self.is_gone(image, (partition.topic_id, partition.number));
+        let is_gone = |partition: &&Arc<Partition>| self.is_gone(image, partition.id());
         let gone: Vec<Arc<Partition>> = self.running.read().values().filter(is_gone).cloned().collect();
         self.stop_running(&gone);
         let mut state = self.removals.state.lock();
         for partition in gone {
-            let (key, topic) = ((partition.topic_id, partition.number), partition.topic.to_string());
+            let (key, topic) = (partition.id(), partition.topic.to_string());
             let leaving = Leaving { key, topic, how: How::Remove, partition: Some(partition) };
             state.add(leaving, assigned(image, key).map(|(_, assignment)| assignment));
         }
         self.queue_what_was_found(image, &mut state);
         // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is
         // next.
-        state.gone.retain(|(topic_id, _), _| image.deleted.contains_key(topic_id));
+        state.gone.retain(|key, _| image.deleted.contains_key(&key.topic_id));
         for topic in image.deleted.values() {
             for assignment in topic.partitions.iter().filter(|a| a.replicas.contains(&self.me.id)) {
-                let key = (topic.id, assignment.partition);
+                let key = TopicIdPartition::new(topic.id, assignment.partition);
                 if let Some(told) = state.gone.get_mut(&key) {
                     self.tell_removed(key, told);
                 } else if !self.unopened.lock().opening.contains(&key) {
@@ -174,7 +175,7 @@ impl Replicas {
     /// From now on no request finds them, and those that wait for them fail.
     fn stop_running(&self, gone: &[Arc<Partition>]) {
         let mut running = self.running.write();
-        gone.iter().for_each(|partition| _ = running.remove(&(partition.topic_id, partition.number)));
+        gone.iter().for_each(|partition| _ = running.remove(&partition.id()));
         let mut left: HashMap<&str, usize> = HashMap::new();
         running.values().for_each(|partition| *left.entry(&partition.topic).or_default() += 1);
         for partition in gone {
@@ -186,16 +187,17 @@ impl Replicas {
     }
 
     /// Whether a tombstone or another assignment says that a replica is not here any more.
-    fn is_gone(&self, image: &ClusterImage, key: Key) -> bool {
+    fn is_gone(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
         let is_elsewhere = |assignment: &Assignment| !assignment.replicas.contains(&self.me.id);
-        image.deleted.contains_key(&key.0)
+        image.deleted.contains_key(&key.topic_id)
             || assigned(image, key).is_some_and(|(_, assignment)| is_elsewhere(assignment))
     }
 
     /// Folders that nobody opens, of partitions that went while this broker was down or could not open them.
     fn queue_what_was_found(&self, image: &ClusterImage, state: &mut State) {
         let unopened = self.unopened.lock();
-        let is_gone = |key: &Key, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
+        let is_gone =
+            |key: &TopicIdPartition, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
         for (key, topic) in self.found.lock().extract_if(.., is_gone) {
             let elsewhere = assigned(image, key).map(|(_, assignment)| assignment);
             let how = elsewhere.cloned().map_or(How::Remove, How::PutAside);
@@ -204,11 +206,12 @@ impl Replicas {
     }
 
     /// Reports to the cluster that nothing is left of a replica, once and not with each image: the queue keeps trying.
-    fn tell_removed(&self, (topic_id, partition): Key, told: &mut Option<Instant>) {
+    fn tell_removed(&self, key: TopicIdPartition, told: &mut Option<Instant>) {
         let now = env::now();
         if told.is_some_and(|told| now < told + TELL_AGAIN) {
             return;
         }
+        let TopicIdPartition { topic_id, partition } = key;
         match self.ask.try_send(Ask::Removed { topic_id, partition }) {
             Ok(()) => *told = Some(now),
             Err(_) => tracing::debug!("the queue to the cluster is full: asking again with the next image"),
@@ -231,7 +234,7 @@ impl Replicas {
                 if moved.is_empty() {
                     break;
                 }
-                let topic = |leaving: &Leaving| (leaving.topic.as_str().into(), leaving.key.0);
+                let topic = |leaving: &Leaving| (leaving.topic.as_str().into(), leaving.key.topic_id);
                 let partitions = moved.iter().map(|(entry, leaving)| (topic(leaving), entry.clone())).collect();
                 let (answer, answered) = oneshot::channel();
                 if self.ask.send(Ask::MovedAway { partitions, answer }).await.is_ok() && answered.await.is_ok() {
@@ -313,7 +316,7 @@ fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>
                 renamed.push(leaving);
             }
             Err(error) => {
-                tracing::error!(topic = leaving.topic, partition = leaving.key.1, %error,
+                tracing::error!(topic = leaving.topic, partition = leaving.key.partition, %error,
                     "failed to move the folder of a removed partition: trying again");
                 failed.push(leaving);
             }
@@ -331,7 +334,7 @@ fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>
 
 /// What is still to be done with the folder, where that is something else.
 fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::MetadataError> {
-    let (topic, (topic_id, number)) = (leaving.topic.as_str(), leaving.key);
+    let (topic, TopicIdPartition { topic_id, partition: number }) = (leaving.topic.as_str(), leaving.key);
     match &leaving.how {
         How::Remove => Ok(folders::begin_removal(data, topic, number, topic_id)?.map(How::Unlink)),
         How::PutAside(assignment) => {

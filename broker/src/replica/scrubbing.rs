@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use ottla_log::LogError;
 use ottla_log::scrub::Damage;
+use ottla_wire::TopicIdPartition;
 
+use super::Replicas;
 use super::fetching::single;
 use super::partition::Partition;
-use super::{Key, Replicas};
 use crate::env;
 use crate::image::{BrokerId, ImageReceiver, Route};
 
@@ -32,11 +33,11 @@ impl Replicas {
     pub async fn keep_scrubbing(self: Arc<Self>, images: ImageReceiver) {
         loop {
             let end = env::now() + EVERY;
-            let mut left: HashMap<Key, Range<i64>> = HashMap::new();
+            let mut left: HashMap<TopicIdPartition, Range<i64>> = HashMap::new();
             while env::now() < end {
                 env::sleep_until(env::now() + CHECK).await;
                 for partition in self.all() {
-                    let key = (partition.topic_id, partition.number);
+                    let key = partition.id();
                     let sealed = left.entry(key).or_insert_with(|| partition.sealed());
                     while !sealed.is_empty() {
                         sealed.start =
@@ -77,7 +78,7 @@ impl Replicas {
         tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: asking other \
         replicas for it");
         for route in self.others(partition, images) {
-            let found = single::batch_at(&self.dialer, &route, (partition.topic_id, number), offset).await;
+            let found = single::batch_at(&self.dialer, &route, partition.id(), offset).await;
             let Ok(Some(batch)) = found.inspect_err(|error| {
                 tracing::warn!(%error, "failed to fetch a batch from \
             another replica")

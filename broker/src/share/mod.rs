@@ -24,8 +24,9 @@ use ottla_config::{GroupSettings, SharingSettings};
 use ottla_group::share_state::SharePartition as Place;
 use ottla_share::{
     AcknowledgeError, AcknowledgementBatch, Config, ConnectionId, Ended, Fetch, Fetched, GroupId, MemberId,
-    PersisterError, SessionError, Sessions, ShareFetch, TopicIdPartition,
+    PersisterError, SessionError, Sessions, ShareFetch,
 };
+use ottla_wire::TopicIdPartition;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 

@@ -15,6 +15,7 @@
 //! | [`transaction_records`] | keys and values of `__transaction_state` |
 //! | [`consumer_protocol`] | what consumers say to each other in a classic group |
 //! | [`leader`] | who leads a partition, for the APIs that say so beside something else |
+//! | [`TopicIdPartition`] | how rooms name a partition |
 //! | [`codec`] | how a value reads and writes itself |
 //! | [`decoder`], [`encoder`] | from and to bytes; no trust in the ones that come in |
 //! | [`frame`] | what is sent: pieces of memory and of files |
@@ -113,6 +114,7 @@ pub mod m89_streams_group_describe;
 pub mod m90_describe_share_group_offsets;
 pub mod m91_alter_share_group_offsets;
 pub mod m92_delete_share_group_offsets;
+mod topic_id_partition;
 
 pub use bytes::Bytes;
 pub use codec::{Message, Str};
@@ -126,6 +128,7 @@ pub use message::{
     ApiKey, Request, RequestError, RequestHeader, RequestMessage, ResponseMessage, decode_response, encode_request,
     encode_response,
 };
+pub use topic_id_partition::TopicIdPartition;
 pub use uuid::Uuid;
 
 pub use m00_produce::{ProduceRequest, ProduceResponse};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::TopicIdPartition;
+use ottla_wire::TopicIdPartition;
 
 #[derive(Clone, Copy, Debug)]
 struct Known {

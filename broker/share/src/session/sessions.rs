@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_wire::TopicIdPartition;
+
 use super::partitions::Partitions;
 use crate::error::SessionError;
-use crate::ids::{ConnectionId, GroupId, MemberId, TopicIdPartition};
+use crate::ids::{ConnectionId, GroupId, MemberId};
 
 /// The epoch of a request that opens a session.
 const INITIAL: i32 = 0;

@@ -1,6 +1,7 @@
 //! The share sessions of a broker and some members, driven by commands in plain words.
 
 use ottla_share::*;
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 /// Commands. A member is a name, `A`; its group is `g` unless it says `of h`. Partitions are `t-0,u-1`.

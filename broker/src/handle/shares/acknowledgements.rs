@@ -2,7 +2,8 @@
 
 use futures::future::{BoxFuture, join_all};
 use ottla_group::share_state::SharePartition;
-use ottla_share::{AcknowledgementBatch, GroupId, MemberId, TopicIdPartition};
+use ottla_share::{AcknowledgementBatch, GroupId, MemberId};
+use ottla_wire::TopicIdPartition;
 use ottla_wire::{Str, m78_share_fetch};
 
 use super::denied_topics;

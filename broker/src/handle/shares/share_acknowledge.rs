@@ -1,8 +1,8 @@
 //! ShareAcknowledge (KIP-932, KIP-1222): a member says what has become of the records that it got.
 
 use super::may_be_member;
-use ottla_share::TopicIdPartition;
 use ottla_wire::ErrorCode;
+use ottla_wire::TopicIdPartition;
 use ottla_wire::m79_share_acknowledge::{
     ShareAcknowledgePartitionData, ShareAcknowledgeRequest, ShareAcknowledgeResponse, ShareAcknowledgeTopicResponse,
 };

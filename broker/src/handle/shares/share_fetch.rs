@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::select_all;
-use ottla_share::{AcquireMode, Fetch, Fetched, MemberId, SessionError, ShareFetch, TopicIdPartition};
+use ottla_share::{AcquireMode, Fetch, Fetched, MemberId, SessionError, ShareFetch};
+use ottla_wire::TopicIdPartition;
 use ottla_wire::m78_share_fetch::{
     AcknowledgementBatch, AcquiredRecords, ShareFetchPartitionData, ShareFetchRequest, ShareFetchResponse,
     ShareFetchableTopicResponse,

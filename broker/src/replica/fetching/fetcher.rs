@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use ottla_client::ClientError;
 use ottla_wire::ErrorCode;
+use ottla_wire::TopicIdPartition;
 use ottla_wire::m01_fetch::{FetchResponse, PartitionData};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::Span;
 
-use super::round::{self, Asked, FETCH_VERSION, Key, Meaning, Resting};
+use super::round::{self, Asked, FETCH_VERSION, Meaning, Resting};
 use super::{FetcherId, LIMITS, MovesRate, Silent, Work};
 use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
@@ -211,9 +212,9 @@ async fn news(todo: &mut watch::Receiver<Work>, work: &Work) {
 
 /// The partitions of one connection.
 struct Rounds {
-    partitions: HashMap<Key, (Arc<Partition>, i32)>,
+    partitions: HashMap<TopicIdPartition, (Arc<Partition>, i32)>,
     /// Who is asked for first: those that had nothing last time.
-    order: Vec<Key>,
+    order: Vec<TopicIdPartition>,
     resting: Resting,
     /// What is asked for of one partition at most.
     most: i32,
@@ -221,10 +222,9 @@ struct Rounds {
 
 impl Rounds {
     fn new(work: &Work) -> Rounds {
-        let key = |partition: &Arc<Partition>| (partition.topic_id, partition.number);
         let partitions: HashMap<_, _> =
-            work.partitions.iter().map(|(p, epoch)| (key(p), (p.clone(), *epoch))).collect();
-        let mut order: Vec<Key> = partitions.keys().copied().collect();
+            work.partitions.iter().map(|(p, epoch)| (p.id(), (p.clone(), *epoch))).collect();
+        let mut order: Vec<TopicIdPartition> = partitions.keys().copied().collect();
         order.sort_unstable();
         let (resting, most) =
             (Resting::new(work.settings.replica_fetch_backoff), work.settings.replica_fetch_max_bytes);
@@ -253,7 +253,7 @@ impl Rounds {
         (asked, lacks_room)
     }
 
-    fn with_partitions(&self, asked: Vec<Asked>) -> HashMap<Key, (Arc<Partition>, NextFetch)> {
+    fn with_partitions(&self, asked: Vec<Asked>) -> HashMap<TopicIdPartition, (Arc<Partition>, NextFetch)> {
         let found = asked.into_iter().filter_map(|Asked { key, next, .. }| {
             let (partition, _) = self.partitions.get(&key)?;
             Some((key, (partition.clone(), next)))
@@ -261,7 +261,7 @@ impl Rounds {
         found.collect()
     }
 
-    fn learn(&mut self, taken: Vec<(Key, Taken)>, now: env::Instant) {
+    fn learn(&mut self, taken: Vec<(TopicIdPartition, Taken)>, now: env::Instant) {
         let mut fed = std::collections::HashSet::new();
         for (key, taken) in taken {
             match taken {
@@ -289,10 +289,10 @@ enum Taken {
 
 /// Takes a response in: blocks on the disk.
 fn take_in(
-    mut asked: HashMap<Key, (Arc<Partition>, NextFetch)>,
+    mut asked: HashMap<TopicIdPartition, (Arc<Partition>, NextFetch)>,
     response: FetchResponse,
     checkpoints: &Mutex<Checkpoints>,
-) -> Vec<(Key, Taken)> {
+) -> Vec<(TopicIdPartition, Taken)> {
     let mut taken = Vec::with_capacity(asked.len());
     let mut moved = Vec::new();
     if response.error_code != ErrorCode::NONE {
@@ -301,7 +301,7 @@ fn take_in(
     }
     for topic in response.responses {
         for answer in topic.partitions {
-            let key = (topic.topic_id, answer.partition_index);
+            let key = TopicIdPartition::new(topic.topic_id, answer.partition_index);
             let Some((partition, next)) = asked.remove(&key) else { continue };
             let outcome = take_one(&partition, &next, answer, checkpoints).unwrap_or_else(|error| {
                 tracing::error!(topic = %partition.topic, partition = partition.number, %error, "failed to follow");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ottla_client::Backoff;
 use ottla_config::BrokerSettings;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, ReplicaState};
-use ottla_wire::{ErrorCode, Records, Uuid};
+use ottla_wire::{ErrorCode, Records, TopicIdPartition};
 
 use crate::env::Instant;
 use crate::image::Me;
@@ -19,14 +19,11 @@ pub const FETCH_VERSION: i16 = 18;
 /// `replica.fetch.backoff.ms`: with a new leader everybody learns of it within milliseconds.
 const FIRST_REST: Duration = Duration::from_millis(10);
 
-/// A partition, by its topic's id and its number.
-pub type Key = (Uuid, i32);
-
 /// What is asked for in one fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// Which partition.
-    pub key: Key,
+    pub key: TopicIdPartition,
     /// Where the follower continues.
     pub next: NextFetch,
     /// Where it is copied slowly: how many bytes there is room for.
@@ -36,7 +33,7 @@ pub struct Asked {
 /// A fetch for all of `asked`, in this order: who comes first is served first.
 pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for Asked { key: (topic_id, partition), next, room } in asked {
+    for Asked { key: TopicIdPartition { topic_id, partition }, next, room } in asked {
         if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
             topics.push(FetchTopic { topic_id: *topic_id, ..Default::default() });
         }
@@ -81,9 +78,11 @@ pub fn room_for(next: &NextFetch, most: i32, left: &mut usize) -> Option<usize> 
 
 /// Bytes of what is copied slowly in an answer to `asked`.
 pub fn slow_bytes(asked: &[Asked], response: &FetchResponse) -> usize {
-    let slow: HashSet<Key> = asked.iter().filter(|asked| asked.room.is_some()).map(|asked| asked.key).collect();
+    let slow: HashSet<TopicIdPartition> =
+        asked.iter().filter(|asked| asked.room.is_some()).map(|asked| asked.key).collect();
     let answers = response.responses.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p)));
-    let slow = answers.filter(|(topic_id, partition)| slow.contains(&(*topic_id, partition.partition_index)));
+    let is_slow = |topic_id, number| slow.contains(&TopicIdPartition::new(topic_id, number));
+    let slow = answers.filter(|(topic_id, partition)| is_slow(*topic_id, partition.partition_index));
     slow.filter_map(|(_, partition)| partition.records.as_ref()).map(Records::len).sum()
 }
 
@@ -128,7 +127,7 @@ pub fn meaning(answer: PartitionData) -> Meaning {
 #[derive(Debug)]
 pub struct Resting {
     longest: Duration,
-    resting: HashMap<Key, Rest>,
+    resting: HashMap<TopicIdPartition, Rest>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,19 +143,19 @@ impl Resting {
     }
 
     /// It had an error.
-    pub fn put(&mut self, key: Key, now: Instant) {
+    pub fn put(&mut self, key: TopicIdPartition, now: Instant) {
         let anew = Backoff::new(FIRST_REST.min(self.longest), self.longest);
         let mut backoff = self.resting.get(&key).map_or(anew, |rest| rest.backoff);
         self.resting.insert(key, Rest { until: now + backoff.failed(), backoff });
     }
 
     /// It went well.
-    pub fn forget(&mut self, key: &Key) {
+    pub fn forget(&mut self, key: &TopicIdPartition) {
         self.resting.remove(key);
     }
 
     /// Whether it is not to be asked for yet.
-    pub fn holds(&self, key: &Key, now: Instant) -> bool {
+    pub fn holds(&self, key: &TopicIdPartition, now: Instant) -> bool {
         self.resting.get(key).is_some_and(|rest| rest.until > now)
     }
 
@@ -174,6 +173,7 @@ mod tests {
     use super::*;
     use crate::env;
     use crate::image::{BrokerId, Incarnation};
+    use ottla_wire::Uuid;
 
     #[test]
     fn an_answer_means_one_thing() {
@@ -197,8 +197,9 @@ mod tests {
         let me = Me { id: BrokerId(2), incarnation: Incarnation(77) };
         let next = NextFetch { leader_epoch: 5, offset: 9, last_epoch: 4, log_start: 1, told_high_watermark: 8 };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let asked: Vec<Asked> =
-            [(a, 0), (a, 3), (b, 0)].into_iter().map(|key| Asked { key, next, room: None }).collect();
+        let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)]
+            .map(|(id, number)| Asked { key: TopicIdPartition::new(id, number), next, room: None })
+            .into();
         let request = request(me, &asked, &BrokerSettings::default());
         assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
         let counts: Vec<_> = request.topics.iter().map(|topic| (topic.topic_id, topic.partitions.len())).collect();
@@ -232,7 +233,7 @@ mod tests {
         let next = NextFetch { leader_epoch: 0, offset: 0, last_epoch: -1, log_start: 0, told_high_watermark: -1 };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let asked = [((a, 0), Some(7)), ((a, 1), None), ((b, 0), Some(7)), ((b, 1), Some(7))];
-        let asked = asked.map(|(key, room)| Asked { key, next, room });
+        let asked = asked.map(|((id, number), room)| Asked { key: TopicIdPartition::new(id, number), next, room });
         let partition = |partition_index, len| PartitionData {
             partition_index,
             records: Some(Bytes::from(vec![0; len]).into()),
@@ -249,7 +250,7 @@ mod tests {
     #[test]
     fn a_partition_rests_longer_with_each_error_and_not_after_a_success() {
         let longest = Duration::from_secs(1);
-        let (mut resting, key, now) = (Resting::new(longest), (Uuid::from_u128(1), 0), env::now());
+        let (mut resting, key, now) = (Resting::new(longest), TopicIdPartition::new(Uuid::from_u128(1), 0), env::now());
         resting.put(key, now);
         assert!(resting.holds(&key, now) && !resting.holds(&key, now + FIRST_REST));
         assert_eq!(resting.next(now), Some(now + FIRST_REST));

@@ -2,7 +2,7 @@
 
 use ottla_batch::{Batch, Batches};
 use ottla_client::ClientError;
-use ottla_wire::Uuid;
+use ottla_wire::TopicIdPartition;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 
 use super::LIMITS;
@@ -18,7 +18,7 @@ use crate::image::Route;
 pub async fn batch_at(
     dialer: &Dialer,
     route: &Route,
-    (topic_id, partition): (Uuid, i32),
+    TopicIdPartition { topic_id, partition }: TopicIdPartition,
     offset: i64,
 ) -> Result<Option<Batch>, ClientError> {
     let mut connection = dialer.connect(Some(route), "scrubber", LIMITS).await?;

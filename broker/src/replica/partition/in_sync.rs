@@ -27,7 +27,7 @@ impl Partition {
         self.advance_low_watermark(state);
         if may_join {
             // With no room left the next regular look finds it.
-            let _ = self.joining.try_send((self.topic_id, self.number));
+            let _ = self.joining.try_send(self.id());
         }
     }
 

@@ -149,7 +149,7 @@ impl Partition {
         if let Some(undecided) = state.proposal.undecided(assignment) {
             leadership.inherit(undecided);
             // With no room left the next regular look finds it.
-            let _ = self.joining.try_send((self.topic_id, self.number));
+            let _ = self.joining.try_send(self.id());
         }
         Ok(Role::Leader(leadership))
     }

@@ -12,11 +12,10 @@ use ottla_group::GroupId;
 use ottla_group::share_state::{Reply, Request, SharePartition, StateError};
 use ottla_wire::{
     DeleteShareGroupStateRequest, InitializeShareGroupStateRequest, ReadShareGroupStateRequest,
-    ReadShareGroupStateSummaryRequest, WriteShareGroupStateRequest,
+    ReadShareGroupStateSummaryRequest, TopicIdPartition, WriteShareGroupStateRequest,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
-use uuid::Uuid;
 
 use crate::dialer::{Dialer, Limits};
 use crate::image::{BrokerId, ImageReceiver};
@@ -53,7 +52,7 @@ impl Waiting {
 }
 
 /// Requests that go together, by topic and partition.
-type Round = BTreeMap<(Uuid, i32), Waiting>;
+type Round = BTreeMap<TopicIdPartition, Waiting>;
 
 struct Open {
     connection: Connection,
@@ -87,7 +86,7 @@ impl Node {
         let mut together: HashMap<(GroupId, Discriminant<Request>), Vec<Round>> = HashMap::new();
         for waiting in taken.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
             let kind = (waiting.of.group.clone(), discriminant(&waiting.request));
-            let place = (waiting.of.topic_id, waiting.of.partition);
+            let place = TopicIdPartition::new(waiting.of.topic_id, waiting.of.partition);
             let rounds = together.entry(kind).or_default();
             match rounds.iter_mut().find(|round| !round.contains_key(&place)) {
                 Some(round) => {
@@ -167,7 +166,7 @@ impl Open {
             Err(error) => return Err((error, round)),
         };
         for waiting in round {
-            match replies.remove(&(waiting.of.topic_id, waiting.of.partition)) {
+            match replies.remove(&TopicIdPartition::new(waiting.of.topic_id, waiting.of.partition)) {
                 Some(reply) => {
                     // Nobody may be left to hear it.
                     let _ = waiting.answer.send(reply);
@@ -182,17 +181,18 @@ impl Open {
         &mut self,
         group: &GroupId,
         asked: &[Of<Request>],
-    ) -> Result<HashMap<(Uuid, i32), Reply>, ClientError> {
+    ) -> Result<HashMap<TopicIdPartition, Reply>, ClientError> {
         let version = self.versions.newest::<M>(M::VERSIONS)?;
         let response = self.connection.call(version, &M::asking(group, asked)).await?;
         let replies = M::replies(response).into_iter();
-        Ok(replies.map(|(topic_id, partition, reply)| ((topic_id, partition), reply)).collect())
+        Ok(replies.map(|(topic, partition, reply)| (TopicIdPartition::new(topic, partition), reply)).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     fn place(group: &str, partition: i32) -> SharePartition {
         SharePartition { group: group.into(), topic_id: Uuid::from_u128(1), partition }
