@@ -83,8 +83,6 @@ fn rooms_use_only_what_the_table_allows() {
             "replica/fetching",
             "replica/fetching/fetcher",
             "replica/fetching/round",
-            "replica/folders",
-            "replica/opening",
             "replica/partition",
             "replica/partition/following",
             "replica/partition/role",
