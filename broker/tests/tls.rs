@@ -400,6 +400,21 @@ async fn a_connection_ends_with_its_certificate_and_with_its_user() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_when_its_user_has_no_certificates_any_more() {
+    let setup = Setup::start(Authentication::Certificate { rules: None }).await;
+    let issued = setup.clients.issue(&["ottla://c/user/orders/u-1"]);
+    let mut connection = setup.connect(client(&setup.cluster, Some(&issued))).await.unwrap();
+    assert!(connection.versions().await.is_ok());
+    let with_passwords = Arc::new(User::new("u-1".to_owned()));
+    setup.one.images.send_modify(|image| {
+        Arc::make_mut(&mut Arc::make_mut(image).access).credentials =
+            Credentials::new([("orders".into(), with_passwords)], Vec::new());
+    });
+    tokio::time::timeout(LIMIT, connection.ended()).await.unwrap();
+    common::until("the revocation is counted", || setup.refused("revoked") == 1).await;
+}
+
+#[tokio::test]
 async fn new_keys_are_used_without_a_restart_and_connections_stay() {
     let setup = Setup::start(Authentication::None).await;
     let mut before = setup.connect(client(&setup.cluster, None)).await.unwrap();

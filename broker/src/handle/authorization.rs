@@ -7,10 +7,12 @@ use super::client::Role;
 use super::context::{Context, operations};
 use crate::loggers::AUDIT;
 
-/// Beside replication, brokers ask each other with ListOffsets how long partitions are, and with Fetch, as consumers
-/// do, for the batch in the place of a damaged one.
-const OF_BROKERS: [(Operation, ResourceType); 2] =
-    [(Operation::Describe, ResourceType::Topic), (Operation::Read, ResourceType::Topic)];
+/// Beside replication, brokers ask each other with ListOffsets how long partitions are.
+const OF_BROKERS: (Operation, ResourceType) = (Operation::Describe, ResourceType::Topic);
+
+/// With Fetch, as consumers do, brokers ask each other for the batch in the place of a damaged one. Only a certificate
+/// makes that theirs: it looks like what any client may ask.
+const WITH_CERTIFICATE: (Operation, ResourceType) = (Operation::Read, ResourceType::Topic);
 
 /// The operator asks a broker that leaves with DescribeLogDirs what is on its disk.
 const OF_OPERATOR: (Operation, ResourceType) = (Operation::Describe, ResourceType::Cluster);
@@ -107,10 +109,10 @@ impl Context {
 
     /// Whether a broker or the operator may do this, whatever the rules are.
     fn allows_peer(&self, operation: Operation, kind: ResourceType) -> bool {
-        let of_broker = operation == Operation::ClusterAction || OF_BROKERS.contains(&(operation, kind));
+        let of_broker = operation == Operation::ClusterAction || (operation, kind) == OF_BROKERS;
         let of_operator = (operation, kind) == OF_OPERATOR;
         match self.peer.role {
-            Role::Broker(_) => of_broker,
+            Role::Broker(_) => of_broker || (operation, kind) == WITH_CERTIFICATE,
             Role::Operator => of_operator,
             // Where brokers need no certificates, the operator needs none either.
             Role::Client => (of_broker || of_operator) && self.is_broker(),

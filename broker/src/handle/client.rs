@@ -84,10 +84,15 @@ impl Client {
         peer
     }
 
-    /// Whether the KafkaUser that the client is exists no more.
+    /// Whether the KafkaUser that the client is exists no more, or has no certificates any more where the client has
+    /// shown one.
     pub fn is_revoked(&self, access: &Access) -> bool {
         let authentication = self.authentication.borrow();
-        authentication.user.as_ref().is_some_and(|(name, uid)| !access.credentials.has(name, uid))
+        let is_there = |(name, uid): &(Str, String)| match self.certificate_ends {
+            Some(_) => access.credentials.has_certificate(name, uid),
+            None => access.credentials.has(name, uid),
+        };
+        !authentication.user.as_ref().is_none_or(is_there)
     }
 
     /// Whether it must authenticate, and has not done so.

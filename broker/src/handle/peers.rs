@@ -33,20 +33,22 @@ impl Context {
         }
     }
 
-    /// Whether the peer may call itself this replica, which it is not by the certificate of another broker.
+    /// Whether the peer may call itself this replica. By the certificate of another broker it is not, nor without any
+    /// where brokers have them, whatever its ACLs are.
     pub(super) fn may_be_replica(&self, id: BrokerId) -> bool {
-        match self.peer.role {
-            Role::Broker(broker) if broker != id => {
-                let host = self.peer.address.ip();
-                tracing::info!(
-                    target: AUDIT, %broker, replica = %id, %host, api = ?self.api,
-                    "denied: the certificate is of another broker"
-                );
-                false
-            }
-            Role::Broker(_) | Role::Client => true,
+        let may_be = match self.peer.role {
+            Role::Broker(broker) => broker == id,
+            Role::Client => !self.image.replicates_securely(self.handler.id) || self.is_broker(),
             Role::Operator => false,
+        };
+        if !may_be {
+            let (peer, principal, host) = (self.peer.role, self.peer.principal.to_string(), self.peer.address.ip());
+            tracing::info!(
+                target: AUDIT, ?peer, principal, replica = %id, %host, api = ?self.api,
+                "denied: no certificate says that it is this broker"
+            );
         }
+        may_be
     }
 }
 

@@ -151,7 +151,8 @@ fn settle(
     let mechanism = authentication.login.mechanism();
     authentication.exchange = None;
     // In the image of now: the user or its password may have changed since the exchange began, and a connection asks
-    // again only after a later change. And first: the connection of a user that is gone ends without an answer.
+    // again only after a later change. This comes before the connection knows its user: once it does, it ends without an
+    // answer when the user is gone.
     let still_holds = |identity: &Identity| context.handler.images.borrow().access.credentials.still_holds(identity);
     let outcome = outcome.and_then(|(answer, identity)| match still_holds(&identity) {
         true => Ok((answer, identity)),
@@ -174,11 +175,14 @@ fn settle(
     authentication.login.failed();
     let name = mechanism.map_or("unknown", Mechanism::name);
     count(context, name, reason.label());
-    tracing::info!(
-        target: "ottla::audit",
-        address = %context.peer.address, listener = %context.peer.listener, mechanism = name, reason = reason.label(),
-        "authentication failed"
-    );
+    let (address, listener) = (context.peer.address, &context.peer.listener);
+    match reason {
+        Reason::Busy => tracing::debug!(%address, %listener, "too many passwords wait to be checked"),
+        _ => tracing::info!(
+            target: "ottla::audit",
+            %address, %listener, mechanism = name, reason = reason.label(), "authentication failed"
+        ),
+    }
     refuse(context, name, reason)
 }
 
