@@ -33,19 +33,18 @@ impl Context {
         }
     }
 
-    /// Whether the peer may call itself this replica. By the certificate of another broker it is not, nor without any
-    /// where brokers have them, whatever its ACLs are.
+    /// Whether the peer may call itself this replica, which it is not by the certificate of another broker. A client with
+    /// ClusterAction on the cluster may, as in Kafka.
     pub(super) fn may_be_replica(&self, id: BrokerId) -> bool {
         let may_be = match self.peer.role {
             Role::Broker(broker) => broker == id,
-            Role::Client => !self.image.replicates_securely(self.handler.id) || self.is_broker(),
+            Role::Client => true,
             Role::Operator => false,
         };
         if !may_be {
-            let (peer, principal, host) = (self.peer.role, self.peer.principal.to_string(), self.peer.address.ip());
+            let (peer, host) = (self.peer.role, self.peer.address.ip());
             tracing::info!(
-                target: AUDIT, ?peer, principal, replica = %id, %host, api = ?self.api,
-                "denied: no certificate says that it is this broker"
+                target: AUDIT, ?peer, replica = %id, %host, api = ?self.api, "denied: the certificate is of another peer"
             );
         }
         may_be
