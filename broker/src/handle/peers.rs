@@ -33,8 +33,8 @@ impl Context {
         }
     }
 
-    /// Whether the peer may call itself this replica, which it is not by the certificate of another broker. A client with
-    /// ClusterAction on the cluster may, as in Kafka.
+    /// Whether the peer may call itself this replica, which it is not by the certificate of another broker. A client
+    /// that has ClusterAction on the cluster may, as in Kafka.
     pub(super) fn may_be_replica(&self, id: BrokerId) -> bool {
         let may_be = match self.peer.role {
             Role::Broker(broker) => broker == id,

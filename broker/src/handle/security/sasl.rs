@@ -151,8 +151,8 @@ fn settle(
     let mechanism = authentication.login.mechanism();
     authentication.exchange = None;
     // In the image of now: the user or its password may have changed since the exchange began, and a connection asks
-    // again only after a later change. This comes before the connection knows its user: once it does, it ends without an
-    // answer when the user is gone.
+    // again only after a later change. This comes before the connection knows its user: once it does, and the user is
+    // gone, it ends without an answer.
     let still_holds = |identity: &Identity| context.handler.images.borrow().access.credentials.still_holds(identity);
     let outcome = outcome.and_then(|(answer, identity)| match still_holds(&identity) {
         true => Ok((answer, identity)),
