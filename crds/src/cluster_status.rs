@@ -209,8 +209,8 @@ pub struct IssuerStatus {
     pub name: String,
     /// How many of its keys brokers know that can check signatures.
     pub keys: i64,
-    /// Why the keys can't be read, or are not taken, at the moment; those that were read last are still good. Absent:
-    /// they can.
+    /// Why the keys can't be read at the moment (those that were read last are still good), or which listeners take
+    /// tokens that are for the API server: these get no keys if nobody had them before. Absent: nothing is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }

@@ -378,7 +378,7 @@ pub struct Authorization {
         inner(length(max = 1024)),
         extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{
             "rule": "self.all(name, !name.startsWith('User:'))",
-            "message": "superUsers has names alone: leave out 'User:'",
+            "message": "superUsers lists names without 'User:'",
         }])
     )]
     pub super_users: Vec<String>,

@@ -200,7 +200,7 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
         ),
         (
             with(&cluster(), json!({ "spec": { "authorization": { "superUsers": ["admin", "User:root"] } } })),
-            "superUsers has names alone: leave out 'User:'",
+            "superUsers lists names without 'User:'",
         ),
         (
             with(&user(), json!({ "spec": { "authentication": { "validityDays": 30 } } })),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use kube::core::cel::KubeCelExt;
@@ -18,6 +19,20 @@ fn policy() -> Value {
     let (_, policy) = template.split_once("\n  variables:\n").unwrap();
     let (policy, _) = policy.split_once("\n---\n").unwrap();
     serde_yaml::from_str(&format!("  variables:\n{policy}")).unwrap()
+}
+
+/// JSON as the API server shows it to expressions: its whole numbers have a sign.
+fn cel(value: &Value) -> Cel {
+    match value {
+        Value::Null => Cel::Null,
+        Value::Bool(value) => Cel::Bool(*value),
+        Value::Number(number) => Cel::Int(number.as_i64().unwrap()),
+        Value::String(text) => text.as_str().into(),
+        Value::Array(values) => values.iter().map(cel).collect::<Vec<Cel>>().into(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), cel(value))).collect::<HashMap<String, Cel>>().into()
+        }
+    }
 }
 
 /// A request of the brokers of the cluster `prod`.
@@ -48,14 +63,14 @@ impl Request<'_> {
         let mut context = Context::default().with_all();
         context.add_function("dyn", |value: Cel| Ok::<Cel, ExecutionError>(value));
         context.add_variable("request", request).unwrap();
-        context.add_variable("object", self.after.cloned().unwrap_or_default()).unwrap();
-        context.add_variable("oldObject", self.before.cloned().unwrap_or_default()).unwrap();
+        context.add_variable_from_value("object", self.after.map_or(Cel::Null, cel));
+        context.add_variable_from_value("oldObject", self.before.map_or(Cel::Null, cel));
         let run = |text: &Value, context: &Context<'_>| {
             let text = text.as_str().unwrap();
             let value = Program::compile(text).unwrap_or_else(|error| panic!("{text}: {error}")).execute(context);
             value.unwrap_or_else(|error| panic!("{text}: {error}"))
         };
-        let mut variables = std::collections::HashMap::new();
+        let mut variables = HashMap::new();
         for variable in policy["variables"].as_array().unwrap() {
             let value = run(&variable["expression"], &context);
             variables.insert(variable["name"].as_str().unwrap().to_owned(), value);
@@ -141,6 +156,16 @@ fn a_broker_changes_settings_of_its_cluster_and_nothing_else() {
     let (new, mut taken) = (with(&cluster(), "", "status", None), cluster());
     taken["status"] = json!({ "nextProducerIdBlock": 1000 });
     assert_eq!(Request::update("kafkaclusters/status", &new, &taken).denials(&policy), [""; 0]);
+    // One write does not take all the ids there are, neither from a first block nor from a later one.
+    for (before, base) in [(&new, 0), (&cluster(), 0), (&block(-5), 0), (&block(2000), 2000)] {
+        let may = |number: i64| {
+            let mut after = before.clone();
+            after["status"]["nextProducerIdBlock"] = json!(number);
+            Request::update("kafkaclusters/status", before, &after).denials(&policy).is_empty()
+        };
+        assert!(may(base + 1_000_000_000_000), "{before}");
+        assert!(!may(base + 1_000_000_000_001) && !may(i64::MAX), "{before}");
+    }
     for operation in ["CREATE", "DELETE"] {
         let cluster = cluster();
         let (before, after) = if operation == "CREATE" { (None, Some(&cluster)) } else { (Some(&cluster), None) };

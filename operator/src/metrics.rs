@@ -178,7 +178,8 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "ottla_operator_issuer_unreadable",
-                        "1 while the keys of an issuer of tokens can't be read or are not taken, else 0.",
+                        "1 while the keys of an issuer of tokens can't be read, or a listener takes those for the API server, \
+                        else 0.",
                     ),
                     &[CLUSTER[0], CLUSTER[1], "issuer"],
                 ),
@@ -188,8 +189,8 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "ottla_operator_user_certificate_expiry_timestamp_seconds",
-                        "When the first certificate of a KafkaUser ends that should have been renewed, in seconds \
-                        since 1970. Absent: there is none.",
+                        "End of the earliest certificate of a KafkaUser whose renewal is overdue, in seconds since 1970. \
+                        Absent: there is none.",
                     ),
                     &CLUSTER,
                 ),
@@ -249,7 +250,7 @@ impl Metrics {
         self.shown.lock().insert(cluster.clone(), Shown { conditions, moves, leaving, authorities, issuers });
     }
 
-    /// Notes when the first certificate of a user ends that should have been renewed; `None`: there is none.
+    /// Notes the end of the earliest certificate of a user whose renewal is overdue; `None`: there is none.
     pub fn certificate_overdue(&self, cluster: &ClusterKey, end: Option<i64>) {
         match end {
             Some(end) => self.user_certificate_expiry.with_label_values(&[&cluster.namespace, &cluster.name]).set(end),
@@ -431,16 +432,16 @@ mod tests {
         metrics.shows(&key("ill"), serde_json::from_value(status).unwrap());
         metrics.certificate_overdue(&key("ill"), Some(86_400));
         for series in [
-            r#"authority_expiry_timestamp_seconds{authority="clients",cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
-            r#"authority_phase{authority="clients",cluster_namespace="kafka",kafka_cluster="ill",phase="Renew"} 1"#,
-            r#"issuer_unreadable{cluster_namespace="kafka",issuer="kubernetes",kafka_cluster="ill"} 0"#,
-            r#"issuer_unreadable{cluster_namespace="kafka",issuer="https://idp/keys",kafka_cluster="ill"} 1"#,
-            r#"user_certificate_expiry_timestamp_seconds{cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
+            r#"ottla_operator_authority_expiry_timestamp_seconds{authority="clients",cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
+            r#"ottla_operator_authority_phase{authority="clients",cluster_namespace="kafka",kafka_cluster="ill",phase="Renew"} 1"#,
+            r#"ottla_operator_issuer_unreadable{cluster_namespace="kafka",issuer="kubernetes",kafka_cluster="ill"} 0"#,
+            r#"ottla_operator_issuer_unreadable{cluster_namespace="kafka",issuer="https://idp/keys",kafka_cluster="ill"} 1"#,
+            r#"ottla_operator_user_certificate_expiry_timestamp_seconds{cluster_namespace="kafka",kafka_cluster="ill"} 86400"#,
         ] {
-            assert!(text().contains(series), "{series}: {}", text());
+            assert!(text().lines().any(|line| line == series), "{series}: {}", text());
         }
         metrics.certificate_overdue(&key("ill"), None);
-        assert!(!text().contains("user_certificate_expiry_timestamp_seconds{"), "{}", text());
+        assert!(!text().contains("ottla_operator_user_certificate_expiry_timestamp_seconds{"), "{}", text());
         metrics.cluster_ends(&key("ill"));
         assert!(!text().contains("ill") && text().contains("well"), "{}", text());
     }

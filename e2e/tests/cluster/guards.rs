@@ -195,6 +195,7 @@ spec: {clusterRef: {name: kafka}, authorization: {acls: []}}
     refused(&status(json!({ "authorities": [] })), "")?;
     namespace.kubectl(&as_broker(&namespace, &status(json!({ "nextProducerIdBlock": 1_000_000 }))))?;
     refused(&status(json!({ "nextProducerIdBlock": 1000 })), "")?;
+    refused(&status(json!({ "nextProducerIdBlock": i64::MAX })), "")?;
 
     // An account of that name that has nothing to do with Kafka.
     namespace.kubectl("create role other-broker --verb=create,update --resource=leases.coordination.k8s.io")?;

@@ -1,7 +1,8 @@
 //! The public keys of issuers of tokens: read each minute, and shown to brokers in a ConfigMap.
 //!
 //! Brokers themselves call nobody, and no token can make anybody call. Keys that were read once stay good while the
-//! issuer does not answer; the cluster's status says why it does not.
+//! issuer does not answer; the cluster's status says why it does not, and which listeners take tokens that are for the
+//! API server.
 //!
 //! - [`fetch`]: one issuer's keys, over HTTP or from the API server
 
@@ -25,7 +26,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::acting::Acting;
-use fetch::Fetcher;
+use fetch::{Failed, Fetcher};
 
 /// How often keys are read.
 const LOOK: Duration = Duration::from_mins(1);
@@ -46,6 +47,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
         let object: Option<Arc<KafkaCluster>> = shown.state().into_iter().next();
         if let Some(object) = object {
             generation = object.metadata.generation;
+            // A listener's audience that is the API server's is the spec's: asking sooner changes nothing.
             pause = match ensure(&client, &fetcher, &object).await {
                 Ok(true) => LOOK,
                 Ok(false) => SOON,
@@ -70,6 +72,16 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
     }
 }
 
+/// What became of an issuer's keys.
+struct Looked {
+    /// What brokers get; `None`: nothing.
+    keys: Option<IssuerKeys>,
+    /// Whether they could be read.
+    is_read: bool,
+    /// What is wrong: they can't be read, or a listener takes tokens that the API server takes, too.
+    problem: Option<String>,
+}
+
 /// Reads the keys and writes what has changed. Returns whether all could be read.
 async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> kube::Result<bool> {
     let issuers = named_issuers(cluster);
@@ -84,25 +96,15 @@ async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> k
     let map = maps.get_opt(&name).await?;
     let kept = map.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
 
-    let read = join_all(issuers.values().map(|issuers| fetcher.fetch(issuers[0]))).await;
+    let read = join_all(issuers.values().map(|named| fetcher.fetch(named[0].1))).await;
     let mut data = BTreeMap::new();
     let mut told = Vec::new();
-    for ((entry, issuers), read) in issuers.iter().zip(read) {
+    for ((entry, named), read) in issuers.iter().zip(read) {
         let before = kept.get(entry).and_then(|text| serde_json::from_str::<IssuerKeys>(text).ok());
-        let (keys, problem) = match read {
-            Ok(keys) => match refusal(issuers, &keys) {
-                // A listener that takes such tokens already keeps doing so: the status asks for another audience.
-                Some(problem) => (before, Some(problem)),
-                None => (Some(keys), None),
-            },
-            Err(error) => (before, Some(error.to_string())),
-        };
+        let Looked { keys, is_read, problem } = judge(named, read, before);
         let known = keys.as_ref().and_then(|keys| Keys::parse(&keys.jwks).ok()).map_or(0, |keys| keys.len());
-        told.push(IssuerStatus {
-            name: issuers[0].jwks_url.clone().unwrap_or_else(|| entry.clone()),
-            keys: i64::try_from(known).unwrap_or(i64::MAX),
-            problem,
-        });
+        let name = named[0].1.jwks_url.clone().unwrap_or_else(|| entry.clone());
+        told.push((IssuerStatus { name, keys: i64::try_from(known).unwrap_or(i64::MAX), problem }, is_read));
         if let Some(keys) = keys {
             data.insert(entry.clone(), json!(keys).to_string());
         }
@@ -116,57 +118,78 @@ async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> k
             gone.chain(data.clone().into_iter().map(|(entry, text)| (entry, Some(text)))).collect();
         maps.patch(&name, &PatchParams::default(), &Patch::Merge(json!({ "data": all }))).await?;
     }
-    let are_read = told.iter().all(|issuer| issuer.problem.is_none());
     tell(client, cluster, &told).await?;
-    Ok(are_read)
+    Ok(told.iter().all(|(_, is_read)| *is_read))
 }
 
-/// Shows in the cluster's status what came of it.
-async fn tell(client: &Client, cluster: &KafkaCluster, told: &[IssuerStatus]) -> kube::Result<()> {
+/// Shows in the cluster's status what came of it, and with each issuer whether its keys could be read.
+async fn tell(client: &Client, cluster: &KafkaCluster, told: &[(IssuerStatus, bool)]) -> kube::Result<()> {
     let before = cluster.status.as_ref().map_or(&[][..], |status| &status.issuers);
-    if cluster.status.is_none() || before == told {
+    if cluster.status.is_none() || before.iter().eq(told.iter().map(|(status, _)| status)) {
         return Ok(());
     }
-    for issuer in told {
+    for (issuer, is_read) in told {
         let known = before.iter().find(|known| known.name == issuer.name).and_then(|known| known.problem.as_ref());
+        let issuer_name = &issuer.name;
         match &issuer.problem {
-            Some(problem) if known != Some(problem) => {
+            Some(problem) if known == Some(problem) => {}
+            Some(problem) if *is_read => {
+                tracing::warn!(issuer = issuer_name, problem, "a listener takes tokens that are for the API server");
+            }
+            Some(problem) => {
                 tracing::warn!(
-                    issuer = issuer.name,
+                    issuer = issuer_name,
                     problem,
                     "failed to read an issuer's keys: the last ones stay good"
                 );
             }
-            None if known.is_some() => tracing::info!(issuer = issuer.name, "the issuer's keys can be read again"),
-            Some(_) | None => {}
+            None if known.is_some() => tracing::info!(issuer = issuer_name, "the issuer has no problem any more"),
+            None => {}
         }
     }
     let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let patch = json!({ "status": { "issuers": told } });
+    let statuses: Vec<&IssuerStatus> = told.iter().map(|(status, _)| status).collect();
+    let patch = json!({ "status": { "issuers": statuses } });
     clusters.patch_status(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
+/// An issuer, and the listener that names it.
+type Named<'a> = (&'a str, &'a Issuer);
+
 /// The issuers that listeners name, by the entries of their keys: one or more of each.
-fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, Vec<&Issuer>> {
-    let authentications = cluster.spec.listeners.iter().flat_map(|listener| &listener.authentication);
-    let mut named: BTreeMap<String, Vec<&Issuer>> = BTreeMap::new();
-    for issuer in authentications.flat_map(|authentication| &authentication.issuers) {
-        named.entry(issuer.entry()).or_default().push(issuer);
+fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, Vec<Named<'_>>> {
+    let mut named: BTreeMap<String, Vec<Named<'_>>> = BTreeMap::new();
+    for listener in &cluster.spec.listeners {
+        for issuer in listener.authentication.iter().flat_map(|authentication| &authentication.issuers) {
+            named.entry(issuer.entry()).or_default().push((&listener.name, issuer));
+        }
     }
     named
 }
 
-/// Why tokens of ServiceAccounts are not taken; `None`: they are. The definition of KafkaClusters refuses the audiences
-/// that API servers mostly have; this one's, unless it has a list of its own, is the name under which it issues tokens.
-fn refusal(issuers: &[&Issuer], keys: &IssuerKeys) -> Option<String> {
-    let own = keys.issuer.as_deref()?;
-    issuers.iter().any(|issuer| issuer.audience == own).then(|| {
+/// What brokers get: the keys as they are now, or, while they can't be read, those of `before`. Listeners share them,
+/// so one with a wrong audience must not keep new keys from the others, and its own clients keep logging in. Only where
+/// nobody has keys yet, and every audience is wrong, there are none.
+fn judge(named: &[Named<'_>], read: Result<IssuerKeys, Failed>, before: Option<IssuerKeys>) -> Looked {
+    let keys = match read {
+        Ok(keys) => keys,
+        Err(error) => return Looked { keys: before, is_read: false, problem: Some(error.to_string()) },
+    };
+    // The definition of KafkaClusters refuses the audiences that API servers mostly have; this one's, unless it has a
+    // list of its own, is the name under which it issues tokens. Other issuers' names are not read.
+    let own = keys.issuer.as_deref();
+    let wrong: Vec<&str> =
+        named.iter().filter(|(_, issuer)| own == Some(&issuer.audience)).map(|(listener, _)| *listener).collect();
+    let problem = own.filter(|_| !wrong.is_empty()).map(|own| {
         format!(
             "the API server takes tokens for the audience {own}, so brokers could use them there as the clients that sent \
-             them: set another audience, and request tokens for that"
+             them: set another audience in the listeners {}, and request tokens for that",
+            wrong.join(", ")
         )
-    })
+    });
+    let is_refused = before.is_none() && wrong.len() == named.len();
+    Looked { keys: (!is_refused).then_some(keys), is_read: true, problem }
 }
 
 fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, String>) -> ConfigMap {
@@ -187,21 +210,57 @@ fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, Strin
 mod tests {
     use super::*;
 
+    const API_SERVER: &str = "https://container.example/clusters/1";
+
+    fn keys(jwks: &str) -> IssuerKeys {
+        IssuerKeys { issuer: Some(API_SERVER.to_owned()), jwks: jwks.to_owned() }
+    }
+
+    fn issuer(audience: &str) -> Issuer {
+        Issuer { audience: audience.to_owned(), ..Issuer::default() }
+    }
+
     #[test]
-    fn tokens_that_the_api_server_takes_are_not_for_brokers() {
-        let keys = |issuer: Option<&str>| IssuerKeys { issuer: issuer.map(str::to_owned), jwks: String::new() };
-        let issuer = |audience: &str| Issuer { audience: audience.to_owned(), ..Issuer::default() };
-        let (ours, theirs) = (issuer("kafka.shop"), issuer("https://container.example/clusters/1"));
-        let of_kubernetes = keys(Some("https://container.example/clusters/1"));
-        assert_eq!(refusal(&[&ours], &of_kubernetes), None);
-        for issuers in [vec![&theirs], vec![&ours, &theirs]] {
-            let said = refusal(&issuers, &of_kubernetes).unwrap();
-            assert!(
-                said.starts_with("the API server takes tokens for the audience https://container.example"),
-                "{said}"
-            );
+    fn a_listener_with_a_wrong_audience_keeps_new_keys_from_no_other() {
+        let (ours, theirs) = (issuer("kafka.shop"), issuer(API_SERVER));
+        let (good, bad) = (("good", &ours), ("bad", &theirs));
+        let (first, rotated) = (keys("first"), keys("rotated"));
+        for (named, before, published, is_problem) in [
+            (&[good][..], None, true, false),
+            // Beside a good one, in a new cluster and when the API server has rotated its key.
+            (&[good, bad], None, true, true),
+            (&[good, bad], Some(&first), true, true),
+            // One that has worked keeps working; a new one does not begin to.
+            (&[bad], Some(&first), true, true),
+            (&[bad], None, false, true),
+        ] {
+            let looked = judge(named, Ok(rotated.clone()), before.cloned());
+            assert_eq!(looked.keys.as_ref(), published.then_some(&rotated), "{named:?} after {before:?}");
+            assert!(looked.is_read, "it is not asked again at once");
+            assert_eq!(looked.problem.is_some(), is_problem, "{named:?} after {before:?}");
+            if let Some(said) = looked.problem {
+                assert!(
+                    said.starts_with(&format!("the API server takes tokens for the audience {API_SERVER},")),
+                    "{said}"
+                );
+                assert!(said.contains("another audience in the listeners bad,"), "{said}");
+            }
         }
-        // Another issuer's name is no audience of the API server's.
-        assert_eq!(refusal(&[&theirs], &keys(None)), None);
+    }
+
+    #[test]
+    fn another_issuers_name_is_no_audience_of_the_api_servers() {
+        let theirs = issuer(API_SERVER);
+        let of_another = IssuerKeys { issuer: None, jwks: "now".to_owned() };
+        let looked = judge(&[("apps", &theirs)], Ok(of_another.clone()), None);
+        assert_eq!((looked.keys, looked.problem), (Some(of_another), None));
+    }
+
+    #[test]
+    fn keys_that_were_read_stay_while_the_issuer_does_not_answer() {
+        let ours = issuer("kafka.shop");
+        let looked = judge(&[("apps", &ours)], Err(Failed::Slow("/keys".to_owned())), Some(keys("first")));
+        assert_eq!(looked.keys, Some(keys("first")));
+        assert!(!looked.is_read && looked.problem.is_some());
     }
 }
