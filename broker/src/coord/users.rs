@@ -65,7 +65,7 @@ impl KnownUsers {
             // Versions before let others read the file.
             match std::fs::set_permissions(path, Permissions::from_mode(mode)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, path = %path.display(), "failed to keep others from reading the copy of the users");
+                    tracing::warn!(%error, path = %path.display(), "failed to restrict the copy of the users to its owner");
                 }
                 Ok(()) | Err(_) => {}
             }

@@ -1,4 +1,4 @@
-//! Says the same of the same client once a minute: who is refused tries again, and again.
+//! Limits a repeated log line to one per minute: who is refused tries again, and again.
 //!
 //! Nothing is said of clients beyond [`MOST`] that come within a minute.
 

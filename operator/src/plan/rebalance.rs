@@ -248,7 +248,7 @@ fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaReba
             "Ready",
             true,
             "Done",
-            "no move is left that makes the brokers more even and no disk fuller than 80 %",
+            "no move is left that evens out the brokers or relieves a disk above 80 %",
         ),
         RebalanceState::Done => {
             let (replicas, have) = counted(status.moved, "replica", ["has", "have"]);

@@ -84,7 +84,7 @@ pub fn has_no_mechanism(user: &KafkaUser, cluster: &KafkaCluster) -> bool {
     has_password && !user.principal_name().is_ascii() && !ways.any(|way| way.type_ == ListenerAuthenticationType::Plain)
 }
 
-/// When the first certificate ends that should have been renewed by now, in seconds since 1970; `None`: there is none.
+/// End of the earliest certificate whose renewal is overdue, in seconds since 1970; `None`: there is none.
 pub fn first_overdue(users: &[Arc<KafkaUser>], now: i64) -> Option<i64> {
     let overdue = |user: &Arc<KafkaUser>| {
         let by = user.spec.authentication.as_ref().filter(|by| by.type_ == UserAuthenticationType::Tls)?;
@@ -135,7 +135,7 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
             "False",
             "NotAscii",
             format!(
-                "the principal's name \"{}\" has characters that are not of ASCII, which SCRAM does not take, and no listener \
+                "the principal's name \"{}\" has non-ASCII characters, which SCRAM does not take, and no listener \
                  has plain: the user can not log in. Create a KafkaUser with another principalName, or add plain to a listener",
                 user.principal_name()
             ),
@@ -261,7 +261,11 @@ mod tests {
         let outcome = Outcome::NotAscii { secret: Some("orders".to_owned()) };
         let status = status(&named("jürgen", "scram"), &outcome, &Time(Timestamp::UNIX_EPOCH));
         assert_eq!(status.secret.as_deref(), Some("orders"));
-        assert!(status.conditions[0].message.contains("\"jürgen\" has characters"), "{:?}", status.conditions);
+        assert!(
+            status.conditions[0].message.contains("\"jürgen\" has non-ASCII characters"),
+            "{:?}",
+            status.conditions
+        );
     }
 
     #[test]

@@ -44,8 +44,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keeps the credentials of a cluster's users, for ever. Writes only while `acting`. Says each time to `overdue` when
-/// the first certificate ends that should have been renewed ([`judge::first_overdue`]); `None`, too, while not acting.
+/// Keeps the credentials of a cluster's users, for ever. Writes only while `acting`. Says each time to `overdue` the
+/// end of the earliest certificate whose renewal is overdue ([`judge::first_overdue`]); `None`, too, while not acting.
 pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Acting, overdue: impl Fn(Option<i64>)) {
     let set_backs = SetBacks::default();
     let mut watches = Watches::new(&set_backs);
