@@ -188,14 +188,19 @@ spec: {clusterRef: {name: kafka}, authorization: {acls: []}}
     refused("patch okt/own --type=merge --patch={\"metadata\":{\"finalizers\":[]}}", "")?;
 
     // Of its cluster's status it writes blocks of producer ids, and no addresses.
+    // `kubectl patch` would read the status first, which brokers may not.
+    let apply = "apply --server-side --force-conflicts --subresource=status -f -";
     let status = |status: Value| {
-        format!("patch okc/kafka --subresource=status --type=merge --patch={}", json!({ "status": status }))
+        let metadata = json!({ "name": "kafka", "namespace": namespace.name() });
+        json!({ "apiVersion": "ottla.io/v1alpha1", "kind": "KafkaCluster", "metadata": metadata, "status": status })
+            .to_string()
     };
-    refused(&status(json!({ "brokers": [] })), "")?;
-    refused(&status(json!({ "authorities": [] })), "")?;
-    namespace.kubectl(&as_broker(&namespace, &status(json!({ "nextProducerIdBlock": 1_000_000 }))))?;
-    refused(&status(json!({ "nextProducerIdBlock": 1000 })), "")?;
-    refused(&status(json!({ "nextProducerIdBlock": i64::MAX })), "")?;
+    let endpoint = json!({ "listener": "replication", "host": "elsewhere", "port": 9091 });
+    refused(apply, &status(json!({ "brokers": [{ "id": 0, "state": "Online", "endpoints": [endpoint] }] })))?;
+    refused(apply, &status(json!({ "clusterId": "another" })))?;
+    namespace.kubectl_with(&as_broker(&namespace, apply), &status(json!({ "nextProducerIdBlock": 1_000_000 })))?;
+    refused(apply, &status(json!({ "nextProducerIdBlock": 1000 })))?;
+    refused(apply, &status(json!({ "nextProducerIdBlock": i64::MAX })))?;
 
     // An account of that name that has nothing to do with Kafka.
     namespace.kubectl("create role other-broker --verb=create,update --resource=leases.coordination.k8s.io")?;
