@@ -197,7 +197,7 @@ spec: {clusterRef: {name: kafka}, authorization: {acls: []}}
     };
     let endpoint = json!({ "listener": "replication", "host": "elsewhere", "port": 9091 });
     refused(apply, &status(json!({ "brokers": [{ "id": 0, "state": "Online", "endpoints": [endpoint] }] })))?;
-    refused(apply, &status(json!({ "clusterId": "another" })))?;
+    refused(apply, &status(json!({ "image": "another" })))?;
     namespace.kubectl_with(&as_broker(&namespace, apply), &status(json!({ "nextProducerIdBlock": 1_000_000 })))?;
     refused(apply, &status(json!({ "nextProducerIdBlock": 1000 })))?;
     refused(apply, &status(json!({ "nextProducerIdBlock": i64::MAX })))?;
