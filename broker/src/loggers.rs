@@ -7,6 +7,9 @@
 //! Always: a logger that has no level of its own has that of the nearest one above it. The audit log is no logger of
 //! theirs: clients that may change levels can not silence what is written about them.
 
+#[cfg(test)]
+pub(crate) mod captured;
+
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
@@ -228,42 +231,11 @@ fn filter(kafkas: &str) -> LevelFilter {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::io;
+mod tests {
     use std::sync::Arc;
 
-    use tracing::Subscriber;
-    use tracing_subscriber::EnvFilter;
-
+    use super::captured::Captured;
     use super::*;
-
-    /// What is printed.
-    #[derive(Clone, Default)]
-    pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl Captured {
-        /// Prints into this as the program does to its log.
-        pub(crate) fn printing(&self, directives: &str) -> impl Subscriber + Send + Sync + use<> {
-            let to = self.clone();
-            let log = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false);
-            log.with_env_filter(EnvFilter::new(directives)).finish()
-        }
-
-        pub(crate) fn text(&self) -> String {
-            String::from_utf8(self.0.lock().clone()).unwrap()
-        }
-    }
-
-    impl io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn loggers(start: &str) -> (Loggers, Arc<Mutex<Vec<String>>>) {
         let told = Arc::new(Mutex::new(Vec::new()));

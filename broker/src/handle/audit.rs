@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::ask::NewTopic;
-    use crate::loggers::tests::Captured;
+    use crate::loggers::captured::Captured;
 
     #[test]
     fn nobody_is_somebody_else_in_a_line() {

@@ -32,7 +32,7 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loggers::tests::Captured;
+    use crate::loggers::captured::Captured;
 
     #[test]
     fn who_is_refused_is_named_once_a_minute_with_the_reason() {

@@ -26,6 +26,16 @@ impl Users {
     }
 }
 
+/// A broker that lets in the user `gone`, whose uid comes last.
+async fn with_a_user(world: &World) -> (Users, DataDir, Coord, String) {
+    let users = Users::of(world);
+    let dir = world.dir(0);
+    let coord = world.open(&dir).await;
+    let gone = users.create("gone").await;
+    shows(&coord, "the user", |image| lets_in(image, "gone", &gone)).await;
+    (users, dir, coord, gone)
+}
+
 fn lets_in(image: &ClusterImage, name: &str, uid: &str) -> bool {
     image.access.credentials.has_certificate(name, uid)
 }
@@ -44,12 +54,7 @@ async fn never_lets_in(coord: &Coord, gone: &str, next: &str) {
 #[tokio::test]
 async fn a_cache_that_shows_a_deleted_user_brings_it_back_nowhere() {
     let world = World::new(1).await;
-    let users = Users::of(&world);
-    let dir = world.dir(0);
-    let coord = world.open(&dir).await;
-    let gone = users.create("gone").await;
-    shows(&coord, "the user", |image| lets_in(image, "gone", &gone)).await;
-
+    let (users, dir, coord, gone) = with_a_user(&world).await;
     let faults = world.server.faults();
     faults.set_stale_reads(true);
     users.delete("gone").await;
@@ -72,11 +77,7 @@ async fn a_cache_that_shows_a_deleted_user_brings_it_back_nowhere() {
 async fn after_a_restore_a_revocation_counts_again() {
     for silently in [false, true] {
         let world = World::new(1).await;
-        let users = Users::of(&world);
-        let dir = world.dir(0);
-        let coord = world.open(&dir).await;
-        let gone = users.create("gone").await;
-        shows(&coord, "the user", |image| lets_in(image, "gone", &gone)).await;
+        let (users, _dir, coord, gone) = with_a_user(&world).await;
         let backup = world.server.faults().snapshot();
         users.delete("gone").await;
         shows(&coord, "the user is revoked", |image| !lets_in(image, "gone", &gone)).await;

@@ -385,6 +385,7 @@ mod tests {
         let (plain, object) = self::cluster(&json!({}));
         assert_eq!(apply(&client, &plain, &object, &mut Known::default()).await.unwrap(), None);
     }
+
     #[tokio::test]
     async fn rules_without_an_authority_are_said_to_let_nobody_in() {
         let server = Server::new(Store::Memory, Vec::new()).unwrap();

@@ -115,14 +115,13 @@ impl Credentials {
 
     /// Whether there is a user of this name with this uid.
     pub fn has(&self, name: &str, uid: &str) -> bool {
-        self.user(name).is_some_and(|user| user.uid == uid)
+        self.of_uid(name, uid).is_some()
     }
 
     /// Whether what a client has shown is still good: its KafkaUser exists, and has the password that it has proven.
     pub fn still_holds(&self, identity: &Identity) -> bool {
         let Some(uid) = &identity.uid else { return true };
-        let user = self.user(identity.principal.name()).filter(|user| user.uid == *uid);
-        user.is_some_and(|user| match &identity.proof {
+        self.of_uid(identity.principal.name(), uid).is_some_and(|user| match &identity.proof {
             Some(proof) => user.verifier(proof.hash()).is_some_and(|verifier| proof.is_of(verifier)),
             None => true,
         })
@@ -130,7 +129,11 @@ impl Credentials {
 
     /// Whether there is a user of this name with this uid that says who it is with a certificate.
     pub fn has_certificate(&self, name: &str, uid: &str) -> bool {
-        self.user(name).is_some_and(|user| user.uid == uid && user.has_certificate)
+        self.of_uid(name, uid).is_some_and(|user| user.has_certificate)
+    }
+
+    fn of_uid(&self, name: &str, uid: &str) -> Option<&Arc<User>> {
+        self.user(name).filter(|user| user.uid == uid)
     }
 
     /// The hash function with which PLAIN checks a password for this name, whether or not there is a user.

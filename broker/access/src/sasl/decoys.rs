@@ -66,13 +66,9 @@ impl Decoys {
 
     /// A verifier that no password passes.
     pub fn verifier(&self, hash: Hash, secret: &[u8], name: &str) -> Verifier {
-        let forms = match hash {
-            Hash::Sha256 => &self.sha256,
-            Hash::Sha512 => &self.sha512,
-        };
-        let mechanism: &[u8] = match hash {
-            Hash::Sha256 => b"256",
-            Hash::Sha512 => b"512",
+        let (forms, mechanism): (_, &[u8]) = match hash {
+            Hash::Sha256 => (&self.sha256, b"256"),
+            Hash::Sha512 => (&self.sha512, b"512"),
         };
         let form = choose(forms, &drawn(secret, &[b"form", mechanism], name)).unwrap_or(Form::DEFAULT);
         let random = drawn(secret, &[b"salt", mechanism], name);

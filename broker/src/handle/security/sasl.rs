@@ -23,6 +23,7 @@ use crate::handle::authentication::Authentication;
 use crate::handle::client::Client;
 use crate::handle::context::Context;
 use crate::handle::request::RAW_TOKEN;
+use crate::loggers::AUDIT;
 use crate::reply::{CloseReason, Reply};
 
 /// The length of a request that a stranger gets an answer for, and of that answer, at most: about what its connection
@@ -179,7 +180,7 @@ fn settle(
     match reason {
         Reason::Busy => tracing::debug!(%address, %listener, "too many passwords wait to be checked"),
         _ => tracing::info!(
-            target: "ottla::audit",
+            target: AUDIT,
             %address, %listener, mechanism = name, reason = reason.label(), "authentication failed"
         ),
     }
