@@ -244,11 +244,11 @@ impl World {
         self.heal();
         for _ in 0..HEALING {
             self.step()?;
-            if self.has_ended() {
+            if self.unfinished().next().is_none() {
                 return self.judge();
             }
         }
-        bail!("it does not converge: {:?}", self.api.entries());
+        bail!("after all faults had ended, these did not: {}", self.unfinished().collect::<Vec<_>>().join("; "));
     }
 
     /// Reads everything, when all is well.
@@ -398,18 +398,31 @@ impl World {
     }
 
     /// Everybody has everything, nobody waits, and the group knows where it is.
-    fn has_ended(&self) -> bool {
+    /// What has to end yet before the seed can be judged, each in words.
+    fn unfinished(&self) -> impl Iterator<Item = String> {
         let groups = if self.members.is_some() { GROUPS.len() } else { 1 };
-        self.group.is_verified[..groups].iter().all(|is_verified| *is_verified)
-            && self.producers.iter().all(|producer| !producer.is_waiting() || !producer.is_idempotent())
-            && (0..self.api.count()).all(|entry| self.has_converged(entry))
-            && self.ledger.as_ref().is_none_or(|ledger| ledger.is_done() && self.has_no_open_transaction())
+        let unread = (0..groups).filter(|group| !self.group.is_verified[*group]);
+        let waiting = self.producers.iter().filter(|producer| producer.is_waiting() && producer.is_idempotent());
+        let apart = (0..self.api.count()).filter(|entry| !self.has_converged(*entry));
+        let at_work = self.ledger.iter().filter(|ledger| !ledger.is_done());
+        let open = (0..PARTITIONS).filter(|_| self.ledger.is_some()).filter_map(|partition| self.open_in(partition));
+        (unread.map(|group| format!("group {group} has not read its offsets")))
+            .chain(waiting.map(|_| "an idempotent producer waits".to_owned()))
+            .chain(apart.map(|entry| format!("{} has not converged", short(entry, &self.api.entry(entry)))))
+            .chain(at_work.map(|_| "a producer is in a transaction".to_owned()))
+            .chain(open)
     }
 
-    /// Whether every transaction has ended, also those of producers that are gone.
-    fn has_no_open_transaction(&self) -> bool {
-        let is_stable = |leader: Arc<Partition>| leader.last_stable.get() == leader.high_watermark.get();
-        (0..PARTITIONS).all(|partition| self.leader(partition).is_some_and(is_stable))
+    /// Which transactions are open in a partition, also those of producers that are gone.
+    fn open_in(&self, partition: usize) -> Option<String> {
+        let Some(leader) = self.leader(partition) else { return Some(format!("{partition} has no leader")) };
+        let (stable, committed) = (leader.last_stable.get(), leader.high_watermark.get());
+        if stable == committed {
+            return None;
+        }
+        let producers = leader.active_producers().unwrap_or_default();
+        let open: Vec<_> = producers.iter().filter(|producer| producer.transaction_start.is_some()).collect();
+        Some(format!("{partition} is stable up to {stable} of {committed}, with these transactions open: {open:?}"))
     }
 
     fn has_converged(&self, number: usize) -> bool {

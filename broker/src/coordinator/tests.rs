@@ -236,6 +236,20 @@ fn a_new_leader_epoch_under_the_same_leader_changes_nothing() {
     }
 }
 
+/// A broker that was cut off sees only the last of two elections. The leader between them had a coordinator, too, and
+/// partitions that have heard its epoch refuse markers of an older one: a transaction would stay open for ever.
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_ends_when_another_broker_may_have_led_meanwhile() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    let first = loaded(&partition, 0).await;
+    elect(&partition, 0, 1);
+    assert!(first.is_for(&partition), "nobody else can have led between these epochs");
+    elect(&partition, 0, 3);
+    assert!(!first.is_for(&partition), "epoch 2 may have been another's");
+    assert!(!partition.leads_since(1) && partition.leads_since(3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_the_topic_wants_on_the_device_is_flushed_and_then_answered() {
     let data = tempfile::tempdir().unwrap();

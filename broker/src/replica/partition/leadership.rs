@@ -40,7 +40,8 @@ pub struct Leadership {
 }
 
 /// Since when a broker leads without a break: from one leader epoch to the next while a replica leaves, for instance.
-/// Nobody else has written to the log meanwhile, and nothing of it was cut off.
+/// Nobody else has written to the log meanwhile, and nothing of it was cut off. Nobody else has acted as its
+/// coordinator either: partitions refuse the markers of one whose epoch is older than another's that they have heard.
 #[derive(Clone, Copy, Debug)]
 pub struct LedSince {
     leader_epoch: i32,
@@ -118,7 +119,7 @@ impl Leadership {
         self.committed.leader_epoch
     }
 
-    /// The epoch follows on one that this broker led until now.
+    /// The epoch is the next one after one that this broker led until now.
     pub fn lead_on(&mut self, led_since: LedSince) {
         self.led_since = led_since;
     }

@@ -141,7 +141,10 @@ impl Partition {
         state.log.start_epoch(assignment.leader_epoch)?;
         let epoch_start = state.log.log_end();
         let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
-        if let Role::Leader(before) = &state.role {
+        // An epoch that no image showed may have been another broker's.
+        if let Role::Leader(before) = &state.role
+            && assignment.leader_epoch == before.epoch() + 1
+        {
             // Requests that wait for what was appended continue to wait: it is still there (Kafka's DelayedProduce
             // knows no epoch).
             leadership.lead_on(before.led_since());
