@@ -2,11 +2,14 @@
 //!
 //! A record a millisecond, to the partitions in turn.
 
-mod java;
 mod librdkafka;
+mod program;
 
 use anyhow::{Context, Result};
+use ottla_e2e::java::{jvm, source};
+use ottla_e2e::need::cache;
 use ottla_e2e::wait::until;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +25,19 @@ pub enum Library {
     Librdkafka,
     /// Kafka's own.
     Java,
+    FranzGo,
 }
+
+/// Its defaults, but for what is the same for librdkafka. It looks for late requests all the time, where librdkafka
+/// does once a second.
+const JAVA: [&str; 6] = [
+    "acks=all",
+    "enable.idempotence=true",
+    "linger.ms=0",
+    "request.timeout.ms=1000",
+    "retry.backoff.ms=10",
+    "max.block.ms=120000",
+];
 
 /// A producer at work.
 pub struct Client {
@@ -32,7 +47,7 @@ pub struct Client {
 
 enum Producer {
     Librdkafka(librdkafka::Sending),
-    Java(java::Jvm),
+    Program(program::Sending),
 }
 
 /// When each partition's records were acknowledged.
@@ -70,7 +85,16 @@ impl Client {
         let seen = Arc::new(Seen { partitions: Mutex::new(vec![fresh; PARTITIONS]), given_up: Mutex::default() });
         let producer = match library {
             Library::Librdkafka => Producer::Librdkafka(librdkafka::Sending::start(bootstrap, topic, seen.clone())?),
-            Library::Java => Producer::Java(java::Jvm::start(bootstrap, topic, seen.clone())?),
+            Library::Java => {
+                let mut command = jvm("128m");
+                command.arg(source("Producer.java")).args(arguments(bootstrap, topic)).args(JAVA);
+                Producer::Program(program::Sending::start(command, seen.clone())?)
+            }
+            Library::FranzGo => {
+                let mut command = Command::new(ottla_e2e::franz::build(&cache().join("go"))?);
+                command.arg("steady").args(arguments(bootstrap, topic));
+                Producer::Program(program::Sending::start(command, seen.clone())?)
+            }
         };
         Ok(Client { seen, producer })
     }
@@ -100,7 +124,7 @@ impl Client {
     pub fn finish(self) -> Result<usize> {
         match self.producer {
             Producer::Librdkafka(sending) => sending.finish()?,
-            Producer::Java(jvm) => jvm.finish()?,
+            Producer::Program(sending) => sending.finish()?,
         }
         Ok(lock(&self.seen.given_up).len())
     }
@@ -108,6 +132,11 @@ impl Client {
     fn partitions(&self) -> MutexGuard<'_, Vec<Partition>> {
         lock(&self.seen.partitions)
     }
+}
+
+/// The first arguments of the programs.
+fn arguments(bootstrap: &str, topic: &str) -> [String; 4] {
+    [bootstrap.to_owned(), topic.to_owned(), PARTITIONS.to_string(), PACE.as_millis().to_string()]
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -75,6 +75,7 @@ fn main() -> Result<()> {
             ("ottla", _) => makers.retain(|maker| *maker == Maker::Ottla),
             ("kafka", _) => makers.retain(|maker| *maker == Maker::Kafka),
             ("java", _) => library = Library::Java,
+            ("franz-go", _) => library = Library::FranzGo,
             ("quick", _) => plan = Plan::QUICK,
             ("write", _) => write = true,
             (null::ARGUMENT, _) => return null::serve(),
@@ -88,7 +89,7 @@ fn main() -> Result<()> {
             return coordinator::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?);
         }
         #[cfg(feature = "cluster")]
-        Some("cluster-failover") => return on_cluster::run(count.unwrap_or(FAILOVERS)),
+        Some("cluster-failover") => return on_cluster::run(library, count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
         // The number is that of clients.
         Some("reconnects") => {}

@@ -35,14 +35,14 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// Measures, and prints the table.
-pub fn run(runs: usize) -> Result<()> {
+pub fn run(library: Library, runs: usize) -> Result<()> {
     let bed = Bed::to_break()?.context("needs the cluster on this machine")?;
     let namespace = Namespace::new(&bed, "failover")?;
     namespace.apply(&cluster(BROKERS as u32, "defaults: {replicationFactor: 3, minInSyncReplicas: 2}"))?;
     namespace.ready("okc/kafka", "Ready")?;
     namespace.apply(&topic(TOPIC, &format!("partitions: {PARTITIONS}")))?;
     namespace.ready(&format!("okt/{TOPIC}"), "Ready")?;
-    let client = Client::start(Library::Librdkafka, &namespace.bootstrap("external")?, TOPIC)?;
+    let client = Client::start(library, &namespace.bootstrap("external")?, TOPIC)?;
     let mut pauses: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
     for (run, fault) in (0..runs).flat_map(|run| FAULTS.map(|fault| (run, fault))) {
         let pause = suffer(&namespace, &client, fault)?;

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"sort"
@@ -32,7 +33,7 @@ func check(ok bool, format string, args ...any) {
 func must(err error) { check(err == nil, "%v", err) }
 
 func client(opts ...kgo.Opt) *kgo.Client {
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(strings.Split(bootstrap, ",")...)}, opts...)...)
 	must(err)
 	return cl
 }
@@ -330,10 +331,48 @@ func perf() {
 	fmt.Println(count*size, time.Duration(usage.Utime.Nano()+usage.Stime.Nano()).Seconds())
 }
 
+// steady BOOTSTRAP TOPIC PARTITIONS MILLISECONDS: sends a small record to each partition in turn, at this pace, until
+// standard input ends, and prints a line for each outcome: the partition, or what failed. Its defaults, but for what is
+// the same for librdkafka and Java (bench/client), and for its five seconds between two looks at who leads: a broker that
+// dies sooner after one would cost the rest of them, whatever the others do.
+func steady() {
+	topic, partitions, pace := os.Args[3], int32(0), 0
+	_, err := fmt.Sscan(os.Args[4], &partitions)
+	must(err)
+	_, err = fmt.Sscan(os.Args[5], &pace)
+	must(err)
+	cl := client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+		kgo.ProduceRequestTimeout(time.Second), kgo.RequestTimeoutOverhead(time.Second),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }),
+		kgo.MetadataMinAge(100*time.Millisecond))
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	ticks := time.NewTicker(time.Duration(pace) * time.Millisecond)
+	for next := int32(0); ctx.Err() == nil; next = (next + 1) % partitions {
+		record := &kgo.Record{Topic: topic, Partition: next, Value: []byte("a record of a few bytes")}
+		cl.Produce(context.Background(), record, func(r *kgo.Record, err error) {
+			if err != nil {
+				fmt.Println("failed", err)
+				return
+			}
+			fmt.Println(r.Partition)
+		})
+		<-ticks.C
+	}
+	must(cl.Flush(context.Background()))
+	cl.Close()
+}
+
 func main() {
 	switch os.Args[1] {
 	case "perf":
 		perf()
+		return
+	case "steady":
+		steady()
 		return
 	case "sessions":
 		sessions()

@@ -1,39 +1,23 @@
-//! Kafka's own producer, in a JVM: `java/Producer.java`.
+//! A producer in a process of its own, which prints a line for each outcome: Kafka's own in `java/Producer.java`, and
+//! franz-go in `go/main.go`.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use ottla_e2e::java::{jvm, source};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::{PACE, PARTITIONS, Seen};
+use super::Seen;
 
-/// Its defaults, but for what is the same for librdkafka. It looks for late requests all the time, where librdkafka
-/// does once a second.
-const SETTINGS: [&str; 6] = [
-    "acks=all",
-    "enable.idempotence=true",
-    "linger.ms=0",
-    "request.timeout.ms=1000",
-    "retry.backoff.ms=10",
-    "max.block.ms=120000",
-];
-
-/// A JVM at work. It ends with its standard input.
-pub(super) struct Jvm {
+/// A process that sends. It ends with its standard input.
+pub(super) struct Sending {
     process: Child,
     stdin: ChildStdin,
     listening: JoinHandle<Result<()>>,
 }
 
-impl Jvm {
-    pub(super) fn start(bootstrap: &str, topic: &str, seen: Arc<Seen>) -> Result<Jvm> {
-        let mut command = jvm("128m");
-        command
-            .arg(source("Producer.java"))
-            .args([bootstrap, topic, &PARTITIONS.to_string(), &PACE.as_millis().to_string()])
-            .args(SETTINGS);
+impl Sending {
+    pub(super) fn start(mut command: Command, seen: Arc<Seen>) -> Result<Sending> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdin = process.stdin.take().context("stdin is piped")?;
         let stdout = BufReader::new(process.stdout.take().context("stdout is piped")?);
@@ -47,7 +31,7 @@ impl Jvm {
             }
             Ok(())
         });
-        Ok(Jvm { process, stdin, listening })
+        Ok(Sending { process, stdin, listening })
     }
 
     /// Stops when every record has its outcome.
@@ -55,7 +39,7 @@ impl Jvm {
         drop(self.stdin);
         self.listening.join().map_err(|_| anyhow!("the listening thread panicked"))??;
         let status = self.process.wait()?;
-        ensure!(status.success(), "the Java producer ended with {status}");
+        ensure!(status.success(), "the producer ended with {status}");
         Ok(())
     }
 }
