@@ -52,7 +52,9 @@ async fn start_with(data: &std::path::Path, topics: &[Topic], settings: &[(&str,
         one.led(topic).await;
     }
     let mut client = Client::connect(one.port).await;
-    while describe(&mut client).await.0 == ErrorCode::COORDINATOR_LOAD_IN_PROGRESS {
+    // It begins a moment after its partition is led.
+    let not_yet = [ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
+    while not_yet.contains(&describe(&mut client).await.0) {
         tokio::task::yield_now().await;
     }
     (one, client)
