@@ -3,7 +3,7 @@
 //! Only `coord` makes images, from Kubernetes objects; everybody else holds a snapshot. It says what *should* be;
 //! whether a replica really runs is `replica`'s to know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ pub struct ClusterImage {
     pub inter_broker_listener: Str,
     /// Every broker that the cluster has, alive or not.
     pub brokers: BTreeMap<BrokerId, Broker>,
-    /// How many brokers the cluster is to have: `spec.brokers.replicas`.
-    pub wanted_brokers: usize,
+    /// The brokers that the cluster is to have; none: nobody has said.
+    pub wanted_brokers: BTreeSet<BrokerId>,
     /// Topics by id. Iterate [`ClusterImage::topic_names`] for Kafka's order.
     pub topics: Topics,
     /// Topic ids by name.
@@ -164,7 +164,7 @@ impl Default for ClusterImage {
             cluster_id: Str::new(),
             inter_broker_listener: Str::new(),
             brokers: BTreeMap::new(),
-            wanted_brokers: 0,
+            wanted_brokers: BTreeSet::new(),
             topics: Topics::default(),
             topic_names: BTreeMap::new(),
             deleted: Topics::default(),
@@ -189,8 +189,7 @@ impl ClusterImage {
 
     /// The brokers that can hold new replicas, also while they are away: all but those that are to leave.
     pub fn members(&self) -> impl Iterator<Item = BrokerId> + use<'_> {
-        let stays =
-            |id: &BrokerId| self.wanted_brokers == 0 || usize::try_from(id.0).is_ok_and(|id| id < self.wanted_brokers);
+        let stays = |id: &BrokerId| self.wanted_brokers.is_empty() || self.wanted_brokers.contains(id);
         self.brokers.keys().copied().filter(stays)
     }
 

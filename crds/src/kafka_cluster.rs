@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ClientQuotas, KafkaClusterStatus, Listener, ListenerType,
     kafka_topic::DeletionPolicy,
+    names,
     pod_template::{PodTemplate, Resources},
     rollout::Rollout,
     schema,
@@ -326,7 +327,29 @@ fn one() -> i32 {
     1
 }
 
+impl KafkaCluster {
+    /// The name of a broker's pod.
+    pub fn pod(&self, id: BrokerId) -> String {
+        names::pod(self.metadata.name.as_deref().unwrap_or_default(), None, id)
+    }
+}
+
 impl KafkaClusterSpec {
+    /// The ids of the brokers that the spec asks for, in order.
+    pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + Clone + use<> {
+        (0..self.brokers.replicas).map(BrokerId)
+    }
+
+    /// Whether the spec asks for this broker.
+    pub fn asks_for(&self, id: BrokerId) -> bool {
+        (0..self.brokers.replicas).contains(&id.0)
+    }
+
+    /// How many brokers the spec asks for.
+    pub fn broker_count(&self) -> i32 {
+        self.brokers.replicas
+    }
+
     /// How long every broker must have supported a level before it is finalized.
     pub fn features_settle_for(&self) -> Duration {
         let asked = self.features.as_ref().and_then(|features| features.settle_for).map(Duration::from);

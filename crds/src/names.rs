@@ -50,9 +50,37 @@ pub const TLS_ANNOTATION: &str = "ottla.io/tls";
 /// The annotation with the features that a broker supports, on its Lease; see `ottla_rules::features`.
 pub const FEATURES_ANNOTATION: &str = "ottla.io/features";
 
-/// The StatefulSet whose pods are the brokers; also the name of their ServiceAccount, Role and RoleBinding.
+/// What all brokers of a cluster share: their ServiceAccount, Role and RoleBinding.
 pub fn brokers(cluster: &str) -> String {
     format!("{cluster}-broker")
+}
+
+/// The StatefulSet of a pool; `None`: the default pool.
+pub fn stateful_set(cluster: &str, pool: Option<&str>) -> String {
+    pool.map_or_else(|| brokers(cluster), |pool| format!("{cluster}-broker-{pool}"))
+}
+
+/// The pod of a broker of this pool.
+pub fn pod(cluster: &str, pool: Option<&str>, id: BrokerId) -> String {
+    format!("{}-{id}", stateful_set(cluster, pool))
+}
+
+/// The claim of the volume of a broker of this pool.
+pub fn claim(cluster: &str, pool: Option<&str>, id: BrokerId) -> String {
+    format!("{DATA_VOLUME}-{}", pod(cluster, pool, id))
+}
+
+/// The pool and the broker that a pod of this name belongs to; `None` for other names.
+pub fn of_pod<'a>(cluster: &str, name: &'a str) -> Option<(Option<&'a str>, BrokerId)> {
+    let rest = name.strip_prefix(cluster)?.strip_prefix("-broker-")?;
+    let (pool, digits) = rest.rsplit_once('-').map_or((None, rest), |(pool, digits)| (Some(pool), digits));
+    let id = BrokerId(digits.parse().ok()?);
+    (id.0 >= 0 && pod(cluster, pool, id) == name).then_some((pool, id))
+}
+
+/// The pool and the broker that a claim of this name belongs to; `None` for other names.
+pub fn of_claim<'a>(cluster: &str, name: &'a str) -> Option<(Option<&'a str>, BrokerId)> {
+    of_pod(cluster, name.strip_prefix(DATA_VOLUME)?.strip_prefix('-')?)
 }
 
 /// The ConfigMap that keeps a revision of the brokers' pods.
@@ -73,11 +101,6 @@ pub fn bootstrap_service(cluster: &str) -> String {
 /// The Service of one broker on one listener.
 pub fn broker_service(cluster: &str, id: BrokerId, listener: &str) -> String {
     format!("{cluster}-broker-{id}-{listener}")
-}
-
-/// The claim of a broker's volume.
-pub fn claim(cluster: &str, id: BrokerId) -> String {
-    format!("{DATA_VOLUME}-{}", broker(cluster, id))
 }
 
 /// The volume with a broker's data.
@@ -156,12 +179,12 @@ pub fn broker_server_name(id: BrokerId) -> String {
     format!("broker-{id}.ottla.internal")
 }
 
-/// A broker's Lease, and its pod.
+/// A broker's Lease, whatever its pool.
 pub fn broker(cluster: &str, id: BrokerId) -> String {
     format!("{cluster}-broker-{id}")
 }
 
-/// The broker that a Lease or pod of this name belongs to; `None` for other names.
+/// The broker that a Lease of this name belongs to; `None` for other names.
 pub fn broker_id(cluster: &str, object: &str) -> Option<BrokerId> {
     let digits = object.strip_prefix(cluster)?.strip_prefix("-broker-")?;
     let id = BrokerId(digits.parse().ok()?);
@@ -259,6 +282,25 @@ mod tests {
             ["prod-broker-", "prod-broker-012", "prod-broker-+1", "prod-broker--1", "prod-2-broker-1", "prod-operator"]
         {
             assert_eq!(broker_id("prod", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_pod_names_its_pool_and_its_broker() {
+        for (pool, id, name) in [
+            (None, 12, "prod-broker-12"),
+            (Some("fast"), 100, "prod-broker-fast-100"),
+            (Some("fast-arm"), 7, "prod-broker-fast-arm-7"),
+        ] {
+            let id = BrokerId(id);
+            assert_eq!((pod("prod", pool, id).as_str(), of_pod("prod", name)), (name, Some((pool, id))));
+            let claim = claim("prod", pool, id);
+            assert_eq!((claim.as_str(), of_claim("prod", &claim)), (&*format!("data-{name}"), Some((pool, id))));
+        }
+        for other in
+            ["prod-broker-", "prod-broker-fast", "prod-broker-fast-012", "prod-broker-fast-+1", "prod-2-broker-1"]
+        {
+            assert_eq!(of_pod("prod", other), None, "{other}");
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`revision`]: what pods need a restart for; [`revisions`]: those that are in use
 //! - [`apply`]: writes what differs, removes what is no longer built
 //! - [`certificates`]: certificates that cert-manager issues
+//! - [`pools`]: the StatefulSets, and which of them each broker belongs to
 //! - [`claims`]: volumes that grow
 //! - [`leaving`]: brokers that the spec no longer asks for
 //! - [`retired`]: claims of brokers that have left
@@ -45,6 +46,7 @@ pub mod leaving;
 pub mod lost;
 pub mod nodes;
 pub mod places;
+pub mod pools;
 pub mod read;
 pub mod replace;
 pub mod retired;
@@ -55,6 +57,7 @@ pub mod waiting;
 pub mod watches;
 
 use apply::Applied;
+use pools::Pool;
 use read::Read;
 use validate::ValidatedCluster;
 use watches::{ClusterKey, Shown};
@@ -231,19 +234,17 @@ async fn reconcile(
         }
         Ok(mut cluster) => {
             cluster.user = shared.broker_user;
-            let wanted = cluster.replicas;
-            cluster.replicas = leaving::present(&cluster, read);
-            memory.lost.note(&cluster, read, Instant::now());
-            let mut seen = see(&cluster, read, &memory.lost, known(platform));
+            let present = leaving::present(&cluster, read);
+            memory.lost.note(&present, read, Instant::now());
+            let mut seen = see(&present, read, &memory.lost, known(platform));
             // Before anything is read or written: elections must not wait for that, least of all when an operator has
             // just taken over.
             tell(platform, seen.clone());
-            if memory.lost.learn(&shared.client, &cluster, read).await {
-                memory.lost.note(&cluster, read, Instant::now());
-                seen.volumes = claims::volumes(&cluster, read, &memory.lost);
+            if memory.lost.learn(&shared.client, &present, read).await {
+                memory.lost.note(&present, read, Instant::now());
+                seen.volumes = claims::volumes(&present, read, &memory.lost);
                 tell(platform, seen.clone());
             }
-            cluster.replicas = wanted;
             let made = make(shared, cluster, read, acts, memory).await;
             memory.again_after = memory.again_after.into_iter().chain(memory.lost.again_after()).min();
             match made {
@@ -271,7 +272,7 @@ fn see(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known, known: Platf
         listeners: places::listeners(cluster, &places),
         places,
         cluster_id: claims::cluster_id(read),
-        volume_size: claims::smallest(cluster, read),
+        volume_size: claims::smallest(cluster, &cluster.pools[0], read),
         volumes: claims::volumes(cluster, read, lost),
         claimants: Some(claims::of_brokers(&cluster.name, read).map(|(id, ..)| id).collect()),
         waiting: waiting::waiting(cluster, read),
@@ -347,15 +348,17 @@ async fn make(
     let choice = revisions::choose(&shared.client, &cluster, &shared.broker_image, read, &mut memory.revisions).await?;
     let mut leaving = None;
     let present = leaving::present(&cluster, read);
-    if present > cluster.replicas && acts && !is_paused(read) {
-        let look = leaving::look(&shared.client, &cluster, read, present, &mut memory.looks).await?;
-        (cluster.replicas, leaving) = (look.staying, look.obstacle);
+    if present != cluster && acts && !is_paused(read) {
+        let look = leaving::look(&shared.client, &cluster, read, &present, &mut memory.looks).await?;
+        (cluster, leaving) = (look.staying, look.obstacle);
         memory.again_after = Some(look.again_after);
     } else {
         memory.looks.forget();
     }
     let cluster = &cluster;
-    let built = build::build(cluster, read.claim_size(), (&choice.pinned, choice.other()));
+    let size = |pool: &Pool| read.claim_size(&pool.stateful_set(&cluster.name));
+    let sets: Vec<_> = cluster.pools.iter().map(|pool| (pool, size(pool))).collect();
+    let built = build::build(cluster, &sets, (&choice.pinned, choice.other()));
     let revisions = choice.shown(cluster, read);
     let key = ClusterKey { namespace: cluster.namespace.clone(), name: cluster.name.clone() };
     let to_restart = revisions.pods.values().filter(|pod| pod.revision != choice.pinned.hash).count();
@@ -383,9 +386,10 @@ async fn make(
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
         }
         made.obstacle = made.obstacle.or(no_issuer).or(no_authority);
-        if read.replicas() > cluster.replicas {
-            let note =
-                format!("{} left: empty, and the volumes stay", named("broker", cluster.replicas..read.replicas()));
+        let left: Vec<i32> =
+            present.brokers().filter(|id| read.asks_for(cluster, *id) && !cluster.has(*id)).map(|id| id.0).collect();
+        if !left.is_empty() {
+            let note = format!("{} left: empty, and the volumes stay", named("broker", left));
             shared.tell(object, "BrokersRemoved", &note).await;
         }
         let again = retired::delete(shared, object, cluster, read, &mut memory.caution).await?;

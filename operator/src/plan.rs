@@ -330,15 +330,14 @@ impl World {
     /// What the spec wants of this broker. A laptop has the brokers that its options say: none of them leaves.
     pub fn wanted(&self, id: BrokerId) -> Wanted {
         let Some(cluster) = &self.cluster else { return Wanted::Serve };
-        let brokers = &cluster.spec.brokers;
-        let replicas = if self.platform.is_some() { brokers.replicas } else { i32::MAX };
+        let is_asked_for = self.platform.is_none() || cluster.spec.asks_for(id);
         let volume = self.platform.as_ref().and_then(|platform| platform.volumes.get(&id));
         // Kubernetes takes no deletion of a claim back: what was ordered of the volume is carried out.
         let order = match volume {
             Some(volume) if volume.is_deleted => Some(Order::Fresh),
-            volume => brokers.order(id, volume.map(|volume| &*volume.uid)),
+            volume => cluster.spec.brokers.order(id, volume.map(|volume| &*volume.uid)),
         };
-        roster::wanted(id, replicas, order.or_else(|| self.replaces_lost(id).then_some(Order::Fresh)))
+        roster::wanted(is_asked_for, order.or_else(|| self.replaces_lost(id).then_some(Order::Fresh)))
     }
 
     /// Whether the spec has the volume of this broker replaced because its node is lost: for long enough, and no other

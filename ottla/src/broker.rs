@@ -80,8 +80,8 @@ fn config(file: BrokerFile, options: &BrokerOptions) -> anyhow::Result<Config> {
 }
 
 fn broker_id(cluster: &str, pod: &str) -> anyhow::Result<BrokerId> {
-    names::broker_id(cluster, pod).with_context(|| {
-        let expected = names::broker(cluster, BrokerId(0));
+    names::of_pod(cluster, pod).map(|(_, id)| id).with_context(|| {
+        let expected = names::pod(cluster, None, BrokerId(0));
         format!("the pod {pod} is not a broker of the cluster {cluster}: its name should be like {expected}")
     })
 }

@@ -76,7 +76,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         cluster_id: Str::from(status.and_then(|status| status.cluster_id.as_deref()).unwrap_or_default()),
         inter_broker_listener: inter_broker_listener.map(|l| Str::from(l.name.as_str())).unwrap_or_default(),
         brokers: brokers.map(|broker| (broker.id, broker)).collect(),
-        wanted_brokers: cluster.map_or(0, |cluster| usize::try_from(cluster.spec.brokers.replicas).unwrap_or(0)),
+        wanted_brokers: cluster.into_iter().flat_map(|cluster| cluster.spec.broker_ids()).collect(),
         topics,
         topic_names: oldest.into_iter().map(|(name, (_, id))| (name, id)).collect(),
         deleted,

@@ -161,10 +161,10 @@ fn version(metadata: &ObjectMeta) -> impl Ord + use<> {
 /// The brokers that may know something.
 fn brokers(known: &Known) -> BTreeSet<BrokerId> {
     let cluster = known.cluster.as_deref();
-    let wanted = cluster.map_or(0, |cluster| cluster.spec.brokers.replicas);
+    let wanted = cluster.into_iter().flat_map(|cluster| cluster.spec.broker_ids());
     let told = cluster.and_then(|cluster| cluster.status.as_ref()).into_iter().flat_map(|status| &status.brokers);
     let holders = known.assignments.values().flat_map(|object| holders(object));
-    (0..wanted).map(BrokerId).chain(told.map(|broker| broker.id)).chain(holders).collect()
+    wanted.chain(told.map(|broker| broker.id)).chain(holders).collect()
 }
 
 fn holders(object: &KafkaAssignment) -> impl Iterator<Item = BrokerId> {

@@ -15,7 +15,7 @@ pub fn hosts(cluster: &KafkaCluster, id: BrokerId) -> Vec<String> {
     let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
     let mut hosts = BTreeSet::new();
     if cluster.spec.brokers.storage.is_some() {
-        let pod = format!("{}.{}", names::broker(&name, id), names::headless_service(&name));
+        let pod = format!("{}.{}", cluster.pod(id), names::headless_service(&name));
         let bootstrap = names::bootstrap_service(&name);
         hosts.insert(bootstrap.clone());
         hosts.insert(format!("{bootstrap}.{namespace}"));

@@ -204,7 +204,7 @@ impl Keeper<'_> {
     /// The brokers that the spec asks for, and those that have not left yet.
     fn brokers(&self) -> BTreeSet<BrokerId> {
         let there = self.cluster.status.iter().flat_map(|status| &status.brokers).map(|broker| broker.id);
-        (0..self.cluster.spec.brokers.replicas).map(BrokerId).chain(there).collect()
+        self.cluster.spec.broker_ids().chain(there).collect()
     }
 
     async fn loaded(&self) -> Result<Loaded, Failed> {

@@ -18,6 +18,7 @@ use ottla_crds::names;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::pools::Pool;
 use super::revision::Revision;
 use super::validate::ValidatedCluster;
 
@@ -104,12 +105,12 @@ impl Built {
     }
 }
 
-/// Every object of the cluster, in the order in which they are applied. `claim_size`: the volume size in the template
-/// of the existing StatefulSet; `None`: it does not exist. `pinned`: the revision that new pods get; `other`: one more
-/// that is kept.
+/// Every object of the cluster, in the order in which they are applied. `sets`: the pools that have a StatefulSet, and
+/// the volume size in the template of the existing one; `None`: it does not exist. `pinned`: the revision that new pods
+/// get; `other`: one more that is kept.
 pub fn build(
     cluster: &ValidatedCluster,
-    claim_size: Option<&str>,
+    sets: &[(&Pool, Option<&str>)],
     (pinned, other): (&Revision, Option<&Revision>),
 ) -> Vec<Built> {
     let rights_name = names::brokers(&cluster.name);
@@ -138,12 +139,11 @@ pub fn build(
             names::brokers(&cluster.name),
             &pod_disruption_budget::pod_disruption_budget(cluster),
         ),
-        Built::new(
-            Kind::StatefulSet,
-            names::brokers(&cluster.name),
-            &stateful_set::stateful_set(cluster, claim_size, &pinned.template),
-        ),
     ]);
+    built.extend(sets.iter().map(|(pool, claim_size)| {
+        let set = stateful_set::stateful_set(cluster, pool, *claim_size, &pinned.template);
+        Built::new(Kind::StatefulSet, pool.stateful_set(&cluster.name), &set)
+    }));
     built
 }
 

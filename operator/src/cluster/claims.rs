@@ -19,6 +19,7 @@ use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
 use super::lost;
+use super::pools::Pool;
 use super::read::{Read, capacity, requested};
 use super::validate::ValidatedCluster;
 use crate::plan::platform::{Obstacle, Volume};
@@ -109,9 +110,8 @@ fn marks(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, Value)> {
 /// The claims that should request another size: the name, the new size, and the present request. It is larger; or
 /// smaller, if the claim requested more than its volume got and the spec was corrected.
 fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String)> {
-    let wanted = &cluster.storage.size;
     let change = |broker: BrokerId| {
-        let name = names::claim(&cluster.name, broker);
+        let (name, wanted) = (cluster.claim(broker), &cluster.pool(broker).storage.size);
         let claim = read.claims.get(&name)?;
         let has = requested(claim)?;
         let (wanted_bytes, has_bytes) = (bytes(wanted)?, bytes(has)?);
@@ -119,12 +119,12 @@ fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String
         let differs = wanted_bytes > has_bytes || wanted_bytes < has_bytes && undone();
         differs.then(|| (name, wanted.clone(), has.to_owned()))
     };
-    (0..cluster.replicas).map(BrokerId).filter_map(change).collect()
+    cluster.brokers().filter_map(change).collect()
 }
 
-/// The size of the smallest of the brokers' volumes: the spec can't ask for less.
-pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
-    let claims = (0..cluster.replicas).filter_map(|id| read.claims.get(&names::claim(&cluster.name, BrokerId(id))));
+/// The size of the smallest volume of a pool's brokers: the spec can't ask for less.
+pub fn smallest(cluster: &ValidatedCluster, pool: &Pool, read: &Read) -> Option<String> {
+    let claims = pool.brokers().filter_map(|id| read.claims.get(&cluster.claim(id)));
     let sized = claims.filter_map(|claim| Some((bytes(capacity(claim)?)?, capacity(claim)?)));
     sized.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, size)| size.to_owned())
 }
@@ -132,7 +132,7 @@ pub fn smallest(cluster: &ValidatedCluster, read: &Read) -> Option<String> {
 /// The volume of each broker that has one.
 pub fn volumes(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known) -> BTreeMap<BrokerId, Volume> {
     let volume = |broker: BrokerId| {
-        let claim = names::claim(&cluster.name, broker);
+        let claim = cluster.claim(broker);
         let metadata = &read.claims.get(&claim)?.metadata;
         let uid = metadata.uid.clone()?;
         let volume = Volume {
@@ -141,11 +141,11 @@ pub fn volumes(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known) -> B
             uid,
             version: metadata.resource_version.clone(),
             is_deleted: metadata.deletion_timestamp.is_some(),
-            pod: read.pods.get(&names::broker(&cluster.name, broker)).and_then(|pod| user(pod)),
+            pod: read.pods.get(&cluster.pod(broker)).and_then(|pod| user(pod)),
         };
         Some((broker, volume))
     };
-    (0..cluster.replicas).map(BrokerId).filter_map(volume).collect()
+    cluster.brokers().filter_map(volume).collect()
 }
 
 /// The uid of a pod that uses its claim: one without a node does not keep it.
@@ -162,9 +162,13 @@ fn user(pod: &Pod) -> Option<String> {
 /// When the API server refuses or can't be reached.
 pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Result<(), Failed> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let set = read.stateful_set.as_ref().and_then(|set| set.owner_ref(&()));
-    let owner = set.filter(|_| cluster.spec.deletion_policy == DeletionPolicy::Delete);
-    for (_, name, claim) in of_brokers(&cluster.name_any(), read) {
+    let cluster_name = cluster.name_any();
+    let owner = |claim: &str| {
+        let (pool, _) = names::of_claim(&cluster_name, claim)?;
+        read.stateful_sets.get(&names::stateful_set(&cluster_name, pool))?.owner_ref(&())
+    };
+    for (_, name, claim) in of_brokers(&cluster_name, read) {
+        let owner = owner(name).filter(|_| cluster.spec.deletion_policy == DeletionPolicy::Delete);
         let Some(change) = owned(claim, owner.as_ref()) else { continue };
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
@@ -180,10 +184,7 @@ pub fn of_brokers<'a>(
     cluster: &str,
     read: &'a Read,
 ) -> impl Iterator<Item = (BrokerId, &'a str, &'a PersistentVolumeClaim)> {
-    let broker = move |name: &str| {
-        let pod = name.strip_prefix(names::DATA_VOLUME).and_then(|rest| rest.strip_prefix('-'))?;
-        names::broker_id(cluster, pod)
-    };
+    let broker = move |name: &'a str| names::of_claim(cluster, name).map(|(_, id)| id);
     read.claims.iter().filter_map(move |(name, claim)| Some((broker(name)?, name.as_str(), claim.as_ref())))
 }
 
@@ -341,7 +342,7 @@ mod tests {
             let (cluster, read) = grows(requested, capacity, size);
             let asks: Vec<String> = sizes(&cluster, &read).into_iter().map(|(_, wanted, _)| wanted).collect();
             assert_eq!(asks.first().map(String::as_str), expected, "{requested} {capacity:?} {size}");
-            assert_eq!(smallest(&cluster, &read).as_deref(), capacity);
+            assert_eq!(smallest(&cluster, &cluster.pools[0], &read).as_deref(), capacity);
         }
     }
 

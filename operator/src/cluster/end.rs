@@ -63,14 +63,18 @@ pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<
             "the definition of KafkaClusters is being deleted: brokers keep serving, and their volumes stay",
         )
     } else {
-        for (key, live) in read.live.iter().rev() {
-            if key.0 == Kind::StatefulSet {
-                if !tell_policy(shared, object, &key.1).await? {
-                    let message = "the StatefulSet controller has not observed the deletion policy of the volumes yet";
-                    return Ok(Some(Obstacle::new("Ending", message)));
-                }
-                claims::follow(&shared.client, object, read).await?;
+        let sets: Vec<&str> =
+            read.live.keys().filter(|(kind, _)| *kind == Kind::StatefulSet).map(|(_, name)| name.as_str()).collect();
+        for set in &sets {
+            if !tell_policy(shared, object, set).await? {
+                let message = "the StatefulSet controller has not observed the deletion policy of the volumes yet";
+                return Ok(Some(Obstacle::new("Ending", message)));
             }
+        }
+        if !sets.is_empty() {
+            claims::follow(&shared.client, object, read).await?;
+        }
+        for (key, live) in read.live.iter().rev() {
             apply::remove(&shared.client, &namespace, key, live).await?;
         }
         forget_keys(&shared.client, &namespace, &object.name_any()).await?;

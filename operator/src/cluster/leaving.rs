@@ -16,6 +16,7 @@ use ottla_rules::plan::roster::{self, Disk, Leaver, Stay, Wanted};
 use tokio::time::{Duration, Instant};
 
 use super::apply::Failed;
+use super::pools::Pool;
 use super::read::Read;
 use super::validate::ValidatedCluster;
 use crate::plan::condition::named;
@@ -33,22 +34,26 @@ const LOOK_PER_ASSIGNMENT: Duration = Duration::from_millis(10);
 pub struct Looks(BTreeMap<BrokerId, Instant>);
 
 /// The outcome of one look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Look {
-    /// How many brokers stay: all up to the highest that must.
-    pub staying: i32,
+    /// The cluster with the brokers that stay: in each pool all up to the highest that must.
+    pub staying: ValidatedCluster,
     /// What leaving brokers wait for; `None`: nothing.
     pub obstacle: Option<Obstacle>,
     /// When to look again.
     pub again_after: Duration,
 }
 
-/// The number of brokers: as many as the spec asks for, and higher ids that have a pod, or that hold replicas on an
-/// existing volume.
-pub fn present(cluster: &ValidatedCluster, read: &Read) -> i32 {
-    let with_volume = told(read).filter(|broker| read.claims.contains_key(&names::claim(&cluster.name, broker.id)));
-    let highest = with_volume.map(|broker| broker.id.0.saturating_add(1)).max().unwrap_or(0);
-    cluster.replicas.max(read.replicas()).max(highest)
+/// The cluster with the brokers that are there: in each pool as many as the spec asks for, and higher ids that have a
+/// pod, or that hold replicas on an existing volume.
+pub fn present(cluster: &ValidatedCluster, read: &Read) -> ValidatedCluster {
+    let with_volume: Vec<BrokerId> =
+        told(read).map(|broker| broker.id).filter(|id| read.claims.contains_key(&cluster.claim(*id))).collect();
+    cluster.resized(|pool| {
+        let of_pool = with_volume.iter().filter(|id| cluster.pool(**id) == pool);
+        let highest = of_pool.map(|id| id.0.saturating_add(1) - pool.first).max().unwrap_or(0);
+        pool.replicas.max(read.replicas(&cluster.name, pool)).max(highest)
+    })
 }
 
 /// The brokers in the status.
@@ -56,7 +61,7 @@ fn told(read: &Read) -> impl Iterator<Item = &BrokerStatus> {
     read.cluster.iter().filter_map(|object| object.status.as_ref()).flat_map(|status| &status.brokers)
 }
 
-/// Looks at the brokers from the number in the spec up to the `present` one.
+/// Looks at the brokers that are `present` and that the cluster is not to have.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -64,20 +69,20 @@ pub async fn look(
     client: &Client,
     cluster: &ValidatedCluster,
     read: &Read,
-    present: i32,
+    present: &ValidatedCluster,
     looks: &mut Looks,
 ) -> Result<Look, Failed> {
     let objects = assignments(client, cluster).await?;
     let again_after = LOOK + LOOK_PER_ASSIGNMENT * u32::try_from(objects.len()).unwrap_or(u32::MAX);
     let (assigned, deleted) = (assigned(&objects), deleted(&objects));
     let named = |by: &BTreeMap<BrokerId, usize>, id: BrokerId| by.get(&id).copied().unwrap_or(0);
-    let leaving = || (cluster.replicas..present).map(BrokerId);
-    let unassigned = leaving().filter(|id| id.0 < read.replicas() && !assigned.contains_key(id));
+    let leaving = || present.brokers().filter(|id| !cluster.has(*id));
+    let unassigned = leaving().filter(|id| read.asks_for(cluster, *id) && !assigned.contains_key(id));
     let disks: BTreeMap<BrokerId, Disk> = disk::ask(client, cluster, read, unassigned).await.into_iter().collect();
     let leavers: Vec<Leaver> = leaving()
         .map(|id| Leaver {
             id,
-            has_pod: id.0 < read.replicas(),
+            has_pod: read.asks_for(cluster, id),
             is_shown: told(read).all(|broker| broker.id != id || broker.wanted == Wanted::Leaving),
             assigned: named(&assigned, id),
             deleted: named(&deleted, id),
@@ -86,7 +91,7 @@ pub async fn look(
         })
         .collect();
     let leavers = looks.note(leavers, Instant::now());
-    let (staying, obstacle) = judge(cluster.replicas, &leavers);
+    let (staying, obstacle) = judge(cluster, &leavers);
     Ok(Look { staying, obstacle, again_after })
 }
 
@@ -136,10 +141,22 @@ impl Looks {
     }
 }
 
-/// How many brokers stay, and what the leaving ones wait for.
-fn judge(replicas: i32, leavers: &[Leaver]) -> (i32, Option<Obstacle>) {
-    let Some((highest, stay)) = roster::highest_that_stays(leavers) else { return (replicas, None) };
-    let staying = highest.0 + 1;
+/// The brokers that stay, and what the leaving ones wait for: those of the first pool that some leave.
+fn judge(cluster: &ValidatedCluster, leavers: &[Leaver]) -> (ValidatedCluster, Option<Obstacle>) {
+    let of_pool = |pool: &Pool| {
+        let leavers: Vec<Leaver> = leavers.iter().filter(|one| cluster.pool(one.id) == pool).cloned().collect();
+        roster::highest_that_stays(&leavers)
+    };
+    let staying =
+        cluster.resized(|pool| of_pool(pool).map_or(pool.replicas, |(highest, _)| highest.0 + 1 - pool.first));
+    let obstacle =
+        cluster.pools.iter().find_map(|pool| of_pool(pool).map(|(highest, stay)| waits(pool, highest, stay)));
+    (staying, obstacle)
+}
+
+/// What the leaving brokers of a pool wait for: the highest that stays.
+fn waits(pool: &Pool, highest: BrokerId, stay: Stay) -> Obstacle {
+    let (replicas, staying) = (pool.replicas, highest.0 + 1 - pool.first);
     let why = match stay {
         Stay::Assigned(count) => format!(
             "broker {highest} holds {}, to be moved to other brokers: status.moves says how far that is, and what prevents it",
@@ -157,17 +174,17 @@ fn judge(replicas: i32, leavers: &[Leaver]) -> (i32, Option<Obstacle>) {
         }
         Stay::Unshown => format!("the status does not show yet that broker {highest} leaves"),
     };
-    let (leave, these) = if highest.0 == replicas {
+    let (leave, these) = if staying == replicas + 1 {
         ("leaves when it is", "this broker")
     } else {
         ("leave when they are", "these brokers")
     };
     let message = format!(
-        "spec.brokers.replicas is {replicas}, and {} {leave} empty: {why}. To keep {these}, set \
-         spec.brokers.replicas to {staying}",
-        named("broker", replicas..staying),
+        "{field} is {replicas}, and {} {leave} empty: {why}. To keep {these}, set {field} to {staying}",
+        named("broker", pool.numbered(replicas, staying).map(|id| id.0)),
+        field = pool.field(),
     );
-    (staying, Some(Obstacle::new("BrokersLeaving", message)))
+    Obstacle::new("BrokersLeaving", message)
 }
 
 fn counted(replicas: usize) -> String {
@@ -219,9 +236,13 @@ mod tests {
         let now = Instant::now();
         let mut looks = Looks::default();
         let mistaken = |assigned: usize| (3..30).map(|id| leaver(id, if id == 4 { assigned } else { 0 })).collect();
-        let (staying, _) = judge(3, &looks.note(mistaken(2), now));
+        let judge = |leavers: &[Leaver]| {
+            let (staying, obstacle) = super::judge(&cluster(3), leavers);
+            (staying.pools[0].replicas, obstacle)
+        };
+        let (staying, _) = judge(&looks.note(mistaken(2), now));
         assert_eq!(staying, 30, "nobody leaves at the first look");
-        let (staying, obstacle) = judge(3, &looks.note(mistaken(2), now + roster::EMPTY_FOR));
+        let (staying, obstacle) = judge(&looks.note(mistaken(2), now + roster::EMPTY_FOR));
         assert_eq!(staying, 5);
         let message = obstacle.unwrap().message;
         for part in [
@@ -231,17 +252,21 @@ mod tests {
         ] {
             assert!(message.to_lowercase().contains(part), "{part}: {message}");
         }
-        let (staying, obstacle) = judge(3, &looks.note(mistaken(0), now + roster::EMPTY_FOR));
+        let (staying, obstacle) = judge(&looks.note(mistaken(0), now + roster::EMPTY_FOR));
         assert_eq!(staying, 5, "broker 4 has just become empty");
         assert!(obstacle.unwrap().message.contains("leaves if it still is in 30 s"));
-        assert_eq!(judge(3, &looks.note(mistaken(0), now + roster::EMPTY_FOR * 2)), (3, None));
+        assert_eq!(judge(&looks.note(mistaken(0), now + roster::EMPTY_FOR * 2)), (3, None));
     }
 
     #[test]
     fn a_dead_broker_leaves_although_a_deleted_topic_names_it() {
         let (now, mut looks) = (Instant::now(), Looks::default());
         let deleting = |disk: Disk| vec![Leaver { deleted: 1, disk, ..leaver(3, 0) }];
-        let mut staying = |disk, seconds| judge(3, &looks.note(deleting(disk), now + Duration::from_secs(seconds)));
+        let mut staying = |disk, seconds| {
+            let leavers = looks.note(deleting(disk), now + Duration::from_secs(seconds));
+            let (staying, obstacle) = judge(&cluster(3), &leavers);
+            (staying.pools[0].replicas, obstacle)
+        };
         let (stays, obstacle) = staying(Disk::Holds(0), 0);
         assert_eq!(stays, 4, "it is there, and removes itself from the assignment soon");
         assert!(obstacle.unwrap().message.contains("broker 3 is removing 1 replica of deleted topics"));
@@ -253,7 +278,8 @@ mod tests {
         let now = Instant::now();
         let mut looks = Looks::default();
         let staying = |looks: &mut Looks, assigned, seconds| {
-            judge(3, &looks.note(vec![leaver(3, assigned)], now + Duration::from_secs(seconds))).0
+            let leavers = looks.note(vec![leaver(3, assigned)], now + Duration::from_secs(seconds));
+            judge(&cluster(3), &leavers).0.pools[0].replicas
         };
         assert_eq!(
             [(0, 0), (1, 20), (0, 40), (0, 69), (0, 70)].map(|(assigned, at)| staying(&mut looks, assigned, at)),
@@ -268,13 +294,14 @@ mod tests {
             "spec": {}, "status": { "brokers": [{ "id": 4, "state": "Offline" }, { "id": 7, "state": "Offline" }] } });
         let mut read = Read {
             cluster: Some(Arc::new(serde_json::from_value(told).unwrap())),
-            stateful_set: Some(Arc::new(serde_json::from_value(set(3)).unwrap())),
+            stateful_sets: [("prod-broker".to_owned(), Arc::new(serde_json::from_value(set(3)).unwrap()))].into(),
             ..Read::default()
         };
-        assert_eq!(present(&cluster(3), &read), 3, "nothing is known of such volumes");
+        let present = |read: &Read| present(&cluster(3), read).pools[0].replicas;
+        assert_eq!(present(&read), 3, "nothing is known of such volumes");
         read.claims.insert("data-prod-broker-4".to_owned(), Arc::default());
-        assert_eq!(present(&cluster(3), &read), 5);
-        read.stateful_set = Some(Arc::new(serde_json::from_value(set(30)).unwrap()));
-        assert_eq!(present(&cluster(3), &read), 30);
+        assert_eq!(present(&read), 5);
+        read.stateful_sets.insert("prod-broker".to_owned(), Arc::new(serde_json::from_value(set(30)).unwrap()));
+        assert_eq!(present(&read), 30);
     }
 }

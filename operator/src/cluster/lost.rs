@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume, Pod};
 use kube::{Api, Client, ResourceExt};
-use ottla_crds::names;
 use ottla_kube::change::why;
 use ottla_rules::assignment::BrokerId;
 use tokio::time::{Duration, Instant};
@@ -61,7 +60,6 @@ impl Known {
         let homeless: Vec<(BrokerId, String, String)> = homeless(cluster, read).collect();
         self.homes.retain(|volume, _| homeless.iter().any(|(_, _, name)| name == volume));
         let names = existing(read);
-        let after = cluster.storage.lost_after();
         let mut before = std::mem::take(&mut self.lost);
         self.again_after = None;
         let mut again = |after: Duration| {
@@ -78,6 +76,7 @@ impl Known {
             };
             let known = before.remove(&broker).filter(|(uid, ..)| *uid == claim_uid);
             let since = known.map_or(now, |(_, since, _)| since);
+            let after = cluster.pool(broker).storage.lost_after();
             let rest = after.saturating_sub(now.duration_since(since));
             if !rest.is_zero() {
                 again(rest);
@@ -125,12 +124,12 @@ fn homeless<'a>(
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
         node.is_some_and(|node| read.nodes.contains_key(node))
     };
-    (0..cluster.replicas).map(BrokerId).filter_map(move |broker| {
-        let pod = read.pods.get(&names::broker(&cluster.name, broker));
+    cluster.brokers().filter_map(move |broker| {
+        let pod = read.pods.get(&cluster.pod(broker));
         if pod.is_some_and(|pod| stands(pod)) {
             return None;
         }
-        let claim = read.claims.get(&names::claim(&cluster.name, broker))?;
+        let claim = read.claims.get(&cluster.claim(broker))?;
         Some((broker, claim.uid()?, claim.spec.as_ref()?.volume_name.clone()?))
     })
 }

@@ -21,7 +21,7 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
         said.into_iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
     let place = |id: BrokerId| {
         let said = said.get(&id).copied();
-        let pod = read.pods.get(&names::broker(&cluster.name, id)).map(|pod| &**pod);
+        let pod = read.pods.get(&cluster.pod(id)).map(|pod| &**pod);
         let node = pod.and_then(|pod| Some(&**read.nodes.get(pod.spec.as_ref()?.node_name.as_ref()?)?));
         let rack = cluster.rack_key.as_ref().and_then(|key| {
             let label = node.and_then(|node| node.metadata.labels.as_ref()?.get(key).cloned());
@@ -53,7 +53,7 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
             },
         )
     };
-    (0..cluster.replicas).map(BrokerId).map(place).collect()
+    cluster.brokers().map(place).collect()
 }
 
 fn endpoint(
@@ -82,7 +82,7 @@ fn endpoint(
 
 /// The name of a broker's pod.
 fn pod_host(cluster: &ValidatedCluster, id: BrokerId) -> String {
-    let (name, service) = (names::broker(&cluster.name, id), names::headless_service(&cluster.name));
+    let (name, service) = (cluster.pod(id), names::headless_service(&cluster.name));
     format!("{name}.{service}.{}.svc", cluster.namespace)
 }
 

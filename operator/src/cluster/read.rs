@@ -8,8 +8,11 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use ottla_crds::{KafkaCluster, names};
+use ottla_rules::assignment::BrokerId;
 
 use super::build::{Kind, MANAGED_BY_LABEL, MANAGER, pod};
+use super::pools::Pool;
+use super::validate::ValidatedCluster;
 use super::watches::{ClusterKey, Shown};
 
 /// One cluster and all of its objects.
@@ -17,8 +20,8 @@ use super::watches::{ClusterKey, Shown};
 pub struct Read {
     /// The cluster; `None` if it does not exist.
     pub cluster: Option<Arc<KafkaCluster>>,
-    /// The StatefulSet.
-    pub stateful_set: Option<Arc<StatefulSet>>,
+    /// The StatefulSets, by name.
+    pub stateful_sets: BTreeMap<String, Arc<StatefulSet>>,
     /// The pods, by name.
     pub pods: BTreeMap<String, Arc<Pod>>,
     /// The Services, by name.
@@ -56,7 +59,7 @@ pub fn cluster(shown: &Shown, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
 
 /// Reads what the watches have shown of this cluster.
 pub fn read(shown: &Shown, key: &ClusterKey) -> Read {
-    let stateful_set = shown.stateful_sets.find(|object| belongs(object.meta(), key));
+    let stateful_sets = by_name(shown.stateful_sets.state(), key);
     let services = by_name(shown.services.state(), key);
     let mut live = BTreeMap::new();
     let mut note = |kind: Kind, metadata: &ObjectMeta| {
@@ -69,10 +72,10 @@ pub fn read(shown: &Shown, key: &ClusterKey) -> Read {
         store.state().iter().filter(|object| belongs(&object.metadata, key)).for_each(|o| note(*kind, &o.metadata));
     }
     services.values().for_each(|service| note(Kind::Service, &service.metadata));
-    stateful_set.iter().for_each(|object| note(Kind::StatefulSet, &object.metadata));
+    stateful_sets.values().for_each(|object| note(Kind::StatefulSet, &object.metadata));
     Read {
         cluster: cluster(shown, key),
-        stateful_set,
+        stateful_sets,
         pods: by_name(shown.pods.state(), key),
         services,
         claims: by_name(shown.claims.state(), key),
@@ -101,27 +104,41 @@ impl Read {
     pub fn image(&self) -> Option<&str> {
         let status = self.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.image.as_deref());
         let template = || {
-            let spec = self.stateful_set.as_ref()?.spec.as_ref()?.template.spec.as_ref()?;
+            let spec = self.default_set()?.spec.as_ref()?.template.spec.as_ref()?;
             spec.containers.iter().find(|container| container.name == pod::CONTAINER)?.image.as_deref()
         };
         status.or_else(template)
     }
 
-    /// Whether the StatefulSet's controller has observed its newest spec: until then its status is about an earlier
-    /// one.
+    /// Whether the controller of StatefulSets has observed the newest spec of each: until then their statuses are about
+    /// earlier ones.
     pub fn is_observed(&self) -> bool {
         let observed = |set: &StatefulSet| set.status.as_ref()?.observed_generation;
-        self.stateful_set.as_ref().is_some_and(|set| observed(set) >= set.metadata.generation)
+        let mut sets = self.stateful_sets.values();
+        !self.stateful_sets.is_empty() && sets.all(|set| observed(set) >= set.metadata.generation)
     }
 
-    /// How many pods the StatefulSet asks for; 0 if it does not exist.
-    pub fn replicas(&self) -> i32 {
-        self.stateful_set.as_ref().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0)
+    /// The StatefulSet of the default pool.
+    pub fn default_set(&self) -> Option<&StatefulSet> {
+        let cluster = self.cluster.as_ref()?.name_any();
+        self.stateful_sets.get(&names::stateful_set(&cluster, None)).map(|set| &**set)
     }
 
-    /// The volume size in the StatefulSet's template.
-    pub fn claim_size(&self) -> Option<&str> {
-        let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;
+    /// How many pods a pool's StatefulSet asks for; 0 if it does not exist.
+    pub fn replicas(&self, cluster: &str, pool: &Pool) -> i32 {
+        let set = self.stateful_sets.get(&pool.stateful_set(cluster));
+        set.and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0)
+    }
+
+    /// Whether a StatefulSet asks for the pod of this broker.
+    pub fn asks_for(&self, cluster: &ValidatedCluster, id: BrokerId) -> bool {
+        let pool = cluster.pool(id);
+        pool.counts(id, self.replicas(&cluster.name, pool))
+    }
+
+    /// The volume size in the template of a StatefulSet.
+    pub fn claim_size(&self, set: &str) -> Option<&str> {
+        let templates = self.stateful_sets.get(set)?.spec.as_ref()?.volume_claim_templates.as_ref()?;
         requested(templates.first()?)
     }
 }

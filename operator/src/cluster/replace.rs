@@ -5,7 +5,6 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Preconditions};
-use ottla_crds::names;
 
 use super::apply::Failed;
 use super::read::Read;
@@ -35,7 +34,7 @@ pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> 
 }
 
 fn useless<'a>(cluster: &ValidatedCluster, read: &'a Read) -> Vec<(String, &'a Pod)> {
-    let outdated = waiting::outdated(cluster, read).into_iter().map(|id| names::broker(&cluster.name, id));
+    let outdated = waiting::outdated(cluster, read).into_iter().map(|id| cluster.pod(id));
     let pods = outdated.filter_map(|name| Some((name.clone(), &**read.pods.get(&name)?)));
     pods.filter(|(_, pod)| pod.metadata.deletion_timestamp.is_none() && !runs(pod)).collect()
 }
@@ -93,7 +92,7 @@ mod tests {
             });
             let read = Read {
                 pods: [("prod-broker-0".to_owned(), Arc::new(serde_json::from_value(pod).unwrap()))].into(),
-                stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+                stateful_sets: [("prod-broker".to_owned(), Arc::new(serde_json::from_value(set).unwrap()))].into(),
                 ..Read::default()
             };
             assert_eq!(!useless(&cluster, &read).is_empty(), replaced, "{story}");

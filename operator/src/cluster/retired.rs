@@ -65,10 +65,10 @@ pub async fn mark(client: &Client, cluster: &ValidatedCluster, read: &Read) -> R
 fn marks(cluster: &ValidatedCluster, read: &Read, now: Timestamp) -> Vec<(String, Value)> {
     let change = |(id, name, claim): (BrokerId, &str, &PersistentVolumeClaim)| {
         let has = |annotation: &str| claim.annotations().contains_key(annotation);
-        let (leaves, has_pod) = (id.0 >= cluster.replicas, id.0 < read.replicas());
+        let (leaves, has_pod) = (!cluster.has(id), read.asks_for(cluster, id));
         // A claim that a broker of an earlier version has left stays as it is.
         let is_retired = leaves && (has_pod || has(RETIRED_ANNOTATION));
-        let counts = is_retired && cluster.storage.removed == RemovedVolumes::Delete;
+        let counts = is_retired && cluster.pool(id).storage.removed == RemovedVolumes::Delete;
         let mut annotations = json!({});
         for (annotation, wanted) in [(RETIRED_ANNOTATION, is_retired), (KEPT_SINCE_ANNOTATION, counts)] {
             if has(annotation) != wanted {
@@ -92,17 +92,16 @@ struct Due {
 /// The claims whose time is over, and when that of the next is; `None`: there is no other.
 fn due(cluster: &ValidatedCluster, read: &Read, now: Timestamp) -> (Vec<Due>, Option<Duration>) {
     let (mut due, mut next) = (Vec::new(), None::<Duration>);
-    if cluster.storage.removed == RemovedVolumes::Keep {
-        return (due, next);
-    }
     for (id, name, claim) in super::claims::of_brokers(&cluster.name, read) {
-        let has_pod = read.pods.contains_key(&names::broker(&cluster.name, id));
-        let gone = id.0 >= cluster.replicas.max(read.replicas()) && !has_pod;
-        let Some(since) = kept_since(claim).filter(|_| gone && claim.metadata.deletion_timestamp.is_none()) else {
+        let storage = &cluster.pool(id).storage;
+        let has_pod = read.pods.contains_key(&cluster.pod(id));
+        let gone = !cluster.has(id) && !read.asks_for(cluster, id) && !has_pod;
+        let goes = gone && storage.removed == RemovedVolumes::Delete;
+        let Some(since) = kept_since(claim).filter(|_| goes && claim.metadata.deletion_timestamp.is_none()) else {
             continue;
         };
         let kept = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        match cluster.storage.kept_for().checked_sub(kept).filter(|rest| !rest.is_zero()) {
+        match storage.kept_for().checked_sub(kept).filter(|rest| !rest.is_zero()) {
             None => {
                 let this_one = Preconditions { uid: claim.uid(), resource_version: claim.resource_version() };
                 due.push(Due { id, name: name.to_owned(), this_one });
@@ -139,7 +138,7 @@ pub async fn delete(
     let pods: Api<Pod> = Api::namespaced(shared.client.clone(), &cluster.namespace);
     let mut deleted = Vec::new();
     for Due { id, name, this_one } in due.into_iter().filter(|due| !assigned.contains_key(&due.id)) {
-        let pod = names::broker(&cluster.name, id);
+        let pod = cluster.pod(id);
         let there = pods.get_metadata_opt(&pod).await.map_err(|source| Failed::new("read", "Pod", &pod, source))?;
         if there.is_some() {
             continue;
@@ -208,9 +207,8 @@ impl Caution {
             let why = "brokers have 30 s to report that the API server was set back";
             return Some(Wait { why, again_after: REPORTED_AFTER - elapsed });
         }
-        let stays = |lease: &&Lease| {
-            names::broker_id(&cluster.name, &lease.name_any()).is_some_and(|id| id.0 < cluster.replicas)
-        };
+        let stays =
+            |lease: &&Lease| names::broker_id(&cluster.name, &lease.name_any()).is_some_and(|id| cluster.has(id));
         let is_unheard = |lease: &Lease| {
             is_held(lease) && first.leases.get(&lease.name_any()).is_some_and(|seen| *seen == lease.resource_version())
         };
@@ -247,7 +245,8 @@ mod tests {
         let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
         let set = json!({ "spec": { "replicas": set, "selector": {}, "template": {} } });
-        let mut read = Read { stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())), ..Read::default() };
+        let set = ("prod-broker".to_owned(), Arc::new(serde_json::from_value(set).unwrap()));
+        let mut read = Read { stateful_sets: [set].into(), ..Read::default() };
         for (id, left) in claims {
             let name = format!("data-prod-broker-{id}");
             let annotations = left.map(|left| json!({ RETIRED_ANNOTATION: left, KEPT_SINCE_ANNOTATION: left }));
@@ -297,9 +296,9 @@ mod tests {
             }
             changes.len()
         };
-        cluster.storage.removed = RemovedVolumes::Keep;
+        cluster.pools[0].storage.removed = RemovedVolumes::Keep;
         assert_eq!((patch(&mut read, &cluster), patch(&mut read, &cluster)), (1, 0), "nothing counts any more");
-        cluster.storage.removed = RemovedVolumes::Delete;
+        cluster.pools[0].storage.removed = RemovedVolumes::Delete;
         assert_eq!(due(&cluster, &read, now), (vec![], None), "it left long ago, and is not due");
         assert_eq!((patch(&mut read, &cluster), patch(&mut read, &cluster)), (1, 0));
         let hour = Duration::from_secs(3600);
@@ -362,7 +361,7 @@ mod tests {
             read.pods.insert("prod-broker-2".to_owned(), Arc::default());
             assert_eq!(due(&cluster, &read, now).0, [], "{story}, and its pod still exists");
             read.pods.clear();
-            cluster.storage.removed = RemovedVolumes::Keep;
+            cluster.pools[0].storage.removed = RemovedVolumes::Keep;
             assert_eq!(due(&cluster, &read, now), (vec![], None), "{story}, and volumes are kept");
         }
     }

@@ -103,7 +103,7 @@ async fn present(
     read: &Read,
     known: &mut Known,
 ) -> Result<(String, Option<Arc<Revision>>), Failed> {
-    let template = read.stateful_set.as_ref().and_then(|set| Some(&set.spec.as_ref()?.template));
+    let template = read.default_set().and_then(|set| Some(&set.spec.as_ref()?.template));
     let in_template = template.and_then(|template| template_revision(&cluster.name, template));
     // No ConfigMap may keep it yet: a paused cluster gets none.
     let adopted = adopted(read, own).filter(|_| in_template.as_deref() == Some(SHARED));
@@ -120,7 +120,7 @@ async fn present(
 
 /// The revision of the StatefulSet's template, if an earlier operator made it; `own` is what this one builds.
 fn adopted(read: &Read, own: &Revision) -> Option<Revision> {
-    let set = read.stateful_set.as_ref()?;
+    let set = read.default_set()?;
     let template = &set.spec.as_ref()?.template;
     let inputs = revision::adopted_inputs(read.cluster.as_ref()?, template, own);
     Some(Revision::adopted(template, inputs))
@@ -150,6 +150,14 @@ fn template_revision(cluster: &str, template: &PodTemplateSpec) -> Option<String
     revision_name(cluster, read_by(template.spec.as_ref()?)?)
 }
 
+/// The name of the revision in the templates of all StatefulSets; `None`: they differ, or are none of ours.
+fn template(cluster: &str, read: &Read) -> Option<String> {
+    let sets = read.stateful_sets.values();
+    let mut names = sets.map(|set| template_revision(cluster, &set.spec.as_ref()?.template));
+    let first = names.next()??;
+    names.all(|name| name.as_ref() == Some(&first)).then_some(first)
+}
+
 fn revision_name(cluster: &str, config_map: &str) -> Option<String> {
     if config_map == names::brokers(cluster) {
         return Some(SHARED.to_owned());
@@ -168,9 +176,9 @@ impl Choice {
     pub fn unused(&self, read: &Read) -> LiveObjects {
         let kept = [&*self.pinned].into_iter().chain(self.other());
         let templates = kept.filter_map(|revision| revision.template.spec.as_ref());
-        let set = read.stateful_set.iter().filter_map(|set| set.spec.as_ref()?.template.spec.as_ref());
+        let sets = read.stateful_sets.values().filter_map(|set| set.spec.as_ref()?.template.spec.as_ref());
         let pods = read.pods.values().filter_map(|pod| pod.spec.as_ref());
-        let used: BTreeSet<&str> = templates.chain(set).chain(pods).filter_map(read_by).collect();
+        let used: BTreeSet<&str> = templates.chain(sets).chain(pods).filter_map(read_by).collect();
         unused(&read.live, &used, read.is_observed())
     }
 
@@ -188,8 +196,7 @@ impl Choice {
         let changed = !self.from.changed(inputs).is_empty();
         let differs = |revision: &&Arc<Revision>| revision.hash != self.from_name;
         let current = self.to.as_ref().filter(|to| to.changed(inputs).is_empty());
-        let set = read.stateful_set.as_ref().filter(|_| read.is_observed());
-        let template = set.and_then(|set| template_revision(&cluster.name, &set.spec.as_ref()?.template));
+        let template = template(&cluster.name, read).filter(|_| read.is_observed());
         Revisions {
             from: self.from_name.clone(),
             to: self.to_name.clone(),
@@ -202,7 +209,7 @@ impl Choice {
                 .pods
                 .iter()
                 .filter_map(|(name, pod)| {
-                    let id = names::broker_id(&cluster.name, name)?;
+                    let id = cluster.of_pod(name)?;
                     let seen = pod_revision(name, pod, self.of_pod(cluster, pod));
                     let lost_node = lost_node(id, pod, seen.unscheduled.is_some(), read);
                     let is_cut_off = lost_node.is_some() || is_on_unready(pod, read);
@@ -352,7 +359,7 @@ mod tests {
             });
             let read = Read {
                 cluster: Some(Arc::new(object.clone())),
-                stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+                stateful_sets: [("prod-broker".to_owned(), Arc::new(serde_json::from_value(set).unwrap()))].into(),
                 pods: [made("prod-broker-0", "new"), made("prod-broker-1", "old")].into(),
                 ..Read::default()
             };

@@ -8,10 +8,10 @@ use ottla_access::MappingRules;
 use ottla_access::certificate::mapping::InvalidRules;
 use ottla_config::check_cluster;
 use ottla_crds::{
-    DeletionPolicy, IssuerRef, KafkaCluster, ListenerType, PodTemplate, Resources, Storage, TopologySpread,
-    Unsatisfiable, names,
+    DeletionPolicy, IssuerRef, KafkaCluster, ListenerType, PodTemplate, Resources, TopologySpread, Unsatisfiable, names,
 };
 
+use super::pools::Pool;
 use crate::plan::rollout::windows::{self, Unusable};
 
 /// Any user that is not root: the image has no users.
@@ -26,10 +26,8 @@ pub struct ValidatedCluster {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
-    /// The number of brokers.
-    pub replicas: i32,
-    /// Each broker's volume.
-    pub storage: Storage,
+    /// Its pools, by their first broker. The first is the default pool, which begins with broker 0.
+    pub pools: Vec<Pool>,
     /// The brokers' image.
     pub image: String,
     /// The resources of each broker.
@@ -123,8 +121,12 @@ impl ValidatedCluster {
         Ok(ValidatedCluster {
             name: object.name_any(),
             namespace: object.namespace().unwrap_or_default(),
-            replicas: spec.brokers.replicas,
-            storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
+            pools: vec![Pool {
+                name: None,
+                first: 0,
+                replicas: spec.brokers.replicas,
+                storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
+            }],
             image: spec.brokers.image.clone().unwrap_or_else(|| unnamed_image.to_owned()),
             resources: spec.brokers.resources.clone().unwrap_or_default(),
             pods,

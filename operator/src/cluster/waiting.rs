@@ -2,7 +2,6 @@
 //! pull their image, crash, or run with an earlier spec. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use ottla_crds::names;
 use ottla_rules::assignment::BrokerId;
 
 use super::read::Read;
@@ -21,16 +20,16 @@ pub fn waiting(cluster: &ValidatedCluster, read: &Read) -> Option<Obstacle> {
 
 /// The brokers whose pods have another template than the StatefulSet.
 pub fn outdated(cluster: &ValidatedCluster, read: &Read) -> Vec<BrokerId> {
-    let status = read.stateful_set.as_ref().and_then(|set| set.status.as_ref());
-    let Some(current) = status.and_then(|status| status.update_revision.as_deref()) else { return Vec::new() };
-    let is_old = |(_, name): &(BrokerId, String)| {
-        read.pods.get(name).is_some_and(|pod| controller_revision(pod) != Some(current))
+    let is_old = |(id, name): &(BrokerId, String)| {
+        let set = read.stateful_sets.get(&cluster.pool(*id).stateful_set(&cluster.name));
+        let current = set.and_then(|set| set.status.as_ref()?.update_revision.as_deref());
+        current.is_some() && read.pods.get(name).is_some_and(|pod| controller_revision(pod) != current)
     };
     pods(cluster).filter(is_old).map(|(id, _)| id).collect()
 }
 
 fn pods(cluster: &ValidatedCluster) -> impl Iterator<Item = (BrokerId, String)> {
-    (0..cluster.replicas).map(BrokerId).map(|id| (id, names::broker(&cluster.name, id)))
+    cluster.brokers().map(|id| (id, cluster.pod(id)))
 }
 
 /// The hash of the template that the StatefulSet's controller made the pod with.
@@ -106,7 +105,7 @@ mod tests {
         let set = json!({ "spec": { "selector": {}, "template": {} }, "status": { "replicas": 2, "updateRevision": update_revision } });
         let read = Read {
             pods: pods.iter().map(named).collect(),
-            stateful_set: Some(Arc::new(serde_json::from_value(set).unwrap())),
+            stateful_sets: [("prod-broker".to_owned(), Arc::new(serde_json::from_value(set).unwrap()))].into(),
             ..Read::default()
         };
         (cluster, read)

@@ -183,7 +183,6 @@ impl Writer {
         volume: &Volume,
         versions: &BTreeMap<String, Option<String>>,
     ) -> Result<(), kube::Error> {
-        let cluster_name = cluster.name_any();
         let objects = self.assignments.list(&ListParams::default().labels(&self.selector)).await?;
         let standing = objects.items.iter().filter(|object| !object.spec.deleted && names_broker(object, id));
         let now: BTreeMap<String, Option<String>> =
@@ -210,7 +209,7 @@ impl Writer {
         }
         if let Some(pod) = &volume.pod {
             let this_one = Preconditions { uid: Some(pod.clone()), resource_version: None };
-            let pod = names::broker(&cluster_name, id);
+            let pod = cluster.pod(id);
             self.pods.delete(&pod, &DeleteParams::default().preconditions(this_one)).await?;
         }
         Ok(())

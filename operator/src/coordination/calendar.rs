@@ -49,11 +49,11 @@ impl Calendar {
         let now = Instant::now();
         let cluster = world.cluster.as_deref();
         let after = cluster.and_then(return_after);
-        let wanted = cluster.map_or(0, |cluster| cluster.spec.brokers.replicas);
+        let wanted = cluster.into_iter().flat_map(|cluster| cluster.spec.broker_ids());
         let here = world.live().into_keys().collect();
         world.settled = settled(self.tenure.settled(&world.brokers, after, now), cluster, after.is_some());
         world.seasoned = self.seasons.settled(&world.brokers, cluster.and_then(fill_after), now);
-        world.awaited = self.arrivals.awaited((0..wanted).map(BrokerId), registered, now);
+        world.awaited = self.arrivals.awaited(wanted, registered, now);
         world.returning = self.returns.awaited(last_members(&world.assignments), &here, now);
     }
 

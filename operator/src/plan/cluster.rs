@@ -125,7 +125,7 @@ fn brokers(
     before: &KafkaClusterStatus,
     relocation: Option<&Relocation>,
 ) -> Vec<BrokerStatus> {
-    let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
+    let wanted = cluster.spec.broker_ids();
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
     let standing = world.assignments.iter().filter(|object| !object.spec.deleted);
     let holding = standing.flat_map(|object| &object.spec.partitions).flat_map(|entry| entry.replicas.iter().copied());
@@ -319,7 +319,7 @@ const REPLICATION_FACTORS: [(&str, Option<&str>, &str); 4] = [
 /// Whether there are brokers enough for the replication factors that the spec sets: clients that use such a topic only
 /// get a retriable error.
 fn replicable(world: &World, cluster: &KafkaCluster) -> Verdict {
-    let (config, brokers) = (cluster.spec.broker_config(), cluster.spec.brokers.replicas);
+    let (config, brokers) = (cluster.spec.broker_config(), cluster.spec.broker_count());
     let stands =
         |topic: &str| world.assignments.iter().any(|object| !object.spec.deleted && object.spec.topic_name == topic);
     let sentence = |(setting, topic, consequence): &(&str, Option<&str>, &str)| {

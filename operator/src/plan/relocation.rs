@@ -306,7 +306,7 @@ fn rate(
     };
     let signals = Signals {
         slow: loads.values().any(|loads| waits(&loads.produce) || waits(&loads.fsync)),
-        endangered: (0..cluster.spec.brokers.replicas).map(BrokerId).any(is_silent) || entries(objects).any(lacks),
+        endangered: cluster.spec.broker_ids().any(is_silent) || entries(objects).any(lacks),
     };
     rate::rate(before, signals, limits)
 }
@@ -460,7 +460,7 @@ fn entries<'a>(objects: &[&'a Arc<KafkaAssignment>]) -> impl Iterator<Item = (&'
 /// The brokers that the spec asks for, that are live, or that hold replicas. One that is away gets nothing: the move
 /// would wait for it.
 fn brokers(world: &World, cluster: &KafkaCluster, objects: &[&Arc<KafkaAssignment>]) -> Vec<balance::Broker> {
-    let asked_for = (0..cluster.spec.brokers.replicas).map(BrokerId);
+    let asked_for = cluster.spec.broker_ids();
     let live = world.live();
     let holding = entries(objects).flat_map(|(_, entry)| entry.replicas.iter().copied());
     let ids: BTreeSet<BrokerId> = asked_for.chain(live.keys().copied()).chain(holding).collect();

@@ -136,7 +136,7 @@ fn forward(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, asked: &R
 fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
     let to = next.to.clone().unwrap_or_default();
     // All get it where there is no pod, and the first of them tries it.
-    let first = scene.pods().next().is_none().then_some(BrokerId(0));
+    let first = if scene.pods().next().is_none() { scene.asked_for.first().copied() } else { None };
     // What has the revision already, or is down anyway.
     let tried = scene.pods().find(|(_, pod)| pod.revision == to);
     let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id).or(first);

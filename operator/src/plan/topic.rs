@@ -60,7 +60,7 @@ fn copysets(world: &World) -> Copysets {
 /// The brokers that may get replicas: of those that the spec asks for, and of other live ones. One whose disk fills up
 /// counts as away: it gets what the others can't hold.
 fn brokers(world: &World, cluster: &KafkaCluster) -> Vec<placement::Broker> {
-    let wanted = (0..cluster.spec.brokers.replicas).map(BrokerId);
+    let wanted = cluster.spec.broker_ids();
     let there = world.brokers.iter().filter(|(_, broker)| broker.live.is_some()).map(|(id, _)| *id);
     let ids: BTreeSet<BrokerId> = wanted.chain(there).filter(|id| world.wanted(*id).takes_replicas()).collect();
     let told: BTreeMap<BrokerId, &BrokerStatus> =
@@ -296,10 +296,10 @@ impl<'a> Plan<'a> {
 
     /// Refuses to place missing partitions again, which would hide their records.
     fn lost<T>(&self, what: &str) -> Result<T, Obstacle> {
-        let broker = names::broker(&self.topic.spec.cluster_ref.name, BrokerId(0));
+        let pod = self.cluster.pod(self.cluster.spec.broker_ids().next().unwrap_or(BrokerId(0)));
         let message = format!(
             "{what}: brokers serve by their own copies of them. To restore the KafkaAssignments from these copies, see \
-             `kubectl exec {broker} -- ottla objects --help`"
+             `kubectl exec {pod} -- ottla objects --help`"
         );
         obstacle("AssignmentsMissing", message)
     }

@@ -16,8 +16,8 @@ const STATE_MIN_IN_SYNC: i16 = 2;
 /// obeyed; else a cluster that is to have one or two brokers has as many replicas, also while more of them are leaving.
 pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     let settings = &image.settings;
-    // 0: nobody has said.
-    let brokers = if image.wanted_brokers > 0 { image.wanted_brokers } else { image.brokers.len() };
+    let wanted = image.wanted_brokers.len();
+    let brokers = if wanted > 0 { wanted } else { image.brokers.len() };
     let wanted = brokers.clamp(1, REPLICATION_FACTOR) as i16;
     let state = |topic: StateTopic, cleanup: &str, more: &[(&str, String)]| {
         let replication_factor = topic.replication_factor.unwrap_or(wanted);
@@ -75,10 +75,10 @@ mod tests {
     use crate::image::{Broker, BrokerId, is_internal};
 
     /// Of a cluster that is to have so many brokers.
-    fn image(brokers: usize, given: &[(&str, &str)]) -> ClusterImage {
+    fn image(brokers: i32, given: &[(&str, &str)]) -> ClusterImage {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = Arc::new(BrokerSettings::resolve(&given));
-        ClusterImage { wanted_brokers: brokers, settings, ..ClusterImage::default() }
+        ClusterImage { wanted_brokers: (0..brokers).map(BrokerId).collect(), settings, ..ClusterImage::default() }
     }
 
     fn broker(id: BrokerId) -> Broker {

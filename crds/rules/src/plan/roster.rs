@@ -57,11 +57,11 @@ pub enum Order {
     Fresh,
 }
 
-/// What is wanted of broker `id` in a cluster of `replicas` brokers. Their ids begin at 0, so the highest leave first.
-/// `order`: the order for this broker, unless it was carried out.
-pub fn wanted(id: BrokerId, replicas: i32, order: Option<Order>) -> Wanted {
+/// What is wanted of a broker. `is_asked_for`: whether the spec asks for it. `order`: the order for this broker, unless
+/// it was carried out.
+pub fn wanted(is_asked_for: bool, order: Option<Order>) -> Wanted {
     match order {
-        _ if id.0 >= replicas => Wanted::Leaving,
+        _ if !is_asked_for => Wanted::Leaving,
         None => Wanted::Serve,
         Some(Order::Cordoned) => Wanted::Cordoned,
         Some(Order::Drained) => Wanted::Drained,
@@ -164,10 +164,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_highest_brokers_leave_whatever_else_is_ordered() {
-        let of_three = |(id, order)| wanted(BrokerId(id), 3, order);
-        let cases = [(0, None), (2, Some(Order::Drained)), (3, None), (29, Some(Order::Cordoned))];
-        assert_eq!(cases.map(of_three), [Wanted::Serve, Wanted::Drained, Wanted::Leaving, Wanted::Leaving]);
+    fn brokers_that_are_not_asked_for_leave_whatever_else_is_ordered() {
+        let cases = [(true, None), (true, Some(Order::Drained)), (false, None), (false, Some(Order::Cordoned))];
+        let wanted = cases.map(|(is_asked_for, order)| wanted(is_asked_for, order));
+        assert_eq!(wanted, [Wanted::Serve, Wanted::Drained, Wanted::Leaving, Wanted::Leaving]);
     }
 
     fn leaver(id: i32) -> Leaver {

@@ -22,14 +22,14 @@ pub fn broker_services(cluster: &ValidatedCluster) -> Vec<Service> {
             ListenerType::LoadBalancer => "LoadBalancer",
             ListenerType::ClusterIp => "ClusterIP",
         };
-        services.extend((0..cluster.replicas).map(|id| broker_service(cluster, BrokerId(id), listener, type_)));
+        services.extend(cluster.brokers().map(|id| broker_service(cluster, id, listener, type_)));
     }
     services
 }
 
 fn broker_service(cluster: &ValidatedCluster, id: BrokerId, listener: &Listener, type_: &str) -> Service {
     let mut selector = pod_selector(cluster);
-    selector.insert(POD_NAME_LABEL.to_owned(), names::broker(&cluster.name, id));
+    selector.insert(POD_NAME_LABEL.to_owned(), cluster.pod(id));
     Service {
         metadata: metadata(cluster, names::broker_service(&cluster.name, id, &listener.name)),
         spec: Some(ServiceSpec {

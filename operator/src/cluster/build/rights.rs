@@ -3,7 +3,6 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use ottla_crds::{GROUP, names};
-use ottla_rules::assignment::BrokerId;
 
 use super::metadata;
 use crate::cluster::validate::ValidatedCluster;
@@ -16,7 +15,7 @@ pub fn service_account(cluster: &ValidatedCluster) -> ServiceAccount {
 /// Their Role.
 pub fn role(cluster: &ValidatedCluster) -> Role {
     let own_cluster = vec![cluster.name.clone()];
-    let own_leases = (0..cluster.replicas).map(|id| names::broker(&cluster.name, BrokerId(id))).collect();
+    let own_leases = cluster.brokers().map(|id| names::broker(&cluster.name, id)).collect();
     let own_secrets = (0..names::SCRAM_SHARDS).map(|shard| names::scram_secret(&cluster.name, shard)).collect();
     // Changes are patches; brokers of earlier versions update.
     let rules = vec![

@@ -8,23 +8,29 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
-use ottla_crds::{DeletionPolicy, names};
+use ottla_crds::{DeletionPolicy, Storage, names};
 
 use super::{metadata, selector};
+use crate::cluster::pools::Pool;
 use crate::cluster::validate::ValidatedCluster;
 
-/// The brokers' StatefulSet, with the template of the revision that new pods get.
+/// The StatefulSet of a pool, with the template of the revision that new pods get.
 ///
 /// Its template of claims can't be changed: an existing set keeps its size (`claim_size`), and claims that are smaller
 /// than in the spec are enlarged one by one.
 ///
 /// Whatever the cluster's deletion policy, volumes stay when the set is deleted: a user may delete the set of an
 /// existing cluster, and the operator creates it again. [`retention`] is set in the last step of a cluster's deletion.
-pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>, template: &PodTemplateSpec) -> StatefulSet {
+pub fn stateful_set(
+    cluster: &ValidatedCluster,
+    pool: &Pool,
+    claim_size: Option<&str>,
+    template: &PodTemplateSpec,
+) -> StatefulSet {
     StatefulSet {
-        metadata: metadata(cluster, names::brokers(&cluster.name)),
+        metadata: metadata(cluster, pool.stateful_set(&cluster.name)),
         spec: Some(StatefulSetSpec {
-            replicas: Some(cluster.replicas),
+            replicas: Some(pool.replicas),
             selector: selector(cluster),
             service_name: Some(names::headless_service(&cluster.name)),
             pod_management_policy: Some("Parallel".to_owned()),
@@ -34,7 +40,7 @@ pub fn stateful_set(cluster: &ValidatedCluster, claim_size: Option<&str>, templa
             }),
             persistent_volume_claim_retention_policy: Some(retention(DeletionPolicy::Retain)),
             template: template.clone(),
-            volume_claim_templates: Some(vec![claim(cluster, claim_size)]),
+            volume_claim_templates: Some(vec![claim(&pool.storage, claim_size)]),
             ..StatefulSetSpec::default()
         }),
         status: None,
@@ -53,13 +59,13 @@ pub fn retention(policy: DeletionPolicy) -> StatefulSetPersistentVolumeClaimRete
     }
 }
 
-fn claim(cluster: &ValidatedCluster, claim_size: Option<&str>) -> PersistentVolumeClaim {
-    let size = claim_size.unwrap_or(&cluster.storage.size);
+fn claim(storage: &Storage, claim_size: Option<&str>) -> PersistentVolumeClaim {
+    let size = claim_size.unwrap_or(&storage.size);
     PersistentVolumeClaim {
         metadata: ObjectMeta { name: Some(names::DATA_VOLUME.to_owned()), ..ObjectMeta::default() },
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: cluster.storage.storage_class_name.clone(),
+            storage_class_name: storage.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
                 requests: Some([("storage".to_owned(), Quantity(size.to_owned()))].into()),
                 limits: None,

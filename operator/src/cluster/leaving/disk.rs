@@ -52,7 +52,7 @@ pub async fn ask(
 ) -> Vec<(BrokerId, Disk)> {
     let identity = &OnceCell::new();
     let ask = |id: BrokerId| async move {
-        let pod = read.pods.get(&names::broker(&cluster.name, id));
+        let pod = read.pods.get(&cluster.pod(id));
         let disk = match pod.filter(|pod| is_ready(pod)) {
             None => Disk::Away,
             Some(pod) => match replicas(client, cluster, id, pod, identity).await {

@@ -78,7 +78,7 @@ impl Pods {
     /// The brokers' pods; none while they are not known.
     pub fn seen(&self) -> Option<BTreeMap<BrokerId, Seen>> {
         let (_, store) = self.watch.as_ref().filter(|(watches, _)| watches.are_complete())?;
-        let pod = |pod: &PodObject| Some((names::broker_id(&self.cluster, &pod.name_any())?, Seen::of(pod)));
+        let pod = |pod: &PodObject| Some((names::of_pod(&self.cluster, &pod.name_any())?.1, Seen::of(pod)));
         Some(store.state().iter().filter_map(|object| pod(object)).collect())
     }
 }

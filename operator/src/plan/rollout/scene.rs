@@ -27,6 +27,8 @@ pub struct Scene<'a> {
     partitions: OnceCell<Vec<Partition<'a>>>,
     live: Live,
     racks: BTreeMap<BrokerId, String>,
+    /// The brokers that the spec asks for.
+    pub asked_for: BTreeSet<BrokerId>,
     away: BTreeSet<BrokerId>,
     broken: BTreeSet<BrokerId>,
     most_away: usize,
@@ -48,10 +50,9 @@ impl<'a> Scene<'a> {
         leaders_return: bool,
     ) -> Scene<'a> {
         let live = world.live();
-        let replicas = cluster.spec.brokers.replicas;
         let racks = world.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.rack.clone()?))).collect();
-        let asked_for = (0..replicas).map(BrokerId);
-        let ids: BTreeSet<BrokerId> = asked_for.chain(seen.pods.keys().copied()).collect();
+        let asked_for: BTreeSet<BrokerId> = cluster.spec.broker_ids().collect();
+        let ids: BTreeSet<BrokerId> = asked_for.iter().chain(seen.pods.keys()).copied().collect();
         let is_well = |id: &BrokerId| {
             let is_ready = seen.pods.get(id).is_some_and(|pod| pod.stage == Stage::Ready);
             is_ready && live.get(id).is_some_and(|broker| !broker.draining)
@@ -72,7 +73,8 @@ impl<'a> Scene<'a> {
             broken: away.iter().filter(|id| is_broken(id)).copied().collect(),
             away,
             most_away: usize::try_from(asked.max_unavailable).unwrap_or(1).max(1),
-            interrupts: asked.interrupt == Interrupt::Unreplicated || replicas == 1,
+            interrupts: asked.interrupt == Interrupt::Unreplicated || asked_for.len() == 1,
+            asked_for,
             leaders_return: leaders_return && world.forked.is_empty(),
             place: (
                 cluster.metadata.namespace.as_deref().unwrap_or_default(),
