@@ -11,6 +11,7 @@ use ottla_rules::plan::roster::Wanted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::pool::PoolStatus;
 use crate::rollout::RolloutStatus;
 use crate::schema;
 
@@ -31,8 +32,8 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub image: Option<String>,
-    /// The size of the brokers' smallest volume. `spec.brokers.storage.size` can not be less. Absent: there is no
-    /// volume yet.
+    /// The size of the smallest volume of the default pool's brokers. `spec.brokers.storage.size` can not be less.
+    /// Absent: there is no volume yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub volume_size: Option<String>,
@@ -40,9 +41,20 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 22, max = 22))]
     pub cluster_id: Option<String>,
-    /// The number of brokers that exist, which `kubectl scale` reads.
+    /// The number of brokers of the default pool that are live, which `kubectl scale` reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
+    /// The number of brokers that the spec asks for, those of all pools together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_count: Option<i32>,
+    /// The pools beside the default one, those included that were removed from the spec and whose brokers have not left
+    /// or have left volumes. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub pools: Vec<PoolStatus>,
     /// The state of each broker, ordered by id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -221,6 +233,10 @@ pub struct IssuerStatus {
 pub struct BrokerStatus {
     /// The broker's id: the number at the end of its pod's name.
     pub id: BrokerId,
+    /// The broker's pool. Absent: the default pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20))]
+    pub pool: Option<String>,
     /// The broker's rack. Absent: unknown, or `spec.rack` is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<String>,

@@ -15,6 +15,7 @@ use crate::{
     kafka_topic::DeletionPolicy,
     names,
     pod_template::{PodTemplate, Resources},
+    pool::Pool,
     rollout::Rollout,
     schema,
     storage::Storage,
@@ -35,7 +36,7 @@ use ottla_rules::plan::roster::Order;
     shortname = "okc",
     category = "ottla",
     scale(spec_replicas_path = ".spec.brokers.replicas", status_replicas_path = ".status.replicas"),
-    printcolumn(name = "Brokers", type_ = "integer", json_path = ".spec.brokers.replicas"),
+    printcolumn(name = "Brokers", type_ = "integer", json_path = ".status.brokerCount"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(
         name = "Reason",
@@ -65,13 +66,57 @@ use ottla_rules::plan::roster::Order;
          || has(oldSelf.status) && has(oldSelf.status.volumeSize) \
          && quantity(self.spec.brokers.storage.size).compareTo(quantity(oldSelf.status.volumeSize)) >= 0",
         "brokers.storage.size can not be reduced below what the brokers' volumes have (status.volumeSize)"
+    ),
+    // The name of a StatefulSet is in a label of its pods, together with a hash.
+    validation = (
+        "!has(self.spec.pools) || self.spec.pools.all(p, size(self.metadata.name) + size(p.name) <= 44)",
+        "the name of a pool and the cluster's name have at most 44 characters together"
+    ),
+    // A pool that was removed from the list may be added again as it was, as long as something of it exists.
+    validation = (
+        "!has(self.spec.pools) || !has(oldSelf.status) || !has(oldSelf.status.pools) \
+         || self.spec.pools.all(p, has(oldSelf.spec.pools) && oldSelf.spec.pools.exists(o, o.name == p.name) \
+         || oldSelf.status.pools.all(q, q.name != p.name || q.firstBroker == p.firstBroker \
+         && (has(p.storage.storageClassName) ? p.storage.storageClassName : '') \
+         == (has(q.storage.storageClassName) ? q.storage.storageClassName : '')))",
+        "a pool of this name exists with another firstBroker or storageClassName (status.pools): add it again as it was, or \
+         choose another name"
+    ),
+    validation = (
+        "!has(self.spec.pools) || !has(oldSelf.status) || !has(oldSelf.status.pools) \
+         || self.spec.pools.all(p, has(oldSelf.spec.pools) && oldSelf.spec.pools.exists(o, o.name == p.name \
+         && quantity(p.storage.size).compareTo(quantity(o.storage.size)) >= 0) \
+         || oldSelf.status.pools.all(q, q.name != p.name || !has(q.volumeSize) \
+         || quantity(p.storage.size).compareTo(quantity(q.volumeSize)) >= 0))",
+        "storage.size of a pool can not be reduced below what its brokers' volumes have (volumeSize in status.pools)"
     )
 )]
 #[x_kube(
     validation = (
         "!has(self.defaults) || !has(self.defaults.replicationFactor) \
-         || self.defaults.replicationFactor <= self.brokers.replicas",
-        "defaults.replicationFactor can not be more than brokers.replicas"
+         || self.defaults.replicationFactor <= self.brokers.replicas \
+         + (has(self.pools) ? self.pools.map(p, p.replicas).sum() : 0)",
+        "defaults.replicationFactor can not be more than the number of brokers (brokers.replicas, and replicas of pools)"
+    ),
+    validation = (
+        "self.brokers.replicas > 0 || has(self.pools) && self.pools.exists(p, p.replicas > 0)",
+        "a cluster has at least one broker: brokers.replicas can be 0 only if a pool has brokers"
+    ),
+    // The brokers of both would have the same ids.
+    validation = (
+        "!has(self.pools) || self.pools.all(p, self.brokers.replicas <= p.firstBroker)",
+        "the ids of the brokers of pools overlap: those of the default pool run from 0 to brokers.replicas - 1, and must be \
+         below firstBroker of each pool"
+    ),
+    validation = (
+        "!has(self.pools) || self.pools.all(p, self.pools.all(q, p.name == q.name || (p.firstBroker < q.firstBroker \
+         ? p.firstBroker + p.replicas <= q.firstBroker : q.firstBroker < p.firstBroker)))",
+        "the ids of the brokers of pools overlap: those of a pool run from firstBroker to firstBroker + replicas - 1, and \
+         must be below firstBroker of the next pool"
+    ),
+    validation = (
+        "has(self.brokers.storage) || !has(self.pools)",
+        "pools are not for a laptop, whose brokers have no volumes and pods of their own"
     ),
     validation = (
         "!has(self.defaults) || !has(self.defaults.minInSyncReplicas) || self.defaults.minInSyncReplicas == 1 \
@@ -159,6 +204,15 @@ pub struct KafkaClusterSpec {
     /// The brokers.
     #[serde(default)]
     pub brokers: Brokers,
+    /// More brokers, with volumes, resources and nodes of their own. To replace a storage class, a size or an
+    /// architecture, add a pool, and set `replicas` of the other one, or of `brokers`, to 0: its brokers leave when
+    /// their replicas have moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub pools: Vec<Pool>,
     /// The ports on which every broker serves clients. Default: one listener named `internal`, type `internal`, port
     /// 9092.
     #[serde(default = "default_listeners")]
@@ -235,14 +289,14 @@ fn default_listeners() -> Vec<Listener> {
     vec![Listener { name: "internal".to_owned(), port: 9092, ..Listener::default() }]
 }
 
-/// The brokers of a cluster.
+/// The brokers of a cluster: the default pool, and what all pools share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Brokers {
-    /// The number of brokers. When it is reduced, the brokers with the highest ids leave, each as soon as it is empty;
-    /// until then the old number cancels it.
+    /// The number of brokers of the default pool; 0 only if a pool has brokers. When it is reduced, the brokers with
+    /// the highest ids leave, each as soon as it is empty; until then the old number cancels it.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// The volume of each broker. Required on Kubernetes. Absent on a laptop, where `ottla --data` names the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -328,26 +382,45 @@ fn one() -> i32 {
 }
 
 impl KafkaCluster {
+    /// The pool that a broker belongs to: the last that begins with its id or a lower one; `None`: the default pool.
+    pub fn pool_of(&self, id: BrokerId) -> Option<&Pool> {
+        self.pools().filter(|pool| pool.first_broker <= id.0).max_by_key(|pool| pool.first_broker)
+    }
+
+    /// The pools beside the default one: those of the spec, and those that were removed from it and still exist.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        let is_asked_for = |pool: &&Pool| self.spec.pools.iter().any(|asked_for| asked_for.name == pool.name);
+        let told = self.status.iter().flat_map(|status| &status.pools).map(|told| &told.pool);
+        self.spec.pools.iter().chain(told.filter(move |pool| !is_asked_for(pool)))
+    }
+
     /// The name of a broker's pod.
     pub fn pod(&self, id: BrokerId) -> String {
-        names::pod(self.metadata.name.as_deref().unwrap_or_default(), None, id)
+        let pool = self.pool_of(id).map(|pool| pool.name.as_str());
+        names::pod(self.metadata.name.as_deref().unwrap_or_default(), pool, id)
+    }
+
+    /// The volume of a broker, by its pool; `None`: it has none, on a laptop.
+    pub fn storage_of(&self, id: BrokerId) -> Option<&Storage> {
+        self.pool_of(id).map(|pool| &pool.storage).or(self.spec.brokers.storage.as_ref())
     }
 }
 
 impl KafkaClusterSpec {
-    /// The ids of the brokers that the spec asks for, in order.
-    pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + Clone + use<> {
-        (0..self.brokers.replicas).map(BrokerId)
+    /// The ids of the brokers that the spec asks for, of all pools.
+    pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + Clone + '_ {
+        (0..self.brokers.replicas).map(BrokerId).chain(self.pools.iter().flat_map(Pool::broker_ids))
     }
 
     /// Whether the spec asks for this broker.
     pub fn asks_for(&self, id: BrokerId) -> bool {
-        (0..self.brokers.replicas).contains(&id.0)
+        let of_pool = |pool: &Pool| id.0 >= pool.first_broker && id.0 - pool.first_broker < pool.replicas;
+        (0..self.brokers.replicas).contains(&id.0) || self.pools.iter().any(of_pool)
     }
 
-    /// How many brokers the spec asks for.
+    /// How many brokers the spec asks for, in all pools.
     pub fn broker_count(&self) -> i32 {
-        self.brokers.replicas
+        self.pools.iter().fold(self.brokers.replicas, |count, pool| count.saturating_add(pool.replicas))
     }
 
     /// How long every broker must have supported a level before it is finalized.

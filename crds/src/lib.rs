@@ -24,6 +24,7 @@ mod kafka_user;
 mod listener;
 pub mod names;
 mod pod_template;
+mod pool;
 pub mod quantity;
 mod rollout;
 mod schema;
@@ -58,6 +59,7 @@ pub use listener::{
     ListenerType,
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
+pub use pool::{Pool, PoolStatus};
 pub use rollout::{
     Day, FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBacklog, RolloutBlocker, RolloutPolicy,
     RolloutProgress, RolloutState, RolloutStatus, Window,

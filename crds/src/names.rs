@@ -9,6 +9,8 @@ use ottla_rules::assignment::BrokerId;
 
 /// The label with the cluster's name, on every object that belongs to one.
 pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
+/// The label with the pool's name, on the pods and claims of brokers of a pool beside the default one.
+pub const POOL_LABEL: &str = "ottla.io/pool";
 /// The label with the topic's id, on assignments.
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The label with a hash of the topic's name, which may be too long for a label, on assignments.

@@ -128,7 +128,7 @@ pub struct SecretName {
     pub name: String,
 }
 
-fn names_and_values(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn names_and_values(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 64,
@@ -136,7 +136,7 @@ fn names_and_values(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn tolerations(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 32,
@@ -151,7 +151,7 @@ fn tolerations(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Kubernetes' own schema of an affinity, without its pages of description.
-fn affinity(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
     let requirement = |operators: &[&str]| {
         let fields = json!({ "key": text(), "operator": one_of(operators), "values": list(text()) });
         object(fields, &["key", "operator"])

@@ -108,7 +108,7 @@ fn what_can_be_seen_to_be_wrong_is_refused_when_it_is_created() {
         ),
         (
             with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": 4 } } })),
-            "defaults.replicationFactor can not be more than brokers.replicas",
+            "defaults.replicationFactor can not be more than the number of brokers (brokers.replicas, and replicas of pools)",
         ),
         (
             with(&cluster(), json!({ "spec": { "defaults": { "replicationFactor": 1 } } })),
@@ -495,4 +495,94 @@ fn the_policy_window_needs_windows_and_windows_may_stay_under_another_policy() {
         assert_eq!(refusals(Some(&whole), &other), [""; 0], "{policy}");
         assert_eq!(refusals(Some(&other), &whole), [""; 0], "{policy}");
     }
+}
+
+fn pool(name: &str, first: i32, replicas: i32) -> Value {
+    json!({
+        "name": name, "firstBroker": first, "replicas": replicas,
+        "storage": { "size": "100Gi", "storageClassName": "fast" },
+    })
+}
+
+/// A cluster of so many brokers in the default pool, and these pools.
+fn pooled(default: i32, pools: &[Value]) -> Value {
+    with(&cluster(), json!({ "spec": { "brokers": { "replicas": default }, "pools": pools } }))
+}
+
+const OVERLAP: &str = "the ids of the brokers of pools overlap";
+
+#[test]
+fn pools_have_ids_and_names_that_are_theirs_alone() {
+    for (new, sentence) in [
+        (pooled(3, &[pool("a", 3, 2), pool("b", 5, 0)]), None),
+        (pooled(0, &[pool("a", 10, 3)]), None),
+        (pooled(2, &[pool("a", 10, 1)]), None),
+        (pooled(1, &[pool("a", 10, 1)]), Some("defaults.replicationFactor can not be more than the number of brokers")),
+        (pooled(4, &[pool("a", 3, 2)]), Some(OVERLAP)),
+        (pooled(3, &[pool("a", 3, 3), pool("b", 5, 1)]), Some(OVERLAP)),
+        (pooled(3, &[pool("b", 5, 1), pool("a", 3, 3)]), Some(OVERLAP)),
+        (pooled(3, &[pool("a", 5, 0), pool("b", 5, 1)]), Some(OVERLAP)),
+        (pooled(3, &[pool("a", 999, 2)]), Some("the highest broker id is 999")),
+        (pooled(3, &[pool("broker", 10, 2)]), Some("a pool can not be named broker")),
+        (pooled(3, &[pool("my-broker", 10, 2)]), Some("a pool can not be named broker")),
+        (
+            with(
+                &pooled(3, &[pool("fast", 10, 2)]),
+                json!({ "metadata": { "name": "x".repeat(40) }, "spec": {
+                "listeners": [{ "name": "internal", "port": 9092, "type": "internal" }],
+            } }),
+            ),
+            None,
+        ),
+        (
+            with(
+                &pooled(3, &[pool("faster", 10, 2)]),
+                json!({ "metadata": { "name": "x".repeat(40) }, "spec": {
+                "listeners": [{ "name": "internal", "port": 9092, "type": "internal" }],
+            } }),
+            ),
+            Some("the name of a pool and the cluster's name have at most 44 characters together"),
+        ),
+        (
+            with(&pooled(3, &[pool("a", 10, 2)]), json!({ "spec": { "brokers": { "storage": null } } })),
+            Some("pools are not for a laptop"),
+        ),
+    ] {
+        let refusals = refusals(None, &new);
+        assert_eq!(refusals.len(), usize::from(sentence.is_some()), "{new}: {refusals:?}");
+        assert!(refusals.iter().all(|refusal| refusal.starts_with(sentence.unwrap_or_default())), "{refusals:?}");
+    }
+    let none = with(&cluster(), json!({ "spec": { "brokers": { "replicas": 0 }, "defaults": null } }));
+    assert!(refusals(None, &none)[0].starts_with("a cluster has at least one broker"));
+}
+
+#[test]
+fn what_the_brokers_of_a_pool_are_named_by_and_keep_their_records_on_stays() {
+    let before = pooled(3, &[pool("a", 10, 2)]);
+    let told = |pool: Value| json!({ "status": { "pools": [with(&pool, json!({ "volumeSize": "100Gi" }))] } });
+    let removed = with(&pooled(3, &[]), told(pool("a", 10, 0)));
+    let sized = |size: &str| with(&pool("a", 10, 2), json!({ "storage": { "size": size } }));
+    let class = with(&pool("a", 10, 2), json!({ "storage": { "storageClassName": "slow" } }));
+    let exists = "a pool of this name exists with another firstBroker or storageClassName";
+    for (story, old, pools, sentence) in [
+        ("more brokers", &before, vec![pool("a", 10, 5)], None),
+        ("none", &before, vec![pool("a", 10, 0)], None),
+        ("no pool", &before, vec![], None),
+        ("another first", &before, vec![pool("a", 11, 2)], Some("firstBroker of a pool is immutable")),
+        ("another class", &before, vec![class.clone()], Some("storageClassName of a pool is immutable")),
+        ("a size that no volume has yet", &before, vec![sized("10Gi")], None),
+        ("it comes back", &removed, vec![pool("a", 10, 2)], None),
+        ("it comes back with another first", &removed, vec![pool("a", 11, 2)], Some(exists)),
+        ("it comes back with another class", &removed, vec![class], Some(exists)),
+        ("it comes back smaller", &removed, vec![sized("10Gi")], Some("storage.size of a pool can not be reduced")),
+        ("another pool", &removed, vec![pool("b", 20, 2)], None),
+    ] {
+        let new = with(old, json!({ "spec": { "pools": pools } }));
+        let refusals = refusals(Some(old), &new);
+        assert_eq!(refusals.len(), usize::from(sentence.is_some()), "{story}: {refusals:?}");
+        assert!(refusals.iter().all(|refusal| refusal.starts_with(sentence.unwrap_or_default())), "{refusals:?}");
+    }
+    // A volume that turned out larger than the spec says by now: everything else can still be changed.
+    let smaller = with(&pooled(3, &[sized("10Gi")]), told(pool("a", 10, 2)));
+    assert_eq!(refusals(Some(&smaller), &with(&smaller, json!({ "spec": { "paused": true } }))), [""; 0]);
 }

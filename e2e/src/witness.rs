@@ -253,6 +253,11 @@ impl Witnesses {
         Ok(self)
     }
 
+    /// From now on new clients begin at these addresses: the brokers at the first ones have left.
+    pub fn begin_again_at(&mut self, bootstrap: &str) {
+        bootstrap.clone_into(&mut self.bootstrap);
+    }
+
     /// Closes all clients in Java one JVM after the other, and waits until others are served in their place, which log
     /// in with what their files have now.
     pub fn connect_again(&self) -> Result<()> {

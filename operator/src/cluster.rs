@@ -9,6 +9,7 @@
 //! - [`apply`]: writes what differs, removes what is no longer built
 //! - [`certificates`]: certificates that cert-manager issues
 //! - [`pools`]: the StatefulSets, and which of them each broker belongs to
+//! - [`remembered`]: pools that exist, whatever the spec says
 //! - [`claims`]: volumes that grow
 //! - [`leaving`]: brokers that the spec no longer asks for
 //! - [`retired`]: claims of brokers that have left
@@ -48,6 +49,7 @@ pub mod nodes;
 pub mod places;
 pub mod pools;
 pub mod read;
+pub mod remembered;
 pub mod replace;
 pub mod retired;
 pub mod revision;
@@ -57,7 +59,7 @@ pub mod waiting;
 pub mod watches;
 
 use apply::Applied;
-use pools::Pool;
+use build::Kind;
 use read::Read;
 use validate::ValidatedCluster;
 use watches::{ClusterKey, Shown};
@@ -226,7 +228,8 @@ async fn reconcile(
         };
     }
     let image = read.image().unwrap_or(&shared.broker_image);
-    let (outcome, told) = match ValidatedCluster::new(object, image) {
+    let valid = ValidatedCluster::new(object, image);
+    let (outcome, told) = match valid.and_then(|cluster| remembered::check(&cluster, read).map(|()| cluster)) {
         Err(invalid) => {
             let obstacle = Some(Obstacle::new("InvalidSpec", invalid.to_string()));
             let generation = object.metadata.generation;
@@ -236,7 +239,8 @@ async fn reconcile(
             cluster.user = shared.broker_user;
             let present = leaving::present(&cluster, read);
             memory.lost.note(&present, read, Instant::now());
-            let mut seen = see(&present, read, &memory.lost, known(platform));
+            let pools = remembered::told(&present, read, |set| memory.applied.has_made(set));
+            let mut seen = Platform { pools: Some(pools), ..see(&present, read, &memory.lost, known(platform)) };
             // Before anything is read or written: elections must not wait for that, least of all when an operator has
             // just taken over.
             tell(platform, seen.clone());
@@ -356,8 +360,7 @@ async fn make(
         memory.looks.forget();
     }
     let cluster = &cluster;
-    let size = |pool: &Pool| read.claim_size(&pool.stateful_set(&cluster.name));
-    let sets: Vec<_> = cluster.pools.iter().map(|pool| (pool, size(pool))).collect();
+    let sets = remembered::sets(cluster, read);
     let built = build::build(cluster, &sets, (&choice.pinned, choice.other()));
     let revisions = choice.shown(cluster, read);
     let key = ClusterKey { namespace: cluster.namespace.clone(), name: cluster.name.clone() };
@@ -369,7 +372,13 @@ async fn make(
         retired::mark(&shared.client, cluster, read).await?;
         let names = (cluster.namespace.as_str(), cluster.name.as_str());
         memory.applied.apply(&shared.client, names, &built, &read.live).await?;
-        memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &choice.unused(read)).await?;
+        let mut unused = choice.unused(read);
+        let has_gone = |set: &str| {
+            let mut pools = cluster.pools.iter().filter(|pool| pool.stateful_set(&cluster.name) == set);
+            pools.any(|pool| remembered::has_gone(&cluster.name, pool, read))
+        };
+        unused.retain(|(kind, name), _| *kind != Kind::StatefulSet || has_gone(name));
+        memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &unused).await?;
         let no_issuer = certificates::apply(&shared.client, cluster, object, &mut memory.certificates).await?;
         let no_authority = certificates::without_authority(&shared.client, cluster, object).await?;
         if cluster.listeners.iter().any(|listener| listener.issuer.is_some())
@@ -397,7 +406,9 @@ async fn make(
     }
     // While it is paused, the roll that the spec asks for does not begin.
     let is_held_back = is_paused(read) && made.revisions.by_user.is_some();
-    made.is_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed() && !is_held_back;
+    let are_told = cluster.pools.iter().all(|pool| pool.is_told);
+    let are_shown = memory.applied.differing(&built, &read.live).is_empty() && read.is_observed();
+    made.is_shown = are_shown && are_told && !is_held_back;
     Ok(made)
 }
 

@@ -343,7 +343,7 @@ impl World {
     /// Whether the spec has the volume of this broker replaced because its node is lost: for long enough, and no other
     /// broker's. If several are, somebody may have deleted nodes by mistake.
     pub fn replaces_lost(&self, id: BrokerId) -> bool {
-        let storage = self.cluster.as_ref().and_then(|cluster| cluster.spec.brokers.storage.as_ref());
+        let storage = self.cluster.as_ref().and_then(|cluster| cluster.storage_of(id));
         let replaces = storage.is_some_and(|storage| storage.on_lost_node == OnLostNode::Replace);
         let volumes = self.platform.iter().flat_map(|platform| &platform.volumes);
         let mut lost = volumes.filter_map(|(id, volume)| Some((*id, volume.lost.as_ref()?)));

@@ -12,6 +12,7 @@ mod install;
 mod issuer;
 mod monitoring;
 mod pods;
+mod pools;
 mod rebalance;
 mod refusals;
 mod removal;

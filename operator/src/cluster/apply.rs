@@ -120,6 +120,11 @@ impl Applied {
         Ok(())
     }
 
+    /// Whether this process has made the StatefulSet of this name, and not removed it since.
+    pub fn has_made(&self, set: &str) -> bool {
+        self.0.contains_key(&(Kind::StatefulSet, set.to_owned()))
+    }
+
     /// Removes objects that are no longer built, such as the Services of a removed listener.
     ///
     /// # Errors

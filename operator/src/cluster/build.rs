@@ -141,7 +141,8 @@ pub fn build(
         ),
     ]);
     built.extend(sets.iter().map(|(pool, claim_size)| {
-        let set = stateful_set::stateful_set(cluster, pool, *claim_size, &pinned.template);
+        let template = pod::of_pool(&pinned.template, pool);
+        let set = stateful_set::stateful_set(cluster, pool, *claim_size, &template);
         Built::new(Kind::StatefulSet, pool.stateful_set(&cluster.name), &set)
     }));
     built

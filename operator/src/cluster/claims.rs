@@ -76,7 +76,7 @@ pub async fn apply(
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
-                let obstacle = impossible(&name, &wanted, &has, &status.message);
+                let obstacle = impossible(&cluster.name, &name, (&wanted, &has), &status.message);
                 refused.0.insert(name, (wanted, now, obstacle));
             }
             Err(source) => return Err(failed(&name, source)),
@@ -85,10 +85,14 @@ pub async fn apply(
     Ok(refused.0.values().next().map(|(_, _, obstacle)| obstacle.clone()))
 }
 
-fn impossible(claim: &str, wanted: &str, has: &str, why: &str) -> Obstacle {
+fn impossible(cluster: &str, claim: &str, (wanted, has): (&str, &str), why: &str) -> Obstacle {
+    let size = match names::of_claim(cluster, claim) {
+        Some((Some(pool), _)) => format!("storage.size of the pool {pool}"),
+        Some((None, _)) | None => "spec.brokers.storage.size".to_owned(),
+    };
     let message = format!(
         "the claim {claim} requests {has} and can not request {wanted}: {why}. Brokers keep their present volumes; \
-        set spec.brokers.storage.size back to {has}, or allowVolumeExpansion in the StorageClass to true"
+        set {size} back to {has}, or allowVolumeExpansion in the StorageClass to true"
     );
     Obstacle::new("ResizeImpossible", message)
 }

@@ -157,6 +157,7 @@ fn judge(cluster: &ValidatedCluster, leavers: &[Leaver]) -> (ValidatedCluster, O
 /// What the leaving brokers of a pool wait for: the highest that stays.
 fn waits(pool: &Pool, highest: BrokerId, stay: Stay) -> Obstacle {
     let (replicas, staying) = (pool.replicas, highest.0 + 1 - pool.first);
+    let (is, set) = pool.words(staying);
     let why = match stay {
         Stay::Assigned(count) => format!(
             "broker {highest} holds {}, to be moved to other brokers: status.moves says how far that is, and what prevents it",
@@ -180,9 +181,8 @@ fn waits(pool: &Pool, highest: BrokerId, stay: Stay) -> Obstacle {
         ("leave when they are", "these brokers")
     };
     let message = format!(
-        "{field} is {replicas}, and {} {leave} empty: {why}. To keep {these}, set {field} to {staying}",
+        "{is}, and {} {leave} empty: {why}. To keep {these}, {set}",
         named("broker", pool.numbered(replicas, staying).map(|id| id.0)),
-        field = pool.field(),
     );
     Obstacle::new("BrokersLeaving", message)
 }
@@ -256,6 +256,53 @@ mod tests {
         assert_eq!(staying, 5, "broker 4 has just become empty");
         assert!(obstacle.unwrap().message.contains("leaves if it still is in 30 s"));
         assert_eq!(judge(&looks.note(mistaken(0), now + roster::EMPTY_FOR * 2)), (3, None));
+    }
+
+    #[test]
+    fn brokers_of_each_pool_leave_from_its_highest_id_and_a_removed_pool_says_how_it_returns() {
+        let pool = |replicas: i32| {
+            let storage = json!({ "size": "1Gi" });
+            json!({ "name": "fast", "firstBroker": 10, "replicas": replicas, "storage": storage })
+        };
+        let clusters = [Some(1), None].map(|asked| {
+            let brokers = json!({ "replicas": 3, "storage": { "size": "1Gi" } });
+            let spec = json!({ "brokers": brokers, "pools": asked.map(pool).into_iter().collect::<Vec<_>>() });
+            let mut object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+            object.status = Some(serde_json::from_value(json!({ "pools": [pool(0)] })).unwrap());
+            ValidatedCluster::new(&object, "ottla:1").unwrap()
+        });
+        let gone = |id: i32| Leaver { has_pod: false, ..leaver(id, 0) };
+        for (cluster, leavers, staying, parts) in [
+            (
+                &clusters[0],
+                vec![leaver(3, 0), leaver(11, 2), gone(12)],
+                [4, 2],
+                ["broker 3", "spec.brokers.replicas to 4"],
+            ),
+            (
+                &clusters[0],
+                vec![gone(3), leaver(11, 0), leaver(12, 2)],
+                [3, 3],
+                [
+                    "brokers 11–12 leave when they are empty: broker 12 holds 2 replicas",
+                    "replicas of the pool fast to 3",
+                ],
+            ),
+            (
+                &clusters[1],
+                vec![leaver(10, 1), leaver(11, 0)],
+                [3, 2],
+                [
+                    "spec.pools does not have the pool fast any more",
+                    "add it again, as in status.pools, with replicas: 2",
+                ],
+            ),
+        ] {
+            let (stays, obstacle) = judge(cluster, &leavers);
+            assert_eq!([stays.pools[0].replicas, stays.pools[1].replicas], staying);
+            let message = obstacle.unwrap().message;
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
     }
 
     #[test]

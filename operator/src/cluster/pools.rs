@@ -4,10 +4,10 @@
 //! Always: each id belongs to one pool, so that the names of a broker's pod and claim follow from its id, whether it is
 //! there, was removed, or never existed: [`ValidatedCluster::pod`] and [`ValidatedCluster::claim`].
 
-use ottla_crds::{Storage, names};
+use ottla_crds::{KafkaCluster, Storage, names};
 use ottla_rules::assignment::BrokerId;
 
-use super::validate::ValidatedCluster;
+use super::validate::{Invalid, ValidatedCluster};
 
 /// The brokers of one StatefulSet.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,13 @@ pub struct Pool {
     pub replicas: i32,
     /// The volume of each of them.
     pub storage: Storage,
+    /// Whether the spec has the pool. If not, it was removed: its brokers leave.
+    pub is_asked_for: bool,
+    /// Whether the status names the pool, or it is the default pool. A pool that was never in the status would be
+    /// forgotten with its line of the spec, so it gets no pod yet.
+    pub is_told: bool,
+    /// What is said of it, in the spec or, after it was removed, in the status; `None`: the default pool.
+    pub entry: Option<Box<ottla_crds::Pool>>,
 }
 
 impl Pool {
@@ -43,10 +50,75 @@ impl Pool {
         names::stateful_set(cluster, self.name.as_deref())
     }
 
-    /// The field of the spec with its number of brokers.
-    pub fn field(&self) -> &'static str {
-        "spec.brokers.replicas"
+    /// What the spec says of the number of its brokers, and how to set that to another.
+    pub fn words(&self, replicas: i32) -> (String, String) {
+        let now = self.replicas;
+        match (&self.name, self.is_asked_for) {
+            (None, _) => {
+                (format!("spec.brokers.replicas is {now}"), format!("set spec.brokers.replicas to {replicas}"))
+            }
+            (Some(name), true) => (
+                format!("replicas of the pool {name} in spec.pools is {now}"),
+                format!("set replicas of the pool {name} to {replicas}"),
+            ),
+            (Some(name), false) => (
+                format!("spec.pools does not have the pool {name} any more"),
+                format!("add it again, as in status.pools, with replicas: {replicas}"),
+            ),
+        }
     }
+}
+
+/// The pools of a cluster, by their first broker: those of the spec, and those of the status that were removed from it.
+///
+/// # Errors
+/// When the ids of two pools overlap, or the default pool has no storage.
+pub fn of(object: &KafkaCluster) -> Result<Vec<Pool>, Invalid> {
+    let brokers = &object.spec.brokers;
+    let built = |pool: &ottla_crds::Pool| {
+        let is_asked_for = object.spec.pools.iter().any(|asked_for| asked_for.name == pool.name);
+        let told = object.status.iter().flat_map(|status| &status.pools).find(|told| told.pool.name == pool.name);
+        let is_same = told.is_none_or(|told| told.pool.first_broker == pool.first_broker);
+        if !is_same {
+            return Err(Invalid::AnotherPool(pool.name.clone()));
+        }
+        Ok(Pool {
+            name: Some(pool.name.clone()),
+            first: pool.first_broker,
+            replicas: if is_asked_for { pool.replicas } else { 0 },
+            storage: pool.storage.clone(),
+            is_asked_for,
+            is_told: told.is_some(),
+            entry: Some(Box::new(pool.clone())),
+        })
+    };
+    let default = Pool {
+        name: None,
+        first: 0,
+        replicas: brokers.replicas,
+        storage: brokers.storage.clone().ok_or(Invalid::NoStorage)?,
+        is_asked_for: true,
+        is_told: true,
+        entry: None,
+    };
+    let mut pools = vec![default];
+    for pool in object.pools() {
+        pools.push(built(pool)?);
+    }
+    pools.sort_by_key(|pool| pool.first);
+    for (pool, next) in pools.iter().zip(&pools[1..]) {
+        if pool.first == next.first || pool.counts(BrokerId(next.first), pool.replicas) {
+            return Err(Invalid::PoolsOverlap(named(pool), named(next), next.first));
+        }
+    }
+    Ok(pools)
+}
+
+/// How sentences name a pool.
+pub fn named(pool: &Pool) -> String {
+    let gone =
+        if pool.is_asked_for { "" } else { ", which was removed from spec.pools and still exists (status.pools)" };
+    pool.name.as_ref().map_or_else(|| "the default pool".to_owned(), |name| format!("the pool {name}{gone}"))
 }
 
 impl ValidatedCluster {

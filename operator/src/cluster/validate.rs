@@ -10,8 +10,9 @@ use ottla_config::check_cluster;
 use ottla_crds::{
     DeletionPolicy, IssuerRef, KafkaCluster, ListenerType, PodTemplate, Resources, TopologySpread, Unsatisfiable, names,
 };
+use ottla_rules::assignment::BrokerId;
 
-use super::pools::Pool;
+use super::pools::{self, Pool};
 use crate::plan::rollout::windows::{self, Unusable};
 
 /// Any user that is not root: the image has no users.
@@ -91,6 +92,33 @@ pub enum Invalid {
     /// A window of rolls can't be read.
     #[error("rollout.windows: {0}")]
     Window(#[from] Unusable),
+    /// Brokers of both would have the same ids.
+    #[error(
+        "pools: broker {2} would belong to {0} and to {1}: give one of them a firstBroker that leaves room (take the pool \
+         out of the list, and add it with another firstBroker), or lower replicas"
+    )]
+    PoolsOverlap(String, String, i32),
+    /// Its brokers would get other ids.
+    #[error(
+        "pools: a pool {0} exists with another firstBroker: add it as it is in status.pools, or choose another name"
+    )]
+    AnotherPool(String),
+    /// Its brokers would get other ids.
+    #[error("pools: the brokers of the pool {0} begin with {1}: set its firstBroker to {1}, or choose another name")]
+    OtherFirst(String, i32),
+    /// An id must not come to stand for another volume.
+    #[error(
+        "pools: broker {0} is of {1}, to which {2} belongs, and would become one of {3}: set firstBroker to an id above \
+         {0} (take the pool out of the list, and add it with another firstBroker), or delete the claim if the broker has \
+         left and its records are not needed"
+    )]
+    IdTaken(BrokerId, String, String, String),
+    /// Nobody knows which volumes its brokers have.
+    #[error(
+        "pools: {0} belongs to a pool that neither spec.pools nor status.pools names, so nothing is changed: add the pool \
+         again, with the firstBroker that it had, or delete this object if its records are not needed"
+    )]
+    UnknownPool(String),
     /// A setting that is not supported.
     #[error("config: {0}")]
     Config(String),
@@ -121,12 +149,7 @@ impl ValidatedCluster {
         Ok(ValidatedCluster {
             name: object.name_any(),
             namespace: object.namespace().unwrap_or_default(),
-            pools: vec![Pool {
-                name: None,
-                first: 0,
-                replicas: spec.brokers.replicas,
-                storage: spec.brokers.storage.clone().ok_or(Invalid::NoStorage)?,
-            }],
+            pools: pools::of(object)?,
             image: spec.brokers.image.clone().unwrap_or_else(|| unnamed_image.to_owned()),
             resources: spec.brokers.resources.clone().unwrap_or_default(),
             pods,

@@ -44,7 +44,8 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) 
         None => before.moves.clone(),
     };
     let brokers = brokers(world, cluster, &before, relocation);
-    let online = brokers.iter().filter(|broker| broker.state != BrokerState::Offline).count();
+    let of_default = brokers.iter().filter(|broker| broker.pool.is_none());
+    let online = of_default.filter(|broker| broker.state != BrokerState::Offline).count();
     let now = rollout.map(|rollout| &rollout.status).or(before.rollout.as_ref()).cloned();
     let verdicts = verdicts(world, cluster, &brokers, &before, (now.as_ref(), renewal, lost));
     let platform = world.platform.as_deref();
@@ -58,6 +59,8 @@ pub fn status(world: &World, cluster: &Arc<KafkaCluster>, planned: Planned<'_>) 
         volume_size: platform.and_then(|platform| platform.volume_size.clone()).or(before.volume_size),
         cluster_id: Some(id),
         replicas: i32::try_from(online).ok(),
+        broker_count: Some(cluster.spec.broker_count()),
+        pools: platform.and_then(|platform| platform.pools.clone()).unwrap_or(before.pools),
         listeners: match platform {
             None => listeners(&brokers),
             // A spec that can't be built is not shown.
@@ -156,6 +159,7 @@ fn brokers(
         let volume = world.platform.as_ref().and_then(|platform| platform.volumes.get(&id));
         BrokerStatus {
             id,
+            pool: cluster.pool_of(id).map(|pool| pool.name.clone()),
             rack,
             node,
             unfilled,
@@ -403,8 +407,8 @@ fn filling(world: &World) -> Option<Verdict> {
     let disks = if filling.len() == 1 { "disk" } else { "disks" };
     let message = format!(
         "the {disks} of {} can take few more records: from 85 % on, new partitions go to other brokers, and from 90 % on replicas \
-         move to other brokers. A full disk refuses producers, and loses nothing. Raise spec.brokers.storage.size, shorten the \
-         retention of topics, or add brokers",
+         move to other brokers. A full disk refuses producers, and loses nothing. Raise spec.brokers.storage.size (or storage.size of \
+         the pool), shorten the retention of topics, or add brokers",
         named("broker", filling.iter().map(|id| id.0)),
     );
     (!filling.is_empty()).then(|| Verdict::new("VolumesFilling", true, "DiskFillsUp", message))

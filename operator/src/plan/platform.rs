@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_crds::{Endpoint, ListenerStatus};
+use ottla_crds::{Endpoint, ListenerStatus, PoolStatus};
 use ottla_rules::assignment::BrokerId;
 
 /// The label by which local volumes name their node.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 /// A cluster's brokers as Kubernetes shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Platform {
     /// The uid of the KafkaCluster that this describes: another of the same name may exist by now.
     pub of: Option<String>,
@@ -21,6 +21,8 @@ pub struct Platform {
     pub image: Option<String>,
     /// The size of the smallest of the brokers' volumes; `None`: there is none yet.
     pub volume_size: Option<String>,
+    /// The pools beside the default one that exist; `None`: not read yet.
+    pub pools: Option<Vec<PoolStatus>>,
     /// What brokers wait for that the spec no longer asks for; `None`: no broker leaves.
     pub leaving: Option<Obstacle>,
     /// The place of each broker.

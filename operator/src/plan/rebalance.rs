@@ -114,7 +114,8 @@ impl Awaited {
             let message = format!(
                 "nothing is proposed yet: the spec of the KafkaCluster {cluster} asks for {brokers}, which {has} not started. \
                  The proposal comes by itself when {brokers} {starts}; to see why that takes so long: kubectl describe \
-                 kafkacluster {cluster} -n {}. For a proposal without {brokers}, lower spec.brokers.replicas there, or set \
+                 kafkacluster {cluster} -n {}. For a proposal without {brokers}, lower spec.brokers.replicas (or replicas of \
+                 their pool) there, or set \
                  state: Cordoned in spec.brokers.overrides",
                 object.namespace().unwrap_or_default(),
             );

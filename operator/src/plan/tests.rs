@@ -8,6 +8,7 @@ use ottla_rules::assignment::{Incarnation, IsrMember};
 use super::platform::Obstacle;
 use super::*;
 
+mod pools;
 mod rebalance;
 mod relocation;
 mod status;

@@ -69,6 +69,37 @@ async fn replicas_leave_a_broker_although_operators_stop_between_any_two_writes(
     }
 }
 
+/// The operator is killed before its n-th write, as above: a pool takes over from the default one.
+#[tokio::test(start_paused = true)]
+async fn a_pool_replaces_the_default_one_although_operators_stop_between_any_two_writes() {
+    for writes in [1, 3, 8] {
+        let (world, mut brokers) = four().await;
+        let pool = json!({ "name": "fast", "firstBroker": 10, "replicas": 3, "storage": { "size": "1Gi" } });
+        world.patch_cluster(json!({ "spec": { "brokers": { "replicas": 0 }, "pools": [pool] } })).await;
+        brokers.extend((10..13).map(|id| world.broker(id, 7 + i64::from(id))));
+        let left_there = |seen: &Seen| (0..4).map(|id| held(seen, id)).sum::<usize>();
+        for _ in 0..60 {
+            let left = Arc::new(AtomicI64::new(writes));
+            let operator = world.operator_that(Acting::alone(), left.clone()).await;
+            world.settle().await;
+            drop(operator);
+            for id in 10..13 {
+                world.join(BrokerId(id), 7 + i64::from(id)).await;
+            }
+            if left_there(&world.seen().await) == 0 && left.load(Ordering::SeqCst) == writes {
+                break;
+            }
+        }
+        let _operator = world.operator_that(Acting::alone(), unlimited()).await;
+        world.settle().await;
+        let seen = world.seen().await;
+        assert_eq!((left_there(&seen), is_moving(&seen)), (0, false), "{writes} writes at a time");
+        assert!(entries(&seen).all(|entry| entry.replicas.len() == 2 && entry.leader.is_some()));
+        let status = seen.cluster().unwrap();
+        assert_eq!((status.broker_count, status.replicas), (Some(3), Some(4)), "the old ones are still there");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_scale_down_that_is_undone_moves_nothing_more() {
     let (world, _brokers) = four().await;

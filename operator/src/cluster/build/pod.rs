@@ -15,6 +15,7 @@ use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER, TLS_FOLDER};
 use ottla_crds::{Amounts, Resources, TopologySpread, Unsatisfiable, names};
 
 use super::{HTTP_PORT, labels, selector};
+use crate::cluster::pools::Pool;
 use crate::cluster::validate::ValidatedCluster;
 
 /// Where a broker's volume is mounted.
@@ -45,6 +46,30 @@ pub fn pod_template(cluster: &ValidatedCluster, config_map: &str) -> PodTemplate
         }),
         spec: Some(pod_spec(cluster, config_map)),
     }
+}
+
+/// The template of a pool's pods: that of the revision, with what the pool has of its own.
+pub fn of_pool(revision: &PodTemplateSpec, pool: &Pool) -> PodTemplateSpec {
+    let mut template = revision.clone();
+    let Some(own) = &pool.entry else { return template };
+    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    labels.insert(names::POOL_LABEL.to_owned(), own.name.clone());
+    let Some(pods) = &mut template.spec else { return template };
+    if let (Some(own), Some(broker)) =
+        (&own.resources, pods.containers.iter_mut().find(|container| container.name == CONTAINER))
+    {
+        broker.resources = resources(own);
+    }
+    if !own.node_selector.is_empty() {
+        pods.node_selector.get_or_insert_default().extend(own.node_selector.clone());
+    }
+    if !own.tolerations.is_empty() {
+        pods.tolerations = Some(own.tolerations.clone());
+    }
+    if let Some(affinity) = &own.affinity {
+        pods.affinity = Some(affinity.clone());
+    }
+    template
 }
 
 fn pod_spec(cluster: &ValidatedCluster, config_map: &str) -> PodSpec {

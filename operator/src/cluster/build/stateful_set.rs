@@ -1,7 +1,8 @@
 //! The brokers: pods with stable names and volumes. The operator alone decides when one is replaced.
 
 use k8s_openapi::api::apps::v1::{
-    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+    StatefulSet, StatefulSetOrdinals, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
@@ -14,7 +15,7 @@ use super::{metadata, selector};
 use crate::cluster::pools::Pool;
 use crate::cluster::validate::ValidatedCluster;
 
-/// The StatefulSet of a pool, with the template of the revision that new pods get.
+/// The StatefulSet of a pool, with the template that new pods get.
 ///
 /// Its template of claims can't be changed: an existing set keeps its size (`claim_size`), and claims that are smaller
 /// than in the spec are enlarged one by one.
@@ -27,11 +28,18 @@ pub fn stateful_set(
     claim_size: Option<&str>,
     template: &PodTemplateSpec,
 ) -> StatefulSet {
+    // The labels of the default pool's selector, which can't be changed, are on all pods. Kubernetes takes only those
+    // for its own that have its name, too.
+    let mut selector = selector(cluster);
+    if let Some(name) = &pool.name {
+        selector.match_labels.get_or_insert_default().insert(names::POOL_LABEL.to_owned(), name.clone());
+    }
     StatefulSet {
         metadata: metadata(cluster, pool.stateful_set(&cluster.name)),
         spec: Some(StatefulSetSpec {
             replicas: Some(pool.replicas),
-            selector: selector(cluster),
+            ordinals: (pool.first > 0).then_some(StatefulSetOrdinals { start: Some(pool.first) }),
+            selector,
             service_name: Some(names::headless_service(&cluster.name)),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {

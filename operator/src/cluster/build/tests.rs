@@ -1,4 +1,4 @@
-//! Three clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the
+//! Four clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the
 //! cluster.
 
 use std::fs;
@@ -16,7 +16,7 @@ fn sets<'a>(cluster: &'a ValidatedCluster, size: Option<&'a str>) -> Vec<(&'a Po
 
 #[test]
 fn what_is_built_is_what_stands_in_the_files() {
-    for name in ["smallest", "everything", "secured"] {
+    for name in ["smallest", "everything", "secured", "pools"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/built/{name}.yaml"));
         let text = fs::read_to_string(&file).unwrap();
         let asked = text.split("\n---\n").next().unwrap().to_owned();
