@@ -1,7 +1,7 @@
 //! The client of one connection: its address and software, and what the connection remembers of its requests.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -148,5 +148,34 @@ impl Peer {
     /// An anonymous peer on `listener`.
     pub fn new(address: SocketAddr, listener: Str) -> Peer {
         Peer { address, listener, principal: Principal::ANONYMOUS, role: Role::Client }
+    }
+
+    /// What its owner can't change at will: the address, or of IPv6 the /64 that it is in, of which a host may have
+    /// every address.
+    pub fn network(&self) -> IpAddr {
+        match self.address.ip().to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_a_prefix_of_64_bits() {
+        for (address, network) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::"),
+            ("2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::"),
+            ("2001:db8:0:2::1", "2001:db8:0:2::"),
+            ("::1", "::"),
+        ] {
+            let peer = Peer::new((address.parse::<IpAddr>().unwrap(), 4711).into(), "internal".into());
+            assert_eq!(peer.network(), network.parse::<IpAddr>().unwrap(), "{address}");
+        }
     }
 }

@@ -135,7 +135,8 @@ pub fn authenticate(context: &Context, client: &Client, request: SaslAuthenticat
         Step::Check(check) => {
             let (context, authentication) = (context.clone(), client.authentication.clone());
             context.clone().hold(async move {
-                let checked = context.handler.passwords.check(&context.handler.workers, *check).await;
+                let (handler, network) = (&context.handler, context.peer.network());
+                let checked = handler.passwords.check(&handler.workers, network, *check).await;
                 settle(&context, &authentication, checked.map(|identity| (Bytes::new(), identity)))
             })
         }
