@@ -1,6 +1,6 @@
 //! Logs clients that use an API or a version that is not served: such a client only sees that its connection closes.
 //!
-//! The client connects and asks again, so there is one line per minute for each address and API.
+//! The client connects and asks again, so there is one line per minute for each network and API.
 
 use std::net::IpAddr;
 
@@ -19,12 +19,12 @@ pub(crate) struct Unserved {
 impl Unserved {
     /// Logs who asked, unless the same was logged less than a minute ago.
     pub(crate) fn note(&mut self, now: Instant, client: &Client, asked: &Asked) {
-        let address = client.peer().address;
-        let Some(unsaid) = self.said.is_due(now, (address.ip(), asked.key)) else { return };
+        let peer = client.peer();
+        let Some(unsaid) = self.said.is_due(now, (peer.network(), asked.key)) else { return };
         let name =
             KAFKA_4_3.iter().find(|(key, ..)| *key == asked.key).map_or("unknown to Kafka 4.3", |(_, name, ..)| name);
         tracing::warn!(
-            %address,
+            address = %peer.address,
             client_id = asked.client_id.as_deref().unwrap_or_default(),
             software = client.software.as_deref().unwrap_or("unknown"),
             api = %format_args!("{name} ({})", asked.key),
