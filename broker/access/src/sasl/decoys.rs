@@ -9,8 +9,8 @@ use aws_lc_rs::hmac;
 use super::credentials::User;
 use super::verifier::{DEFAULT_ITERATIONS, Hash, SALT, Verifier};
 
-/// The longest salt that is imitated, in bytes. Tools draw fewer.
-const LONGEST_SALT: usize = 64;
+/// How many bytes are drawn at a time.
+const BLOCK: usize = 64;
 /// How many bits the salts of Kafka's tools have, and how many bytes are needed for them.
 const TEXT_BITS: usize = 130;
 const TEXT_BYTES: usize = TEXT_BITS.div_ceil(8);
@@ -42,7 +42,7 @@ impl Form {
     fn of(verifier: &Verifier) -> Form {
         let salt = verifier.salt();
         let is_text = TEXT_DIGITS.contains(&salt.len()) && salt.iter().all(|byte| DIGITS.contains(byte));
-        let salt = if is_text { SaltForm::Text } else { SaltForm::Bytes(salt.len().min(LONGEST_SALT)) };
+        let salt = if is_text { SaltForm::Text } else { SaltForm::Bytes(salt.len()) };
         Form { iterations: verifier.iterations(), salt }
     }
 }
@@ -73,7 +73,15 @@ impl Decoys {
         let form = choose(forms, &drawn(secret, &[b"form", mechanism], name)).unwrap_or(Form::DEFAULT);
         let random = drawn(secret, &[b"salt", mechanism], name);
         let salt = match form.salt {
-            SaltForm::Bytes(length) => random[..length].to_vec(),
+            SaltForm::Bytes(length) => {
+                let mut salt = random.to_vec();
+                while salt.len() < length {
+                    let block = (salt.len() / BLOCK).to_string();
+                    salt.extend(drawn(secret, &[b"salt", mechanism, b"block", block.as_bytes()], name));
+                }
+                salt.truncate(length);
+                salt
+            }
             SaltForm::Text => text(&random),
         };
         Verifier::of_nobody(hash, salt, form.iterations)
@@ -92,7 +100,7 @@ fn counted<T: Ord + Copy>(mut values: Vec<T>) -> Vec<(T, usize)> {
 }
 
 /// One of the values, each as likely as it is frequent; `None`: there are none.
-fn choose<T: Copy>(values: &[(T, usize)], random: &[u8; LONGEST_SALT]) -> Option<T> {
+fn choose<T: Copy>(values: &[(T, usize)], random: &[u8; BLOCK]) -> Option<T> {
     let all: usize = values.iter().map(|(_, count)| count).sum();
     let random = random.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     // A part of the whole: where the counts change a little, it is the same value for nearly all.
@@ -106,19 +114,19 @@ fn choose<T: Copy>(values: &[(T, usize)], random: &[u8; LONGEST_SALT]) -> Option
 }
 
 /// Bytes that nobody can foresee who does not know the secret, and that are always the same.
-fn drawn(secret: &[u8], purpose: &[&[u8]], name: &str) -> [u8; LONGEST_SALT] {
+fn drawn(secret: &[u8], purpose: &[&[u8]], name: &str) -> [u8; BLOCK] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA512, secret));
     // Purposes have no zero, so that no name continues one.
     purpose.iter().for_each(|part| context.update(part));
     context.update(&[0]);
     context.update(name.as_bytes());
-    let mut bytes = [0; LONGEST_SALT];
+    let mut bytes = [0; BLOCK];
     bytes.copy_from_slice(context.sign().as_ref());
     bytes
 }
 
 /// A number of 130 bits, in base 36.
-fn text(random: &[u8; LONGEST_SALT]) -> Vec<u8> {
+fn text(random: &[u8; BLOCK]) -> Vec<u8> {
     let mut number = [0; TEXT_BYTES];
     number.copy_from_slice(&random[..TEXT_BYTES]);
     number[0] &= u8::MAX >> (TEXT_BYTES * 8 - TEXT_BITS);
@@ -139,6 +147,9 @@ fn text(random: &[u8; LONGEST_SALT]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     const SECRET: &[u8] = b"secret";
@@ -185,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn salts_of_every_length_are_imitated() {
+        for length in [0, 1, 64, 65, 128, 1000] {
+            // The salts of users before there was an upper limit stay what they are.
+            let stored = serde_json::json!({
+                "salt": BASE64_STANDARD.encode(vec![7; length]), "storedKey": "", "serverKey": "", "iterations": 4096
+            });
+            let mut user = User::new("1".to_owned());
+            user.set_verifier(Hash::Sha256, serde_json::from_value(stored).ok());
+            let decoys = decoys(&[user]);
+            let decoy = decoys.verifier(Hash::Sha256, SECRET, "nobody");
+            assert_eq!(decoy.salt().len(), length);
+            let mut parts: Vec<&[u8]> = decoy.salt().chunks_exact(16).collect();
+            parts.sort_unstable();
+            assert!(parts.windows(2).all(|pair| pair[0] != pair[1]), "{length}: nothing comes twice");
+        }
+    }
+
+    #[test]
     fn a_user_more_changes_what_few_names_are_shown() {
         let users = |of_tools: usize| {
             let of_tool = user(&[(Hash::Sha256, b"1a2b3c4d5e6f7g8h9i0j1k2l3m", 8192)]);
@@ -215,7 +244,7 @@ mod tests {
     #[test]
     fn numbers_of_130_bits_in_base_36() {
         let number = |bytes: &[u8]| {
-            let mut random = [0; LONGEST_SALT];
+            let mut random = [0; BLOCK];
             random[TEXT_BYTES - bytes.len()..TEXT_BYTES].copy_from_slice(bytes);
             String::from_utf8(text(&random)).unwrap()
         };

@@ -15,6 +15,9 @@ pub const LEAST_ITERATIONS: u32 = 4096;
 pub const MOST_ITERATIONS: u32 = 16_384;
 /// The iterations of passwords that come without a number, as Kafka's tools have it.
 pub const DEFAULT_ITERATIONS: u32 = 4096;
+/// The longest salt of a new password, in bytes. Tools draw 16 to 64. Every client that begins to log in is sent the
+/// salt, users' or not, before anybody knows who it is.
+pub const MOST_SALT: usize = 256;
 
 /// The hash function of a mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +98,9 @@ pub enum NoVerifier {
     /// Fewer or more iterations than Kafka takes.
     #[error("the number of iterations must be between {LEAST_ITERATIONS} and {MOST_ITERATIONS}")]
     Iterations,
+    /// A long salt.
+    #[error("the salt must be at most {MOST_SALT} bytes long")]
+    Salt,
     /// Keys of another length than the hash function's.
     #[error("a key has the wrong length")]
     KeyLength,
@@ -121,7 +127,7 @@ impl Verifier {
     /// What is kept of `password`. Takes milliseconds.
     ///
     /// # Errors
-    /// [`NoVerifier::Iterations`].
+    /// [`NoVerifier::Iterations`], [`NoVerifier::Salt`].
     pub fn of_password(hash: Hash, password: &[u8], salt: Vec<u8>, iterations: u32) -> Result<Verifier, NoVerifier> {
         check_iterations(iterations)?;
         let iterations = NonZeroU32::new(iterations).ok_or(NoVerifier::Iterations)?;
@@ -135,6 +141,9 @@ impl Verifier {
     /// See [`NoVerifier`].
     pub fn of_salted(hash: Hash, salted: &[u8], salt: Vec<u8>, iterations: u32) -> Result<Verifier, NoVerifier> {
         check_iterations(iterations)?;
+        if salt.len() > MOST_SALT {
+            return Err(NoVerifier::Salt);
+        }
         if salted.len() != hash.length() {
             return Err(NoVerifier::KeyLength);
         }

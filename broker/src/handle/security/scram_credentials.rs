@@ -161,3 +161,28 @@ fn hash(user: &str, mechanism: i8) -> Result<Hash, Refused> {
 fn unauthorized() -> Refused {
     Refused::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_access::sasl::verifier::MOST_SALT;
+
+    use super::*;
+
+    #[test]
+    fn a_salt_has_a_greatest_length() {
+        for (length, expected) in [
+            (MOST_SALT, None),
+            (MOST_SALT + 1, Some((ErrorCode::UNACCEPTABLE_CREDENTIAL, "the salt must be at most 256 bytes long"))),
+        ] {
+            let upsertion = ScramCredentialUpsertion {
+                name: "alice".into(),
+                mechanism: 1,
+                iterations: 4096,
+                salt: vec![7; length].into(),
+                salted_password: vec![0; Hash::Sha256.length()].into(),
+            };
+            let expected = expected.map(|(code, message)| Refused::new(code, message));
+            assert_eq!(change(upsertion).err(), expected, "{length}");
+        }
+    }
+}
