@@ -176,7 +176,8 @@ pub enum ListenerAuthenticationType {
         "message": "an issuer is kubernetes, or has issuer and jwksUrl",
     },
     {
-        "rule": "!has(self.kubernetes) || !self.audience.matches('^(https?://)?kubernetes\\\\.default([.:/]|$)')",
+        "rule": "!has(self.kubernetes) \
+                 || !self.audience.matches('^((https?://)?kubernetes\\\\.default([.:/]|$)|(k3s|rke2)$)')",
         "message": "brokers could use tokens for the audience of the API server there, as the clients that sent them: \
                     choose another audience, such as kafka, and request tokens for that",
     },

@@ -275,6 +275,9 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
         (of_kubernetes("https://kubernetes.default.svc.cluster.local"), API_SERVERS),
         (of_kubernetes("https://kubernetes.default.svc"), API_SERVERS),
         (of_kubernetes("kubernetes.default"), API_SERVERS),
+        // What API servers of these distributions take beside their name.
+        (of_kubernetes("k3s"), API_SERVERS),
+        (of_kubernetes("rke2"), API_SERVERS),
         (
             listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
                 { "type": "tls", "principalMappingRules": "DEFAULT" }
@@ -304,7 +307,7 @@ fn of_kubernetes(audience: &str) -> Value {
 
 #[test]
 fn tokens_are_for_any_audience_but_the_api_servers() {
-    for audience in ["kafka.shop", "https://kafka.kubernetes.default.svc", "kubernetes.defaults"] {
+    for audience in ["kafka.shop", "https://kafka.kubernetes.default.svc", "kubernetes.defaults", "k3s.kafka"] {
         assert_eq!(refusals(None, &of_kubernetes(audience)), [""; 0], "{audience}");
     }
 }

@@ -8,7 +8,7 @@
 
 pub mod fetch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::acting::Acting;
-use fetch::{Failed, Fetcher};
+use fetch::{Failed, Fetched, Fetcher};
 
 /// How often keys are read.
 const LOOK: Duration = Duration::from_mins(1);
@@ -171,25 +171,29 @@ fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, Vec<Named<'_>>> {
 /// What brokers get: the keys as they are now, or, while they can't be read, those of `before`. Listeners share them,
 /// so one with a wrong audience must not keep new keys from the others, and its own clients keep logging in. Only where
 /// nobody has keys yet, and every audience is wrong, there are none.
-fn judge(named: &[Named<'_>], read: Result<IssuerKeys, Failed>, before: Option<IssuerKeys>) -> Looked {
-    let keys = match read {
-        Ok(keys) => keys,
+fn judge(named: &[Named<'_>], read: Result<Fetched, Failed>, before: Option<IssuerKeys>) -> Looked {
+    let Fetched { keys, taken } = match read {
+        Ok(fetched) => fetched,
         Err(error) => return Looked { keys: before, is_read: false, problem: Some(error.to_string()) },
     };
-    // The definition of KafkaClusters refuses the audiences that API servers mostly have; this one's, unless it has a
-    // list of its own, is the name under which it issues tokens. Other issuers' names are not read.
-    let own = keys.issuer.as_deref();
-    let wrong: Vec<&str> =
-        named.iter().filter(|(_, issuer)| own == Some(&issuer.audience)).map(|(listener, _)| *listener).collect();
-    let problem = own.filter(|_| !wrong.is_empty()).map(|own| {
+    // The definition of KafkaClusters refuses the audiences that API servers mostly have.
+    let wrong: Vec<&Named<'_>> = named.iter().filter(|(_, issuer)| taken.contains(&issuer.audience)).collect();
+    let problem = (!wrong.is_empty()).then(|| {
+        let audiences = the("audience", wrong.iter().map(|(_, issuer)| &*issuer.audience).collect());
+        let listeners = the("listener", wrong.iter().map(|(listener, _)| *listener).collect());
         format!(
-            "the API server takes tokens for the audience {own}, so brokers could use them there as the clients that sent \
-             them: set another audience in the listeners {}, and request tokens for that",
-            wrong.join(", ")
+            "the API server takes tokens for {audiences}, so brokers could use them there as the clients that sent them: \
+             set another audience in {listeners}, and request tokens for that"
         )
     });
     let is_refused = before.is_none() && wrong.len() == named.len();
     Looked { keys: (!is_refused).then_some(keys), is_read: true, problem }
+}
+
+/// One thing, or several, with its noun.
+fn the(noun: &str, names: BTreeSet<&str>) -> String {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    format!("the {noun}{plural} {}", names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, String>) -> ConfigMap {
@@ -216,6 +220,11 @@ mod tests {
         IssuerKeys { issuer: Some(API_SERVER.to_owned()), jwks: jwks.to_owned() }
     }
 
+    /// What an API server has answered that takes tokens for its name, and for `k3s`.
+    fn fetched(keys: IssuerKeys) -> Fetched {
+        Fetched { keys, taken: [API_SERVER, "k3s"].map(str::to_owned).into() }
+    }
+
     fn issuer(audience: &str) -> Issuer {
         Issuer { audience: audience.to_owned(), ..Issuer::default() }
     }
@@ -234,7 +243,7 @@ mod tests {
             (&[bad], Some(&first), true, true),
             (&[bad], None, false, true),
         ] {
-            let looked = judge(named, Ok(rotated.clone()), before.cloned());
+            let looked = judge(named, Ok(fetched(rotated.clone())), before.cloned());
             assert_eq!(looked.keys.as_ref(), published.then_some(&rotated), "{named:?} after {before:?}");
             assert!(looked.is_read, "it is not asked again at once");
             assert_eq!(looked.problem.is_some(), is_problem, "{named:?} after {before:?}");
@@ -243,16 +252,32 @@ mod tests {
                     said.starts_with(&format!("the API server takes tokens for the audience {API_SERVER},")),
                     "{said}"
                 );
-                assert!(said.contains("another audience in the listeners bad,"), "{said}");
+                assert!(said.contains("another audience in the listener bad,"), "{said}");
             }
         }
+    }
+
+    #[test]
+    fn every_audience_of_the_api_servers_is_named_with_its_listeners() {
+        let (ours, name, k3s) = (issuer("kafka.shop"), issuer(API_SERVER), issuer("k3s"));
+        let named = [("apps", &k3s), ("batch", &name), ("good", &ours), ("more", &k3s)];
+        let looked = judge(&named, Ok(fetched(keys("now"))), None);
+        assert_eq!(
+            looked.problem.as_deref(),
+            Some(
+                "the API server takes tokens for the audiences https://container.example/clusters/1, k3s, so brokers \
+                 could use them there as the clients that sent them: set another audience in the listeners apps, batch, \
+                 more, and request tokens for that"
+            )
+        );
     }
 
     #[test]
     fn another_issuers_name_is_no_audience_of_the_api_servers() {
         let theirs = issuer(API_SERVER);
         let of_another = IssuerKeys { issuer: None, jwks: "now".to_owned() };
-        let looked = judge(&[("apps", &theirs)], Ok(of_another.clone()), None);
+        let fetched = Fetched { keys: of_another.clone(), taken: BTreeSet::new() };
+        let looked = judge(&[("apps", &theirs)], Ok(fetched), None);
         assert_eq!((looked.keys, looked.problem), (Some(of_another), None));
     }
 
