@@ -195,7 +195,12 @@ pub struct AuthorityStatus {
     /// Steady; TrustBoth while everybody learns to trust a new key; Renew while certificates of the old key are
     /// replaced.
     pub phase: String,
-    /// What the phase waits for. Absent: nothing.
+    /// What the phase waits for, in a word: WaitingForTrust while brokers do not trust both keys;
+    /// WaitingForCertificates while brokers use an old certificate; WaitingForClients for as long as the spec says.
+    /// Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the phase waits for, with the brokers or the time. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// When the authority's certificate ends, in RFC 3339. It is renewed long before.
@@ -203,13 +208,18 @@ pub struct AuthorityStatus {
 }
 
 impl AuthorityStatus {
-    /// What `waitingFor` begins with while a rotation waits for brokers: for seconds, unless something is wrong. For
-    /// clients it waits as long as the spec says.
-    pub const FOR_BROKERS: &str = "brokers that";
+    /// The reason while brokers do not trust both keys.
+    pub const WAITING_FOR_TRUST: &str = "WaitingForTrust";
+    /// The reason while brokers use an old certificate.
+    pub const WAITING_FOR_CERTIFICATES: &str = "WaitingForCertificates";
+    /// The reason while clients have time to follow.
+    pub const WAITING_FOR_CLIENTS: &str = "WaitingForClients";
 
-    /// Whether the rotation waits for brokers.
+    /// Whether the rotation waits for brokers: for seconds, unless something is wrong.
     pub fn waits_for_brokers(&self) -> bool {
-        self.waiting_for.as_ref().is_some_and(|waiting_for| waiting_for.starts_with(Self::FOR_BROKERS))
+        self.reason
+            .as_deref()
+            .is_some_and(|reason| [Self::WAITING_FOR_TRUST, Self::WAITING_FOR_CERTIFICATES].contains(&reason))
     }
 }
 

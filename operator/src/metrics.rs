@@ -424,7 +424,7 @@ mod tests {
         assert!(text().contains(&ready("Ready", 1)) && !text().contains("NoBrokers"), "{}", text());
         let authority = json!({
             "name": "clients", "keyGeneration": 2, "phase": "Renew", "notAfter": "1970-01-02T00:00:00Z",
-            "waitingFor": "brokers that use an old certificate: 1",
+            "reason": "WaitingForCertificates", "waitingFor": "a sentence that nobody takes apart",
         });
         let issuers =
             json!([{ "name": "kubernetes", "keys": 2 }, { "name": "https://idp/keys", "keys": 0, "problem": "?" }]);

@@ -261,11 +261,13 @@ impl Keeper<'_> {
             self.write(secret, next.content(), read.as_ref()).await?;
         }
         let not_after = Validity::of_pem(&next.issuing.certificate).map_or(0, |validity| validity.not_after);
+        let (reason, waiting_for) = waiting_for(phase, &next, patience, behind, stale).unzip();
         Ok(AuthorityStatus {
             name: name.to_owned(),
             key_generation: next.generation,
             phase: phase.name().to_owned(),
-            waiting_for: waiting_for(phase, &next, patience, behind, stale),
+            reason: reason.map(str::to_owned),
+            waiting_for,
             not_after: Timestamp::from_second(not_after).unwrap_or_default().to_string(),
         })
     }
@@ -293,16 +295,29 @@ impl Keeper<'_> {
     }
 }
 
-/// What a phase waits for, for the status.
-fn waiting_for(phase: Phase, held: &Held, patience: i64, behind: &[BrokerId], stale: &[BrokerId]) -> Option<String> {
-    const FOR_BROKERS: &str = AuthorityStatus::FOR_BROKERS;
+/// What a phase waits for, for the status: a word and a sentence. `None`: it waits for nothing.
+fn waiting_for(
+    phase: Phase,
+    held: &Held,
+    patience: i64,
+    behind: &[BrokerId],
+    stale: &[BrokerId],
+) -> Option<(&'static str, String)> {
     let named = |brokers: &[BrokerId]| brokers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let until = held.other.as_ref().and_then(|other| Timestamp::from_second(other.since + patience).ok());
     match phase {
         Phase::Steady => None,
-        _ if !behind.is_empty() => Some(format!("{FOR_BROKERS} do not trust both keys yet: {}", named(behind))),
-        _ if !stale.is_empty() => Some(format!("{FOR_BROKERS} use an old certificate: {}", named(stale))),
-        _ => until.map(|until| format!("clients, until {until}")),
+        Phase::TrustBoth | Phase::Renew if !behind.is_empty() => Some((
+            AuthorityStatus::WAITING_FOR_TRUST,
+            format!("brokers that do not trust both keys yet: {}", named(behind)),
+        )),
+        Phase::TrustBoth | Phase::Renew if !stale.is_empty() => Some((
+            AuthorityStatus::WAITING_FOR_CERTIFICATES,
+            format!("brokers that use an old certificate: {}", named(stale)),
+        )),
+        Phase::TrustBoth | Phase::Renew => {
+            until.map(|until| (AuthorityStatus::WAITING_FOR_CLIENTS, format!("clients, until {until}")))
+        }
     }
 }
 
@@ -413,6 +428,24 @@ mod tests {
         bench.secrets.create(&PostParams::default(), &foreign).await.unwrap();
         bench.patch(json!({ "security": {} })).await;
         assert!(matches!(bench.ensure().await, Err(Failed::Foreign(name)) if name == "prod-cluster-ca"));
+    }
+
+    #[test]
+    fn a_rotation_says_what_it_waits_for_in_a_word_and_in_words() {
+        let pair = || Pair { certificate: String::new(), key: String::new().into() };
+        let other = Some(Other { generation: 1, since: 0, pair: pair() });
+        let held = Held { generation: 2, issuing: pair(), other };
+        let (one, both) = ([BrokerId(1)], [BrokerId(0), BrokerId(2)]);
+        for (phase, behind, stale, expected) in [
+            (Phase::Steady, &one[..], &one[..], None),
+            (Phase::TrustBoth, &both, &one, Some(("WaitingForTrust", "brokers that do not trust both keys yet: 0, 2"))),
+            (Phase::Renew, &one, &[], Some(("WaitingForTrust", "brokers that do not trust both keys yet: 1"))),
+            (Phase::Renew, &[], &one, Some(("WaitingForCertificates", "brokers that use an old certificate: 1"))),
+            (Phase::Renew, &[], &[], Some(("WaitingForClients", "clients, until 1970-01-02T00:00:00Z"))),
+        ] {
+            let said = waiting_for(phase, &held, DAY, behind, stale);
+            assert_eq!(said.as_ref().map(|(reason, text)| (*reason, &**text)), expected, "{phase:?}");
+        }
     }
 
     /// The subject of an authority.
