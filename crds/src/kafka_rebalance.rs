@@ -134,8 +134,10 @@ pub struct KafkaRebalanceStatus {
 /// How far a rebalance is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RebalanceState {
-    /// The proposal waits for approval; nothing has moved.
+    /// Nothing is proposed yet; the condition Ready says why.
     #[default]
+    Pending,
+    /// The proposal waits for approval; nothing has moved.
     Proposed,
     /// Replicas move.
     Moving,

@@ -1,4 +1,4 @@
-//! The life of a KafkaRebalance: proposed, approved, moving, done; or stale, or cancelled.
+//! The life of a KafkaRebalance: pending, proposed, approved, moving, done; or stale, or cancelled.
 //!
 //! The effect is approved, not a list of moves: each round is planned from the objects of that moment. If the rounds
 //! would move a tenth more replicas than was approved, they stop, and the new proposal waits for approval.
@@ -148,7 +148,7 @@ pub fn paused(world: &World, cluster: &KafkaCluster) -> Vec<Step> {
             cluster.name_any(),
             read.namespace().unwrap_or_default(),
         );
-        let before = read.status.clone().unwrap_or_default();
+        let before = known(read);
         let ready = Verdict::new("Ready", false, "Paused", message);
         let conditions = conditions(&before.conditions, &[ready], read.metadata.generation, &world.now);
         if conditions == before.conditions {
@@ -192,7 +192,7 @@ pub fn next(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> Option<
 }
 
 fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaRebalanceStatus, Verdict) {
-    let before = object.status.clone().unwrap_or_default();
+    let before = known(object);
     let not_ready = |reason, message| Verdict::new("Ready", false, reason, message);
     match object.spec.mode {
         RebalanceMode::Unknown => {
@@ -219,6 +219,8 @@ fn judge(object: &KafkaRebalance, surroundings: &Surroundings<'_>) -> (KafkaReba
     let effect = effect(status.moves, &status.bytes, status.leaders);
     let approved = object.spec.approved.as_deref();
     let ready = match status.state {
+        // A proposal has another state.
+        RebalanceState::Pending => not_ready("Pending", "nothing is proposed yet".to_owned()),
         RebalanceState::Proposed if approved == Some(&status.hash) => {
             let other = surroundings.moving.as_deref().unwrap_or_default();
             not_ready("Waiting", format!("approved: it begins when the KafkaRebalance {other} is done"))
@@ -295,12 +297,28 @@ fn turn(object: &KafkaRebalance) -> Turn {
     let Some(status) = object.status.as_ref().filter(|status| !status.hash.is_empty()) else { return Turn::Propose };
     let is_approved = object.spec.approved.as_ref() == Some(&status.hash);
     match (status.state, object.spec.cancel) {
+        (RebalanceState::Pending, _) => Turn::Propose,
         (RebalanceState::Done, _) | (RebalanceState::Cancelled, true) => Turn::Stay,
         (RebalanceState::Proposed | RebalanceState::Moving | RebalanceState::Stale, true) => Turn::Cancel,
         (RebalanceState::Cancelled, false) => Turn::Propose,
         (RebalanceState::Proposed | RebalanceState::Stale, false) if is_approved => Turn::Begin,
         (RebalanceState::Proposed | RebalanceState::Stale, false) => Turn::Stay,
         (RebalanceState::Moving, false) => Turn::Move,
+    }
+}
+
+/// The status so far. Where nothing is proposed it says so: also where an older version has called that proposed, and
+/// where what was proposed before was cancelled.
+fn known(object: &KafkaRebalance) -> KafkaRebalanceStatus {
+    let status = object.status.clone().unwrap_or_default();
+    match turn(object) {
+        Turn::Propose => KafkaRebalanceStatus {
+            observed_generation: status.observed_generation,
+            state: RebalanceState::Pending,
+            conditions: status.conditions,
+            ..KafkaRebalanceStatus::default()
+        },
+        Turn::Stay | Turn::Begin | Turn::Move | Turn::Cancel => status,
     }
 }
 

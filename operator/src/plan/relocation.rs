@@ -172,7 +172,8 @@ pub fn relocation(world: &World, cluster: &KafkaCluster, rules: &RuleBook<'_>) -
     let has_approved = |object: &Arc<KafkaRebalance>| match state(object) {
         Some(RebalanceState::Moving) => !object.spec.cancel,
         Some(RebalanceState::Stale) => true,
-        Some(RebalanceState::Proposed | RebalanceState::Done | RebalanceState::Cancelled) | None => false,
+        Some(RebalanceState::Pending | RebalanceState::Proposed | RebalanceState::Done | RebalanceState::Cancelled)
+        | None => false,
     };
     let is_unknown_or_approved = world.rebalances.as_ref().is_none_or(|listed| listed.iter().any(has_approved));
     // A new broker that is away for a moment is still to be filled.

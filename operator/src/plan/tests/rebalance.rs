@@ -158,6 +158,7 @@ fn rebalances_of_a_paused_cluster_say_so_and_continue_afterwards() {
     );
     ask(&mut world, "other", RebalanceMode::Fill, &[3]);
     assert!(message(&world, "other").contains("nothing is proposed"), "{}", message(&world, "other"));
+    assert_eq!(state(&world, "other"), RebalanceState::Pending);
     pause(&mut world, false);
     assert!(moving(&world) > 0 && state(&world, "even") == RebalanceState::Moving);
     assert_eq!(state(&world, "other"), RebalanceState::Proposed);
@@ -195,6 +196,7 @@ fn a_broker_that_gets_no_replicas_is_named_and_a_proposal_waits_for_the_loads() 
     let mut world = uneven();
     ask(&mut world, "fill", RebalanceMode::Fill, &[3, 7]);
     assert!(message(&world, "fill").starts_with("spec.brokers names broker 7: "), "{}", message(&world, "fill"));
+    assert_eq!(state(&world, "fill"), RebalanceState::Pending);
 
     world.loads = None;
     ask(&mut world, "later", RebalanceMode::Full, &[]);
@@ -215,6 +217,7 @@ fn a_proposal_waits_for_brokers_that_start_and_says_so() {
         world.loads = None;
         ask(&mut world, "even", mode, named);
         assert_eq!((reason(&world, "even").as_str(), status(&world, "even").hash), ("BrokersStarting", String::new()));
+        assert_eq!(state(&world, "even"), RebalanceState::Pending);
         let expected = "nothing is proposed yet: the spec of the KafkaCluster prod asks for broker 3, which has not started. \
                         The proposal comes by itself when broker 3 starts; to see why that takes so long: kubectl describe \
                         kafkacluster prod -n shop. ";
@@ -230,10 +233,35 @@ fn a_proposal_waits_for_brokers_that_start_and_says_so() {
         world.brokers.insert(BrokerId(3), Broker { http, ..new });
         settle(&mut world);
         assert_eq!(reason(&world, "even"), "BrokersSilent", "it has not been asked yet");
+        assert_eq!(state(&world, "even"), RebalanceState::Pending);
         world.loads = Some(loads(4));
         settle(&mut world);
         assert_eq!(state(&world, "even"), RebalanceState::Proposed);
         assert!(status(&world, "even").moves >= 28, "{:?}", status(&world, "even"));
+    }
+}
+
+/// The state of an older version, which had no other word, and that of a rebalance that was cancelled before.
+#[test]
+fn what_waits_for_brokers_is_not_called_proposed_whatever_it_was_before() {
+    for was in [RebalanceState::Proposed, RebalanceState::Cancelled] {
+        let mut world = uneven();
+        ask(&mut world, "even", RebalanceMode::Full, &[]);
+        if was == RebalanceState::Cancelled {
+            change(&mut world, "even", |spec| spec.cancel = true);
+        } else {
+            let object = Arc::make_mut(world.rebalances.as_mut().unwrap().last_mut().unwrap());
+            object.status = Some(KafkaRebalanceStatus { state: was, ..KafkaRebalanceStatus::default() });
+        }
+        let there = world.brokers.remove(&BrokerId(3)).unwrap();
+        change(&mut world, "even", |spec| spec.cancel = false);
+        let pending = status(&world, "even");
+        assert_eq!((pending.state, pending.hash.as_str(), pending.moves), (RebalanceState::Pending, "", 0), "{was:?}");
+        assert_eq!(reason(&world, "even"), "BrokersStarting", "{was:?}");
+
+        world.brokers.insert(BrokerId(3), there);
+        settle(&mut world);
+        assert_eq!(state(&world, "even"), RebalanceState::Proposed, "{was:?}");
     }
 }
 
