@@ -380,7 +380,8 @@ async fn make(
         unused.retain(|(kind, name), _| *kind != Kind::StatefulSet || has_gone(name));
         memory.applied.remove_orphans(&shared.client, &cluster.namespace, &built, &unused).await?;
         let no_issuer = certificates::apply(&shared.client, cluster, object, &mut memory.certificates).await?;
-        let no_authority = certificates::without_authority(&shared.client, cluster, object).await?;
+        let no_authority =
+            certificates::without_authority(&shared.client, cluster, object, &mut memory.certificates).await?;
         if cluster.listeners.iter().any(|listener| listener.issuer.is_some())
             || object.spec.listeners.iter().any(certificates::has_rules)
         {

@@ -29,13 +29,15 @@ pub const AGAIN: Duration = Duration::from_secs(600);
 /// How long until what was missing is looked for again: cert-manager, or an authority in a Secret.
 pub const MISSING_FOR: Duration = Duration::from_secs(60);
 
-/// The Certificates that were applied.
+/// The Certificates that were applied, and what was read of the Secrets that users make.
 #[derive(Debug, Default)]
 pub struct Known {
     /// By name: as they were applied, and when.
     applied: BTreeMap<String, (Value, Instant)>,
     /// Whether those of an operator before this one were looked for.
     looked: bool,
+    /// The Secrets that rules need, by name: whether each has an authority, and when it was read.
+    authorities: BTreeMap<String, (bool, Instant)>,
 }
 
 /// Applies the Certificates of the cluster, and removes those that are no longer built. The obstacle: an issuer is
@@ -88,7 +90,8 @@ pub async fn apply(
 }
 
 /// Why rules for the subjects of certificates let nobody in; `None`: they do, or the Secret does not exist, which pods
-/// wait for. Issuers that prove domains (ACME) leave `ca.crt` empty.
+/// wait for. Issuers that prove domains (ACME) leave `ca.crt` empty. A Secret is read again after ten minutes, or after
+/// one minute while it has no authority.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
@@ -96,20 +99,19 @@ pub async fn without_authority(
     client: &Client,
     cluster: &ValidatedCluster,
     object: &KafkaCluster,
+    known: &mut Known,
 ) -> Result<Option<Obstacle>, Failed> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace);
-    for listener in object.spec.listeners.iter().filter(|listener| has_rules(listener)) {
+    let of_rules = object.spec.listeners.iter().filter(|listener| has_rules(listener)).filter_map(|listener| {
         let validated = cluster.listeners.iter().find(|validated| validated.name == listener.name);
-        let Some(name) = validated.and_then(|validated| validated.certificate.as_ref()) else { continue };
-        let read = secrets.get_opt(name).await.map_err(|source| Failed::new("get", "Secret", name, source))?;
-        let lacks = |secret: Secret| {
-            let data = secret.data.unwrap_or_default();
-            data.get(names::CA_CERTIFICATE).is_none_or(|authority| authority.0.is_empty())
-        };
-        if read.is_some_and(lacks) {
+        Some((listener, validated?.certificate.as_ref()?))
+    });
+    let of_rules: Vec<_> = of_rules.collect();
+    known.authorities.retain(|secret, _| of_rules.iter().any(|(_, name)| *name == secret));
+    for (listener, secret) in of_rules {
+        if !known.has_authority(client, cluster, secret).await? {
             let message = format!(
-                "the Secret {name} has no {}, so principalMappingRules of the listener {} let nobody in: add the authority \
-                 that has issued those clients' certificates",
+                "the Secret {secret} has no {}, so principalMappingRules of the listener {} let nobody in: add the \
+                 authority that has issued those clients' certificates",
                 names::CA_CERTIFICATE,
                 listener.name,
             );
@@ -117,6 +119,23 @@ pub async fn without_authority(
         }
     }
     Ok(None)
+}
+
+impl Known {
+    /// Whether the Secret has an authority, or does not exist: that is not remembered.
+    async fn has_authority(&mut self, client: &Client, cluster: &ValidatedCluster, name: &str) -> Result<bool, Failed> {
+        if let Some((has, at)) = self.authorities.get(name)
+            && at.elapsed() < if *has { AGAIN } else { MISSING_FOR }
+        {
+            return Ok(*has);
+        }
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace);
+        let read = secrets.get_opt(name).await.map_err(|source| Failed::new("get", "Secret", name, source))?;
+        let Some(secret) = read else { return Ok(true) };
+        let has = secret.data.unwrap_or_default().get(names::CA_CERTIFICATE).is_some_and(|text| !text.0.is_empty());
+        self.authorities.insert(name.to_owned(), (has, Instant::now()));
+        Ok(has)
+    }
 }
 
 /// Whether certificates of the listener's own authority are good there.
@@ -386,7 +405,7 @@ mod tests {
         assert_eq!(apply(&client, &plain, &object, &mut Known::default()).await.unwrap(), None);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn rules_without_an_authority_are_said_to_let_nobody_in() {
         let server = Server::new(Store::Memory, Vec::new()).unwrap();
         let client = server.client("default");
@@ -394,7 +413,8 @@ mod tests {
         let rules = json!([{ "type": "tls", "principalMappingRules": "DEFAULT" }]);
         object.spec.listeners[1].authentication = serde_json::from_value(rules).unwrap();
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
-        let lacking = async || without_authority(&client, &cluster, &object).await.unwrap();
+        let mut known = Known::default();
+        let mut lacking = async || without_authority(&client, &cluster, &object, &mut known).await.unwrap();
         assert_eq!(lacking().await, None, "pods wait for the Secret");
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
         let secret = Secret {
@@ -408,6 +428,14 @@ mod tests {
         assert!(obstacle.message.contains("of the listener outside let nobody in"), "{}", obstacle.message);
         let patch = json!({ "data": { "ca.crt": "UEVN" } });
         secrets.patch("theirs", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        assert_eq!(lacking().await, Some(obstacle), "it is not read at each reconcile");
+        tokio::time::advance(MISSING_FOR).await;
         assert_eq!(lacking().await, None);
+        let patch = json!({ "data": { "ca.crt": "" } });
+        secrets.patch("theirs", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        tokio::time::advance(MISSING_FOR).await;
+        assert_eq!(lacking().await, None, "what has an authority is read more seldom");
+        tokio::time::advance(AGAIN).await;
+        assert_eq!(lacking().await.map(|obstacle| obstacle.reason), Some("NoClientAuthority"));
     }
 }
