@@ -71,6 +71,11 @@ pub fn by_principal(users: &[Arc<KafkaUser>]) -> BTreeMap<&str, &Arc<KafkaUser>>
     users.into_iter().map(|user| (user.principal_name(), user)).collect()
 }
 
+/// Whether the status says that another KafkaUser has the principal, or that a Secret is somebody else's.
+pub fn is_in_conflict(status: &KafkaUserStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == "Conflict")
+}
+
 /// What the status says of a certificate.
 pub fn certificate(pem: &str) -> Option<CertificateStatus> {
     let not_after = Timestamp::from_second(Validity::of_pem(pem)?.not_after).ok()?.to_string();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use ottla_crds::{KafkaCluster, KafkaUser, KafkaUserStatus, UserAuthentication, UserAuthenticationType, names};
 use ottla_kube::change::why;
@@ -105,6 +105,10 @@ impl Keeper<'_> {
             let outcome = if judged.get(user.principal_name()).is_some_and(|chosen| chosen.uid() == user.uid()) {
                 self.keep(user, &cluster, &mut shards, &mut kept).await?
             } else {
+                // Another user has the principal. What this one could log in with before goes nevertheless.
+                if user.spec.authentication.is_none() {
+                    self.keep_nothing_of_before(user).await?;
+                }
                 Outcome::Conflict
             };
             outcomes.insert(user.name_any(), outcome);
@@ -153,12 +157,13 @@ impl Keeper<'_> {
     }
 
     /// The user had a password or a certificate before, and does not authenticate by itself any more: what it could log
-    /// in with goes. Users without a Secret, of which there may be many, are not looked up.
+    /// in with goes. Users without a Secret, of which there may be many, are not looked up. One in conflict may have a
+    /// Secret that its status does not show.
     async fn keep_nothing_of_before(&self, user: &KafkaUser) -> Result<Outcome, kube::Error> {
-        let before = user.status.as_ref().and_then(|status| status.secret.as_ref());
-        let own = match before {
-            Some(name) => self.secrets.get_opt(name).await?.filter(|secret| secret::is_of(secret, user)),
-            None => None,
+        let may_have = |status: &KafkaUserStatus| status.secret.is_some() || judge::is_in_conflict(status);
+        let own = match user.status.as_ref().is_some_and(may_have) {
+            true => self.secrets.get_opt(&user.name_any()).await?.filter(|secret| secret::is_of(secret, user)),
+            false => None,
         };
         self.keep_nothing(own.as_ref()).await
     }
@@ -166,7 +171,9 @@ impl Keeper<'_> {
     /// Deletes the user's Secret: it has nothing there, as when clients set its password.
     async fn keep_nothing(&self, own: Option<&Secret>) -> Result<Outcome, kube::Error> {
         if let Some(own) = own {
-            self.secrets.delete(&own.name_any(), &DeleteParams::default()).await?;
+            // The one that was read: by now the name may be somebody else's.
+            let read = Preconditions { uid: own.uid(), resource_version: own.resource_version() };
+            self.secrets.delete(&own.name_any(), &DeleteParams::default().preconditions(read)).await?;
         }
         Ok(Outcome::Ready { secret: None, certificate: None })
     }
@@ -287,6 +294,8 @@ impl Keeper<'_> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::ByteString;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
     use kube::api::ListParams;
     use ottla_access::sasl::Entry;
     use ottla_local_api::{Server, Store};
@@ -317,8 +326,14 @@ mod tests {
 
         /// Reconciles, and returns the user's status and the names of all Secrets.
         async fn reconcile(&mut self) -> (KafkaUserStatus, BTreeSet<String>) {
-            let user = self.keeper.users.get("orders").await.unwrap();
-            self.keeper.reconcile(&[Arc::new(user)]).await.unwrap();
+            self.reconcile_beside(&[]).await
+        }
+
+        /// The same, while there are these users, too.
+        async fn reconcile_beside(&mut self, others: &[&Arc<KafkaUser>]) -> (KafkaUserStatus, BTreeSet<String>) {
+            let user = Arc::new(self.keeper.users.get("orders").await.unwrap());
+            let users: Vec<_> = others.iter().copied().chain([&user]).cloned().collect();
+            self.keeper.reconcile(&users).await.unwrap();
             let status = self.keeper.users.get("orders").await.unwrap().status.unwrap();
             let secrets = self.keeper.secrets.list(&ListParams::default()).await.unwrap().items;
             (status, secrets.iter().map(ResourceExt::name_any).collect())
@@ -343,6 +358,46 @@ mod tests {
         assert!(!secrets.contains("orders"), "{secrets:?}");
         let shards = Shards::read(&bench.keeper.secrets, "prod").await.unwrap();
         assert!(!shards.has(&bench.keeper.users.get("orders").await.unwrap()), "its password is still known");
+    }
+
+    /// Another KafkaUser has the principal from now on. The older one is meant, and one that was restored, or is of the
+    /// same second, may come second.
+    #[tokio::test]
+    async fn the_secret_of_a_user_in_conflict_goes_with_its_authentication() {
+        for ends_at_once in [false, true] {
+            let mut bench = Bench::new(json!({ "type": "scram" })).await;
+            bench.reconcile().await;
+            let spec = json!({ "clusterRef": { "name": "prod" }, "principalName": "orders" });
+            let rival = KafkaUser::new("rival", serde_json::from_value(spec).unwrap());
+            let mut rival = bench.keeper.users.create(&PostParams::default(), &rival).await.unwrap();
+            rival.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+            let rival = Arc::new(rival);
+            let (status, secrets) = bench.reconcile_beside(&[&rival]).await;
+            assert_eq!((status.conditions[0].reason.as_str(), status.secret), ("Conflict", None));
+            assert!(secrets.contains("orders"), "it may get the principal back: {secrets:?}");
+
+            bench.change(json!({ "authentication": null })).await;
+            let rivals = if ends_at_once { &[][..] } else { &[&rival] };
+            let (status, secrets) = bench.reconcile_beside(rivals).await;
+            assert!(!secrets.contains("orders"), "the conflict has ended: {ends_at_once}, {secrets:?}");
+            let reason = if ends_at_once { "Ready" } else { "Conflict" };
+            assert_eq!((status.conditions[0].reason.as_str(), status.secret), (reason, None));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_somebody_else_stays_when_the_users_authentication_goes() {
+        let mut bench = Bench::new(json!({ "type": "scram" })).await;
+        let theirs = json!({ "metadata": { "name": "orders" }, "data": { "key": "dGhlaXJz" } });
+        bench.keeper.secrets.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        let before = bench.keeper.secrets.get("orders").await.unwrap();
+        let (status, _) = bench.reconcile().await;
+        assert_eq!((status.conditions[0].reason.as_str(), status.secret), ("Conflict", None));
+        for authentication in [Value::Null, json!({ "type": "scram", "password": { "byClients": {} } })] {
+            bench.change(json!({ "authentication": authentication })).await;
+            bench.reconcile().await;
+            assert_eq!(bench.keeper.secrets.get("orders").await.unwrap(), before, "{authentication}");
+        }
     }
 
     #[tokio::test]
