@@ -321,6 +321,11 @@ impl Broker {
         Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas().clone(), self.images.clone())
     }
 
+    /// The threads that wait for the disk and compute passwords.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
     /// How many Produce and Fetch requests have come in so far.
     pub fn requests_for_records(&self) -> u64 {
         [ApiKey::Produce, ApiKey::Fetch].iter().map(|api| self.metrics.clients.api(*api).requests.get()).sum()

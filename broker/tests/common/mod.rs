@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
 const LISTENER: &str = "internal";
+/// The threads of a broker that wait for the disk.
+const WORKERS: usize = 2;
 
 /// Waits until it is so, for two minutes at most.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -80,7 +82,7 @@ impl OneBroker {
             intact: true,
             listeners: vec![(LISTENER.into(), socket)],
             reactors: 2,
-            workers: 2,
+            workers: WORKERS,
             request_memory: 64 << 20,
             images: receiver,
             is_current: Arc::new(|| true),
@@ -98,6 +100,16 @@ impl OneBroker {
                 return answer;
             }
         }
+    }
+
+    /// Lets no worker take another job before what this returns is dropped.
+    pub fn hold_workers(&self) -> Vec<std::sync::mpsc::Sender<()>> {
+        let hold = |_| {
+            let (release, released) = std::sync::mpsc::channel();
+            self.broker.workers().start_job(move || _ = released.recv());
+            release
+        };
+        (0..WORKERS).map(hold).collect()
     }
 
     /// Waits until the partition is led here.

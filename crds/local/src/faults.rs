@@ -81,6 +81,12 @@ impl Faults {
         self.objects.freeze(stale);
     }
 
+    /// How many lists of a resource, such as `leases.coordination.k8s.io`, have shown the state that
+    /// [`set_stale_reads`](Faults::set_stale_reads) keeps; those with which watches begin count, too.
+    pub fn stale_lists(&self, resource: &str) -> u64 {
+        self.objects.stale_lists(resource)
+    }
+
     pub(crate) async fn reach(&self) -> Result<(), Outage> {
         let (latency, outage) = {
             let state = self.state.lock();

@@ -104,6 +104,8 @@ struct State {
     version: u64,
     /// What [`Freshness::Any`] reads see while a test holds them back.
     frozen: Option<(u64, BTreeMap<Key, Arc<Object>>)>,
+    /// How many lists of each resource have shown what is held back.
+    stale: BTreeMap<String, u64>,
     /// A watch from the future waits for it, instead of being refused.
     silent: bool,
 }
@@ -137,7 +139,15 @@ impl Objects {
     /// Starts with `objects` as found in the folder. The next version is above `version`.
     pub fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
         let objects = objects.into_iter().map(|(key, value)| (key, Arc::new(Object::new(value, version)))).collect();
-        let state = State { objects, events: VecDeque::new(), oldest: version, version, frozen: None, silent: false };
+        let state = State {
+            objects,
+            events: VecDeque::new(),
+            oldest: version,
+            version,
+            frozen: None,
+            stale: BTreeMap::new(),
+            silent: false,
+        };
         let disk = folder.map(|folder| Arc::new(GroupCommit::new(folder)));
         Self { state: Mutex::new(state), changed: Arc::default(), turns: Arc::default(), disk }
     }
@@ -146,6 +156,11 @@ impl Objects {
     pub fn freeze(&self, frozen: bool) {
         let mut state = self.state.lock();
         state.frozen = frozen.then(|| (state.version, state.objects.clone()));
+    }
+
+    /// How many lists of a resource have shown a state that was held back.
+    pub fn stale_lists(&self, resource: &str) -> u64 {
+        self.state.lock().stale.get(resource).copied().unwrap_or_default()
     }
 
     pub fn get(&self, key: &Key, freshness: Freshness) -> Option<Arc<Object>> {
@@ -159,7 +174,10 @@ impl Objects {
             namespace: namespace.unwrap_or_default().to_owned(),
             name: String::new(),
         };
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        if state.frozen.is_some() && freshness == Freshness::Any {
+            *state.stale.entry(resource.to_owned()).or_default() += 1;
+        }
         let (version, objects) = state.view(freshness);
         let objects = objects
             .range(&first..)

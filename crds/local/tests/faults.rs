@@ -129,6 +129,7 @@ async fn only_reads_that_allow_it_are_stale() -> Result<()> {
     assert_eq!(read(ListParams::default()).await?, "new");
     server.faults().set_stale_reads(false);
     assert_eq!(read(ListParams::default().match_any()).await?, "new");
+    assert_eq!(server.faults().stale_lists("leases.coordination.k8s.io"), 1);
     Ok(())
 }
 
