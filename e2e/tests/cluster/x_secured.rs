@@ -3,10 +3,13 @@
 //! arrives once and in order: those of plain clients, who are there from the beginning, and those of clients under TLS
 //! who log in by password and by certificate. It has the cluster alone, and so comes with the last.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::namespace::Namespace;
 use ottla_e2e::cluster::{LIMIT, judge};
@@ -24,6 +27,9 @@ const AUDIENCE: &str = "kafka.test";
 const UNDER_TLS: &str = "under-tls";
 /// Between two records of such a client.
 const PACE: Duration = Duration::from_millis(20);
+
+/// Between two looks at the phases of rotations: shorter than the two seconds that the operator leaves between them.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Where a client logs in, and what it needs for that.
 type Login<'a> = (&'a str, Vec<String>);
@@ -157,6 +163,36 @@ impl<'a> Secured<'a> {
         self.namespace.satisfies(phases, |said| !said.contains("Steady")).context("the beginning of the rotations")
     }
 
+    /// Does something, and looks meanwhile at the phases of both authorities: those that the status has shown, such as
+    /// `cluster Renew`.
+    fn phases_during<T>(&self, during: impl FnOnce() -> Result<T>) -> Result<(T, BTreeSet<String>)> {
+        struct Ends<'a>(&'a AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let (namespace, is_over) = (self.namespace, AtomicBool::new(false));
+        thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut seen = BTreeSet::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    // The API server may be away.
+                    let phases = namespace.field("okc/kafka", ".status.authorities[*].phase").unwrap_or_default();
+                    let named = ["cluster", "clients"].into_iter().zip(phases.split_whitespace());
+                    seen.extend(named.map(|(authority, phase)| format!("{authority} {phase}")));
+                    thread::sleep(LOOK);
+                }
+                seen
+            });
+            let ends = Ends(&is_over);
+            let done = during();
+            drop(ends);
+            let seen = looking.join().map_err(|_| anyhow!("the look at the phases panicked"))?;
+            Ok((done?, seen))
+        })
+    }
+
     /// Waits until nobody uses the former keys. In every phase the clients under TLS connect again.
     fn is_rotated(&self, clients: &UnderTls<'_>) -> Result<()> {
         let state = "get okc kafka -o jsonpath={.status.authorities[*].phase}/{.status.authorities[*].keyGeneration}";
@@ -276,14 +312,23 @@ fn a_plain_cluster_is_secured_and_keys_rotate_around_an_outage_of_the_api_server
     are_refused(&[(&secured.tokens, secured.by_token("another")?)], "a token for somebody else")?;
 
     let began = Instant::now();
-    secured.rotate()?;
     // On somebody else's cluster the API server stays.
     let check = || {
         serve(&logins)?;
         are_refused(&revoked, "a password or a user of before, after a restart without API server")
     };
-    let killed = outage.map(|outage| without_api_server(&chaos, &clients, outage, check)).transpose()?;
-    secured.is_rotated(&clients)?;
+    let (killed, phases) = secured.phases_during(|| {
+        secured.rotate()?;
+        let killed = outage.map(|outage| without_api_server(&chaos, &clients, outage, check)).transpose()?;
+        secured.is_rotated(&clients)?;
+        Ok(killed)
+    })?;
+    for phase in ["cluster TrustBoth", "cluster Renew", "clients TrustBoth", "clients Renew"] {
+        ensure!(
+            phases.contains(phase),
+            "{phase} was not seen: both keys are to be trusted before one goes: {phases:?}"
+        );
+    }
     let rotated = began.elapsed();
     serve(&secured.logins()?)?;
     are_refused(&logins[1..2], "a certificate of the former key")?;
