@@ -68,6 +68,8 @@ pub struct ClusterImage {
     pub newer_than_shown: usize,
     /// Entries of which the API server shows another history than the one that is acted on.
     pub forked: usize,
+    /// What [`ClusterImage::counts_on_dead_plain_broker`] says of it.
+    pub plain_in_sync: bool,
 }
 
 /// Topics by id, in the same order in every process that has seen the same objects: a simulation must play a seed twice
@@ -89,6 +91,13 @@ pub struct Broker {
     pub endpoints: BTreeMap<Str, Endpoint>,
     /// Its pod's address, in case nobody answers for its name.
     pub address: Option<IpAddr>,
+}
+
+impl Broker {
+    /// Whether it lacks the listener where brokers show certificates to each other.
+    fn is_plain(&self) -> bool {
+        !self.endpoints.contains_key(names::REPLICATION_LISTENER)
+    }
 }
 
 /// How brokers reach another one.
@@ -177,6 +186,7 @@ impl Default for ClusterImage {
             moves_rate: None,
             newer_than_shown: 0,
             forked: 0,
+            plain_in_sync: false,
         }
     }
 }
@@ -235,18 +245,35 @@ impl ClusterImage {
 
     /// Whether this broker has the listener where brokers show certificates to each other.
     pub fn replicates_securely(&self, id: BrokerId) -> bool {
-        self.brokers.get(&id).is_some_and(|broker| broker.endpoints.contains_key(names::REPLICATION_LISTENER))
+        self.brokers.get(&id).is_some_and(|broker| !broker.is_plain())
     }
 
     /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
     /// or authorization, and not all of its live brokers were restarted since. They replicate as they did before. One
-    /// that is dead may stay so, and does not keep this way open; when it is live again, it is open again.
+    /// that is dead may stay so, and does not keep this way open, unless others count on it; when it is live again, it
+    /// is open again.
     pub fn has_plain_brokers(&self, listener: &str) -> bool {
         let is_plain = |access: &ListenerAccess| !access.tls && access.authentication == Authentication::None;
         self.brokers.len() > 1
             && *self.inter_broker_listener == *listener
             && self.access.listeners.get(listener).is_some_and(is_plain)
-            && self.live_brokers().any(|broker| !broker.endpoints.contains_key(names::REPLICATION_LISTENER))
+            && (self.live_brokers().any(Broker::is_plain) || self.plain_in_sync)
+    }
+
+    /// Whether a broker that looks dead and has no certificates yet is in sync with others that serve its partition.
+    /// Who judges that may be wrong, and while the API server is away nobody judges it again: the broker may have come
+    /// back long ago, and acks=all waits for every in-sync member. A leader that can asks for the ISR without it, so
+    /// that a broker that stays dead is counted on for seconds.
+    pub fn counts_on_dead_plain_broker(&self) -> bool {
+        let dead = |id: BrokerId| self.brokers.get(&id).is_some_and(|broker| !broker.alive && broker.is_plain());
+        if !self.brokers.keys().any(|id| dead(*id)) {
+            return false;
+        }
+        let counts = |partition: &Assignment| {
+            let is_served = partition.leader.is_some() && partition.isr.len() > 1;
+            is_served && partition.isr.iter().any(|member| dead(member.broker))
+        };
+        self.topics.values().any(|topic| topic.partitions.iter().any(counts))
     }
 
     /// The live brokers, in order of id.

@@ -11,7 +11,7 @@ use ottla_access::{
     Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
 };
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
-use ottla_broker::image::{Broker, BrokerId, CONSUMER_OFFSETS, Endpoint};
+use ottla_broker::image::{Assignment, Broker, BrokerId, CONSUMER_OFFSETS, Endpoint, IsrMember};
 use ottla_crds::names;
 use ottla_rules::features::{Features, GROUP_VERSION};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -73,6 +73,23 @@ impl Setup {
             let mut access = (*image.access).clone();
             access.authorizer = authorizer;
             image.access = Arc::new(access);
+        });
+    }
+
+    /// Shows a second broker, live or not, with or without certificates, and other entries of the partition of `t`.
+    fn show(&self, alive: bool, has_certificate: bool, change: impl FnOnce(&mut Assignment)) {
+        self.one.images.send_modify(|image| {
+            let image = Arc::make_mut(image);
+            let mut me = image.brokers[&ME.id].clone();
+            let secure = Endpoint { host: "127.0.0.1".into(), port: 9091 };
+            me.endpoints.insert(names::REPLICATION_LISTENER.into(), secure.clone());
+            let mut other = Broker { id: BrokerId(1), alive, ..me.clone() };
+            if !has_certificate {
+                other.endpoints.remove(names::REPLICATION_LISTENER);
+            }
+            image.brokers.extend([(ME.id, me), (other.id, other)]);
+            change(&mut Arc::make_mut(image.topics.get_mut(&self.id).unwrap()).partitions[0]);
+            image.plain_in_sync = image.counts_on_dead_plain_broker();
         });
     }
 
@@ -167,19 +184,7 @@ async fn a_transactional_batch_is_denied_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_live_brokers_without_certificates_keep_the_plain_way_between_brokers_open() {
     let setup = Setup::start().await;
-    let show = |alive: bool, has_certificate: bool| {
-        setup.one.images.send_modify(|image| {
-            let image = Arc::make_mut(image);
-            let mut me = image.brokers[&ME.id].clone();
-            let secure = Endpoint { host: "127.0.0.1".into(), port: 9091 };
-            me.endpoints.insert(names::REPLICATION_LISTENER.into(), secure.clone());
-            let mut other = Broker { id: BrokerId(1), alive, ..me.clone() };
-            if !has_certificate {
-                other.endpoints.remove(names::REPLICATION_LISTENER);
-            }
-            image.brokers.extend([(ME.id, me), (other.id, other)]);
-        });
-    };
+    let show = |alive, has_certificate| setup.show(alive, has_certificate, |_| {});
     show(true, false);
     assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it was not restarted yet");
     show(false, false);
@@ -195,6 +200,33 @@ async fn only_live_brokers_without_certificates_keep_the_plain_way_between_broke
     assert_eq!(setup.fetch(-1, setup.id).await, NONE);
     show(true, false);
     assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "without a certificate, and without authorization");
+}
+
+/// While the API server is away, a broker that came back still looks dead, and acks=all waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_broker_without_certificates_that_others_count_on_keeps_the_plain_way_open() {
+    let setup = Setup::start().await;
+    let member = |id| IsrMember { broker: BrokerId(id), incarnation: ME.incarnation };
+    let isr = |alive, has_certificate, isr: &[i32], leader: Option<i32>| {
+        setup.show(alive, has_certificate, |entry| {
+            entry.replicas = vec![ME.id, BrokerId(1)];
+            entry.isr = isr.iter().map(|id| member(*id)).collect();
+            entry.leader = leader.map(BrokerId);
+            entry.partition_epoch += 1;
+        });
+    };
+    isr(false, false, &[0], Some(0));
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it left the ISR");
+    isr(false, false, &[0, 1], Some(0));
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it is in sync");
+    isr(false, false, &[0, 1], Some(1));
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it leads, and others follow");
+    isr(false, false, &[1], Some(1));
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "nobody waits for it");
+    isr(false, false, &[0, 1], None);
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "nobody serves the partition");
+    isr(false, true, &[0, 1], Some(0));
+    assert_eq!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "it has a certificate");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

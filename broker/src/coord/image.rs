@@ -72,7 +72,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
     }
     let inter_broker_listener = cluster.and_then(|cluster| cluster.spec.inter_broker_listener());
     let brokers = status.map_or(&[][..], |status| &status.brokers).iter().map(broker);
-    ClusterImage {
+    let mut image = ClusterImage {
         cluster_id: Str::from(status.and_then(|status| status.cluster_id.as_deref()).unwrap_or_default()),
         inter_broker_listener: inter_broker_listener.map(|l| Str::from(l.name.as_str())).unwrap_or_default(),
         brokers: brokers.map(|broker| (broker.id, broker)).collect(),
@@ -89,7 +89,10 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         moves_rate: cluster.and_then(moves_rate),
         newer_than_shown: known.others.values().map(|shown| shown.older.len()).sum(),
         forked: known.others.values().map(|shown| shown.forked.len()).sum(),
-    }
+        plain_in_sync: false,
+    };
+    image.plain_in_sync = image.counts_on_dead_plain_broker();
+    image
 }
 
 /// The name of a cluster whose objects clients may not change.

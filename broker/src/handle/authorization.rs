@@ -17,6 +17,10 @@ const WITH_CERTIFICATE: (Operation, ResourceType) = (Operation::Read, ResourceTy
 /// The operator asks a broker that leaves with DescribeLogDirs what is on its disk.
 const OF_OPERATOR: (Operation, ResourceType) = (Operation::Describe, ResourceType::Cluster);
 
+/// What to do if the client is a broker.
+const WITHOUT_CERTIFICATE: &str = "brokers show certificates on the listener for replication; if this is a broker that \
+                                   has none yet, delete its pod: the next one gets a certificate";
+
 impl Context {
     /// Whether the client may do this to a resource. A refusal is logged for auditors: the client is sent an error.
     pub(super) fn may(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
@@ -122,7 +126,10 @@ impl Context {
     /// Logs and counts a refusal; never true.
     fn denied(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
         let (principal, host) = (self.peer.principal.to_string(), self.peer.address.ip());
-        tracing::info!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, "denied");
+        // A broker that looks dead, and was not restarted since the cluster has authorities.
+        let is_for_brokers = operation == Operation::ClusterAction && self.peer.role == Role::Client;
+        let hint = (is_for_brokers && self.image.replicates_securely(self.handler.id)).then_some(WITHOUT_CERTIFICATE);
+        tracing::info!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, hint, "denied");
         self.handler.metrics.clients.api(self.api).denied.inc();
         false
     }
