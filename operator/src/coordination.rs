@@ -10,7 +10,6 @@
 //!     - [`arrivals`]: brokers that may still start or return
 //! - [`steps`]: takes the planned steps
 //!   - [`pace`]: which of them now
-//!   - [`pruned`]: fields of statuses that the API server drops
 //!   - [`apply`]: the writes
 //! - [`others`]: clusters that topics refer to and that no process operates
 //!
@@ -40,7 +39,6 @@ pub mod liveness;
 pub mod loads;
 pub mod others;
 pub mod pace;
-pub mod pruned;
 pub mod steps;
 pub mod tenure;
 pub mod view;

@@ -153,8 +153,11 @@ async fn operate(
             }
         };
         let overdue = |end| shared.metrics.certificate_overdue(&key, end);
-        let users = users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), overdue);
-        let authorities = authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
+        let definitions = Some(shared.definitions.clone());
+        let users =
+            users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions.clone(), overdue);
+        let authorities =
+            authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions);
         let issuers = issuers::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
         tokio::select! {
             () = objects => {}

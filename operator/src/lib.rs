@@ -11,6 +11,7 @@
 //! - [`authorities`]: the authorities of clusters, and certificates
 //! - [`issuers`]: the public keys of issuers of tokens
 //! - [`events`]: Kubernetes Events
+//! - [`pruned`]: fields of statuses that the API server drops
 //! - [`metrics`], [`http`], [`clock`]: what they use
 //!
 //! A laptop runs [`coordination`], [`authorities`], [`issuers`] and [`users`].
@@ -29,4 +30,5 @@ pub mod metrics;
 pub mod operator;
 pub mod owner;
 pub mod plan;
+pub mod pruned;
 pub mod users;

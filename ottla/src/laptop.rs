@@ -17,6 +17,7 @@ use ottla_kube::lease::{self, Sightings};
 use ottla_kube::versions::SetBacks;
 use ottla_local_api::{Server, Store};
 use ottla_operator::acting::Acting;
+use ottla_operator::pruned::Pruned;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -76,7 +77,8 @@ impl Laptop {
         let former = FormerSessions::of(client.clone(), here).await?;
         if wanted.has_authorities {
             let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), NAMESPACE);
-            ottla_operator::authorities::ensure(&client, &clusters.get(CLUSTER).await?).await?;
+            let cluster = clusters.get(CLUSTER).await?;
+            ottla_operator::authorities::ensure(&client, &cluster, &mut Pruned::default()).await?;
             keys::write(&client, NAMESPACE, CLUSTER, &tls_folder(options)).await?;
         }
         let operator = Stoppable::spawn({
@@ -170,8 +172,8 @@ impl fmt::Display for Laptop {
 
 /// Coordinates the cluster and keeps its certificates and the credentials of its users, until `stop`.
 async fn operate(client: Client, tls: PathBuf, stop: impl Future<Output = ()>) {
-    let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), |_| {});
-    let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), None, |_| {});
+    let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), None);
     let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
     let keys = keys::follow(client.clone(), NAMESPACE, CLUSTER, tls);
     let others = ottla_operator::coordination::others::run_others(client.clone(), NAMESPACE, CLUSTER);

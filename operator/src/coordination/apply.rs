@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::pruned::tree;
 use crate::events::Recorder;
 use crate::plan::fresh::names_broker;
 use crate::plan::platform::{HOSTNAME_LABEL, Volume};
 use crate::plan::rollout::restart::Restart;
 use crate::plan::{News, Step};
+use crate::pruned::tree;
 
 /// The annotation on a claim that is replaced by order, with its own uid.
 const FRESH_ANNOTATION: &str = "ottla.io/fresh";

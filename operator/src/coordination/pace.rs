@@ -13,8 +13,8 @@ use ottla_client::Backoff;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::pruned::Pruned;
 use crate::plan::Step;
+use crate::pruned::{Asked, Pruned, tree};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -59,7 +59,9 @@ impl Pace {
     /// The steps to take now, and those to hold back. Those that would change nothing are neither.
     pub fn divide(&self, mut steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
         let mut written = HashSet::new();
-        steps.retain(|step| !self.pruned.is_in_vain(step));
+        if !self.pruned.is_empty() {
+            steps.retain(|step| !asked(step).is_some_and(|asked| self.pruned.is_in_vain(asked)));
+        }
         steps.into_iter().partition(|step| {
             let (key, version) = target(step);
             let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version));
@@ -86,7 +88,9 @@ impl Pace {
 
     /// Notes the status that the API server has made of what a step asked for.
     pub fn answered(&mut self, step: &Step, answer: &Value) {
-        self.pruned.note(step, answer);
+        if let Some(asked) = asked(step) {
+            self.pruned.note(&asked, answer);
+        }
     }
 
     /// The definitions are others than before: nobody knows what the API server drops now.
@@ -100,6 +104,26 @@ impl Pace {
         self.tried.retain(|key, tried| tried.paced_until > now || planned.contains_key(key));
         planned.iter().filter_map(|(key, version)| self.tried.get(key)?.due_at(version)).min()
     }
+}
+
+/// The status that a step asks for; `None`: it writes none.
+fn asked(step: &Step) -> Option<Asked> {
+    let (kind, read, next) = match step {
+        Step::ClusterStatus { read, next, .. } => ("KafkaCluster", tree(&read.status), tree(&next.status)),
+        Step::TopicStatus { read, next, .. } => ("KafkaTopic", tree(&read.status), tree(&next.status)),
+        Step::RebalanceStatus { read, next, .. } => ("KafkaRebalance", tree(&read.status), tree(&next.status)),
+        Step::Change { .. }
+        | Step::Append { .. }
+        | Step::Create(_)
+        | Step::Bury { .. }
+        | Step::Remove(_)
+        | Step::Renew { .. }
+        | Step::Own(_)
+        | Step::Unpin { .. }
+        | Step::Release { .. }
+        | Step::Restart(_) => return None,
+    };
+    Some(Asked { kind, read, next })
 }
 
 fn is_topic_status(step: &Step) -> bool {

@@ -27,6 +27,7 @@ use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{of_cluster, watcher};
 use ottla_kube::watches::{Told, Watches};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::acting::Acting;
@@ -36,6 +37,7 @@ use crate::authorities::issue::{self, Pair, Subject};
 use crate::authorities::secrets::Held;
 use crate::authorities::validity::Lifetime;
 use crate::clock;
+use crate::pruned::{Asked as AskedStatus, Pruned, tree};
 use judge::Outcome;
 use verifiers::Shards;
 
@@ -46,7 +48,15 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Keeps the credentials of a cluster's users, for ever. Writes only while `acting`. Says each time to `overdue` the
 /// end of the earliest certificate whose renewal is overdue ([`judge::first_overdue`]); `None`, too, while not acting.
-pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Acting, overdue: impl Fn(Option<i64>)) {
+/// `definitions` counts the changes of the kinds' definitions; `None`: they never change.
+pub async fn run(
+    client: Client,
+    namespace: &str,
+    cluster: &str,
+    mut acting: Acting,
+    mut definitions: Option<watch::Receiver<u64>>,
+    overdue: impl Fn(Option<i64>),
+) {
     let set_backs = SetBacks::default();
     let mut watches = Watches::new(&set_backs);
     let users: Api<KafkaUser> = Api::namespaced(client.clone(), namespace);
@@ -58,6 +68,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
         clusters: Api::namespaced(client, namespace),
         cluster,
         checked: BTreeSet::new(),
+        pruned: Pruned::default(),
     };
     let mut pause = LOOK;
     loop {
@@ -76,6 +87,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Act
             continue;
         }
         pause = LOOK;
+        keeper.pruned.forget_if_changed(&mut definitions);
         let users = shown.state();
         if let Err(error) = keeper.reconcile(&users).await {
             tracing::warn!(error = why(&error), "failed to keep the credentials of users: trying again");
@@ -92,6 +104,8 @@ struct Keeper<'a> {
     cluster: &'a str,
     /// Users whose verifiers were held against their passwords by this process, and those passwords' hashes.
     checked: BTreeSet<(String, [u8; 32])>,
+    /// What the API server drops of statuses.
+    pruned: Pruned,
 }
 
 impl Keeper<'_> {
@@ -276,24 +290,33 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// Writes the status, if it changes.
-    async fn report(&self, user: &KafkaUser, outcome: &Outcome) -> Result<(), kube::Error> {
+    /// Writes the status, if it changes, and the API server would not drop what changes.
+    async fn report(&mut self, user: &KafkaUser, outcome: &Outcome) -> Result<(), kube::Error> {
         let status: KafkaUserStatus = judge::status(user, outcome, &clock::now());
         if user.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let asked = AskedStatus { kind: "KafkaUser", read: tree(&user.status), next: tree(&status) };
+        if self.pruned.is_in_vain(asked.clone()) {
             return Ok(());
         }
         let mut patch = json!({ "status": status });
         // A merge keeps what it does not name: what the user has no more is taken away by a null.
         patch["status"]["secret"] = json!(status.secret);
         patch["status"]["certificate"] = json!(status.certificate);
-        self.users.patch_status(&user.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let patch = Patch::Merge(patch);
+        let written = self.users.patch_status(&user.name_any(), &PatchParams::default(), &patch).await?;
+        self.pruned.note(&asked, &tree(&written.status));
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use k8s_openapi::ByteString;
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
     use kube::api::ListParams;
@@ -310,7 +333,12 @@ mod tests {
 
     impl Bench {
         async fn new(authentication: Value) -> Bench {
-            let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+            Bench::with(authentication, ottla_crds::all()).await
+        }
+
+        /// An API server with these definitions.
+        async fn with(authentication: Value, definitions: Vec<CustomResourceDefinition>) -> Bench {
+            let server = Server::new(Store::Memory, definitions).unwrap();
             let client = server.client("default");
             let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), "default");
             let cluster = KafkaCluster::new("prod", serde_json::from_value(json!({ "brokers": {} })).unwrap());
@@ -320,7 +348,8 @@ mod tests {
             let user = KafkaUser::new("orders", serde_json::from_value(spec).unwrap());
             users.create(&PostParams::default(), &user).await.unwrap();
             let secrets = Api::namespaced(client, "default");
-            let keeper = Keeper { users, secrets, clusters, cluster: "prod", checked: BTreeSet::new() };
+            let (checked, pruned) = (BTreeSet::new(), Pruned::default());
+            let keeper = Keeper { users, secrets, clusters, cluster: "prod", checked, pruned };
             Bench { keeper, _server: server }
         }
 
@@ -377,7 +406,7 @@ mod tests {
             assert!(secrets.contains("orders"), "it may get the principal back: {secrets:?}");
 
             bench.change(json!({ "authentication": null })).await;
-            let rivals = if ends_at_once { &[][..] } else { &[&rival] };
+            let rivals: &[&Arc<KafkaUser>] = if ends_at_once { &[] } else { &[&rival] };
             let (status, secrets) = bench.reconcile_beside(rivals).await;
             assert!(!secrets.contains("orders"), "the conflict has ended: {ends_at_once}, {secrets:?}");
             let reason = if ends_at_once { "Ready" } else { "Conflict" };
@@ -398,6 +427,38 @@ mod tests {
             bench.reconcile().await;
             assert_eq!(bench.keeper.secrets.get("orders").await.unwrap(), before, "{authentication}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_status_is_not_written_again_for_what_an_older_definition_drops() {
+        let older = |definition: CustomResourceDefinition| {
+            let json = serde_json::to_string(&definition).unwrap();
+            serde_json::from_str(&json.replace(r#""principal":{"#, r#""subject":{"#)).unwrap()
+        };
+        let definitions = ottla_crds::all().into_iter().map(older).collect();
+        let mut bench = Bench::with(json!({ "type": "scram" }), definitions).await;
+        let writes = Arc::new(AtomicUsize::new(0));
+        let count = {
+            let writes = writes.clone();
+            move |kind: &str, _: &str| _ = writes.fetch_add((kind == "kafkausers").into(), Ordering::Relaxed)
+        };
+        let client = ottla_kube::counted(bench.keeper.users.clone().into_client(), "default", count);
+        bench.keeper.users = Api::namespaced(client, "default");
+        let (status, _) = bench.reconcile().await;
+        assert_eq!((status.principal, status.secret.as_deref()), (None, Some("orders")), "dropped, and kept");
+        assert_eq!(writes.load(Ordering::Relaxed), 1);
+        bench.reconcile().await;
+        assert_eq!(writes.load(Ordering::Relaxed), 1, "nothing else has changed");
+
+        let (changes, receiver) = watch::channel(0);
+        let mut definitions = Some(receiver);
+        bench.keeper.pruned.forget_if_changed(&mut definitions);
+        bench.reconcile().await;
+        assert_eq!(writes.load(Ordering::Relaxed), 1, "the definitions are the same");
+        changes.send_replace(1);
+        bench.keeper.pruned.forget_if_changed(&mut definitions);
+        bench.reconcile().await;
+        assert_eq!(writes.load(Ordering::Relaxed), 2, "the definitions have changed");
     }
 
     #[tokio::test]

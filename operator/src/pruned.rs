@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::plan::Step;
+use tokio::sync::watch;
 
 /// Names of fields from the status down; an asterisk is any item of a list.
 type Path = Vec<String>;
@@ -20,23 +19,19 @@ const ANY_ITEM: &str = "*";
 pub struct Pruned(BTreeMap<&'static str, BTreeSet<Path>>);
 
 impl Pruned {
-    /// Notes what the API server has kept of the status that a step asked for: `answer` is the status afterwards.
-    pub fn note(&mut self, step: &Step, answer: &Value) {
-        let Some(Asked { kind, next, .. }) = Asked::by(step) else { return };
+    /// Notes what the API server has kept of the status that was asked for: `answer` is the status afterwards.
+    pub fn note(&mut self, asked: &Asked, answer: &Value) {
         let mut dropped = BTreeSet::new();
-        compare(&next, answer, &mut Path::new(), &mut dropped);
-        let known = self.0.entry(kind).or_default();
+        compare(&asked.next, answer, &mut Path::new(), &mut dropped);
+        let known = self.0.entry(asked.kind).or_default();
         // What was dropped before and is kept now: the definition was upgraded.
-        known.retain(|path| !is_in(&next, path));
+        known.retain(|path| !is_in(&asked.next, path));
         known.extend(dropped);
     }
 
-    /// Whether the API server would drop all that a step changes.
-    pub fn is_in_vain(&self, step: &Step) -> bool {
-        if self.0.values().all(BTreeSet::is_empty) {
-            return false;
-        }
-        let Some(Asked { kind, mut read, mut next }) = Asked::by(step) else { return false };
+    /// Whether the API server would drop all that is to change.
+    pub fn is_in_vain(&self, asked: Asked) -> bool {
+        let Asked { kind, mut read, mut next } = asked;
         let Some(dropped) = self.0.get(kind).filter(|dropped| !dropped.is_empty()) else { return false };
         for path in dropped {
             remove(&mut read, path);
@@ -44,37 +39,33 @@ impl Pruned {
         }
         read == next
     }
-}
 
-/// A status that a step asks for.
-struct Asked {
-    kind: &'static str,
-    /// The status that was read.
-    read: Value,
-    /// The status that is to be.
-    next: Value,
-}
-
-impl Asked {
-    /// `None`: the step writes no status.
-    fn by(step: &Step) -> Option<Asked> {
-        let (kind, read, next) = match step {
-            Step::ClusterStatus { read, next, .. } => ("KafkaCluster", tree(&read.status), tree(&next.status)),
-            Step::TopicStatus { read, next, .. } => ("KafkaTopic", tree(&read.status), tree(&next.status)),
-            Step::RebalanceStatus { read, next, .. } => ("KafkaRebalance", tree(&read.status), tree(&next.status)),
-            Step::Change { .. }
-            | Step::Append { .. }
-            | Step::Create(_)
-            | Step::Bury { .. }
-            | Step::Remove(_)
-            | Step::Renew { .. }
-            | Step::Own(_)
-            | Step::Unpin { .. }
-            | Step::Release { .. }
-            | Step::Restart(_) => return None,
-        };
-        Some(Asked { kind, read, next })
+    /// Whether nothing is known to be dropped.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeSet::is_empty)
     }
+
+    /// Forgets everything if the definitions are others than before, of which `definitions` counts the changes: nobody
+    /// knows what the API server drops now. `None`: they never change.
+    pub fn forget_if_changed(&mut self, definitions: &mut Option<watch::Receiver<u64>>) {
+        if let Some(definitions) = definitions
+            && definitions.has_changed().unwrap_or_default()
+        {
+            definitions.mark_unchanged();
+            self.0.clear();
+        }
+    }
+}
+
+/// A status that is to be written.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The kind of the object.
+    pub kind: &'static str,
+    /// The status that was read.
+    pub read: Value,
+    /// The status that is to be.
+    pub next: Value,
 }
 
 /// A status as JSON.
@@ -128,20 +119,14 @@ fn remove(value: &mut Value, path: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use ottla_crds::KafkaCluster;
+    use ottla_crds::KafkaClusterStatus;
     use serde_json::json;
 
     use super::*;
 
-    fn step(read: Value, next: Value) -> Step {
-        let object = |status: Value| {
-            let mut object = KafkaCluster::new("prod", serde_json::from_value(json!({})).unwrap());
-            object.status = Some(serde_json::from_value(status).unwrap());
-            object
-        };
-        Step::ClusterStatus { read: Arc::new(object(read)), next: Box::new(object(next)), news: Vec::new() }
+    fn asked(read: Value, next: Value) -> Asked {
+        let status = |status: Value| tree(&serde_json::from_value::<KafkaClusterStatus>(status).unwrap());
+        Asked { kind: "KafkaCluster", read: status(read), next: status(next) }
     }
 
     fn brokers(nodes: &[Option<&str>]) -> Value {
@@ -158,24 +143,24 @@ mod tests {
         let mut pruned = Pruned::default();
         let (none, some, others) =
             (brokers(&[None, None]), brokers(&[Some("a"), None]), brokers(&[Some("a"), Some("b")]));
-        assert!(!pruned.is_in_vain(&step(none.clone(), some.clone())));
-        pruned.note(&step(none.clone(), some.clone()), &none);
-        assert!(pruned.is_in_vain(&step(none.clone(), some.clone())));
-        assert!(pruned.is_in_vain(&step(none.clone(), others.clone())), "the same field of another item");
-        assert!(!pruned.is_in_vain(&step(none.clone(), brokers(&[Some("a"), None, None]))), "another broker");
+        assert!(!pruned.is_in_vain(asked(none.clone(), some.clone())));
+        pruned.note(&asked(none.clone(), some.clone()), &none);
+        assert!(pruned.is_in_vain(asked(none.clone(), some.clone())));
+        assert!(pruned.is_in_vain(asked(none.clone(), others.clone())), "the same field of another item");
+        assert!(!pruned.is_in_vain(asked(none.clone(), brokers(&[Some("a"), None, None]))), "another broker");
 
         let mut summed = some.clone();
         summed["summary"] = "Settled".into();
-        assert!(!pruned.is_in_vain(&step(none.clone(), summed.clone())));
-        pruned.note(&step(none.clone(), summed.clone()), &summed);
-        assert!(!pruned.is_in_vain(&step(none, others)), "the definition was upgraded");
+        assert!(!pruned.is_in_vain(asked(none.clone(), summed.clone())));
+        pruned.note(&asked(none.clone(), summed.clone()), &summed);
+        assert!(!pruned.is_in_vain(asked(none, others)), "the definition was upgraded");
     }
 
     #[test]
     fn a_field_that_is_never_absent_is_dropped_if_it_has_another_value() {
         let mut pruned = Pruned::default();
         let of = |epoch: i64| json!({ "features": { "epoch": epoch } });
-        pruned.note(&step(of(0), of(7)), &of(0));
-        assert!(pruned.is_in_vain(&step(of(0), of(8))));
+        pruned.note(&asked(of(0), of(7)), &of(0));
+        assert!(pruned.is_in_vain(asked(of(0), of(8))));
     }
 }
