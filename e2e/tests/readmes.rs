@@ -87,6 +87,11 @@ const ROWS: &[(&str, &str, How)] = &[
         r#"kubectl patch kafkacluster prod --type merge -p '{"spec":{"brokers":{"overrides":[{"broker":1,"state":"Fresh""#,
         TypedBy("e2e/tests/cluster/removal.rs", r#""state": "Fresh", "volume": old"#),
     ),
+    (
+        "operator/README.md",
+        r#"kubectl patch kafkacluster prod --type merge -p '{"spec":{"pools""#,
+        TypedBy("e2e/tests/cluster/pools.rs", r#"json!({ "pools": [fast(3)] })"#),
+    ),
     ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
     (
         "operator/README.md",
