@@ -20,10 +20,12 @@ struct Class<'a>(&'a Bed, String);
 
 impl<'a> Class<'a> {
     fn new(bed: &'a Bed, namespace: &Namespace<'_>) -> Result<Class<'a>> {
-        let provisioner = bed.kubectl("get storageclass -o jsonpath={.items[0].provisioner}")?;
+        let default = r#"?(@.metadata.annotations.storageclass\.kubernetes\.io/is-default-class=="true")"#;
+        let provisioner = bed.kubectl(&format!("get storageclass -o jsonpath={{.items[{default}].provisioner}}"))?;
         let name = format!("{}-other", namespace.name());
         namespace.apply(&format!(
-            "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: {name}}}, provisioner: {provisioner}}}"
+            "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: {name}}}, provisioner: {provisioner}, \
+             volumeBindingMode: WaitForFirstConsumer}}"
         ))?;
         Ok(Class(bed, name))
     }
@@ -77,7 +79,7 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     // Its ids can't be another's.
     let overlapping = json!({ "pools": [fast(3), { "name": "more", "firstBroker": 12, "replicas": 1,
         "storage": { "size": "1Gi" } }] });
-    let refusal = patch(&namespace, overlapping).expect_err("the pools overlap").to_string();
+    let refusal = format!("{:#}", patch(&namespace, overlapping).expect_err("the pools overlap"));
     ensure!(refusal.contains("ids of the brokers of pools overlap"), "{refusal}");
 
     // Removed by mistake, and put back while its brokers still hold something: nobody is lost.
@@ -93,10 +95,12 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     // The old class goes, while brokers of both pools die.
     patch(&namespace, json!({ "brokers": { "replicas": 0, "storage": { "removed": "Delete", "keepFor": "1m" } } }))?;
     namespace.prints("get okc/kafka -o jsonpath={.status.brokers[?(@.id==2)].wanted}", "Leaving")?;
-    for pod in ["kafka-broker-1", "kafka-broker-fast-11"] {
-        namespace.kubectl(&format!("delete pod {pod} --ignore-not-found --wait=false --grace-period=0 --force"))?;
-        load.go_on()?;
-    }
+    namespace.kubectl("delete pod kafka-broker-fast-11 --wait=false --grace-period=0 --force")?;
+    load.go_on()?;
+    let ready = "get pod/kafka-broker-fast-11 -o jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+    namespace.prints(ready, "True")?;
+    namespace.kubectl("delete pod kafka-broker-1 --ignore-not-found --wait=false --grace-period=0 --force")?;
+    load.go_on()?;
     namespace.prints("get okc/kafka -o jsonpath={.status.brokers[*].id}", "10 11 12")?;
     namespace.prints(PODS, "kafka-broker-fast-10 kafka-broker-fast-11 kafka-broker-fast-12")?;
     namespace.ready("okc/kafka", "Ready")?;

@@ -37,18 +37,14 @@ pub fn check(cluster: &ValidatedCluster, read: &Read) -> Result<(), Invalid> {
             ));
         }
     }
-    for name in read.claims.keys() {
-        let Some((pool, id)) = names::of_claim(&cluster.name, name) else { continue };
-        let of_id = cluster.pool(id);
-        if of_id.name.as_deref() != pool {
-            let is_known = cluster.pools.iter().find(|one| one.name.as_deref() == pool);
-            return Err(match is_known {
-                Some(owner) => Invalid::IdTaken(id, named(owner), format!("the claim {name}"), named(of_id)),
-                None => Invalid::UnknownPool(format!("the claim {name}")),
-            });
-        }
+    let claims = read.claims.keys().filter_map(|name| Some((name, names::of_claim(&cluster.name, name)?)));
+    let strangers = claims.filter(|(_, (pool, id))| cluster.pool(*id).name.as_deref() != *pool);
+    // The highest: firstBroker must be above all of them.
+    let Some((name, (pool, id))) = strangers.max_by_key(|(_, (_, id))| *id) else { return Ok(()) };
+    match cluster.pools.iter().find(|one| one.name.as_deref() == pool) {
+        Some(owner) => Err(Invalid::IdTaken(id, named(owner), format!("the claim {name}"), named(cluster.pool(id)))),
+        None => Err(Invalid::UnknownPool(format!("the claim {name}"))),
     }
-    Ok(())
 }
 
 /// The id of the first pod of a StatefulSet.

@@ -108,9 +108,9 @@ pub enum Invalid {
     OtherFirst(String, i32),
     /// An id must not come to stand for another volume.
     #[error(
-        "pools: broker {0} is of {1}, to which {2} belongs, and would become one of {3}: set firstBroker to an id above \
-         {0} (take the pool out of the list, and add it with another firstBroker), or delete the claim if the broker has \
-         left and its records are not needed"
+        "pools: {2} belongs to {1}, and broker {0} would become one of {3}: set firstBroker to an id above {0} \
+         (take the pool out of the list, and add it with another firstBroker), or delete the claim if the broker \
+         has left and its records are not needed"
     )]
     IdTaken(BrokerId, String, String, String),
     /// Nobody knows which volumes its brokers have.
