@@ -408,7 +408,7 @@ impl World {
         let open = (0..PARTITIONS).filter(|_| self.ledger.is_some()).filter_map(|partition| self.open_in(partition));
         (unread.map(|group| format!("group {group} has not read its offsets")))
             .chain(waiting.map(|_| "an idempotent producer waits".to_owned()))
-            .chain(apart.map(|entry| format!("{} has not converged", short(entry, &self.api.entry(entry)))))
+            .chain(apart.map(|entry| format!("{} has not converged", short(entry, self.api.entry(entry)))))
             .chain(at_work.map(|_| "a producer is in a transaction".to_owned()))
             .chain(open)
     }
