@@ -107,6 +107,11 @@ const ROWS: &[(&str, &str, How)] = &[
         "kubectl scale kafkacluster prod --replicas=5",
         TypedBy(SCALE, "scale okc/kafka --replicas=5"),
     ),
+    (
+        "operator/README.md",
+        "kubectl scale kafkacluster prod --replicas=0",
+        TypedBy("e2e/tests/cluster/pools.rs", r#""brokers": { "replicas": 0"#),
+    ),
     ("operator/README.md", "kubectl apply -f charts/ottla/examples/rebalance.yaml", Run(dry_run)),
     (
         "operator/README.md",
