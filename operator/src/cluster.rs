@@ -416,3 +416,6 @@ async fn make(
 fn is_paused(read: &Read) -> bool {
     read.cluster.as_ref().is_some_and(|cluster| cluster.spec.paused)
 }
+
+#[cfg(test)]
+mod tests;
