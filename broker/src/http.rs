@@ -1,7 +1,7 @@
 //! The HTTP port: metrics for Prometheus, the kubelet's probes, and loads for the operator.
 //!
 //! It serves from the first moment of a start, so that a broker that waits for the API server, or recovers its logs, is
-//! alive.
+//! alive. What looks at partitions runs beside the control threads: it may wait for a thread that waits for the disk.
 
 use std::fmt::Display;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,9 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 
+use crate::env;
 use crate::health::Health;
 use crate::loads::Loads;
 use crate::metrics::Metrics;
@@ -34,7 +36,11 @@ pub async fn serve(
     probed: Probed,
     loaded: Loaded,
 ) -> std::io::Result<()> {
-    let scrape = move || async move { ([(header::CONTENT_TYPE, TEXT)], metrics.scrape()) };
+    let turn = Turn::default();
+    let scrape = move || async move {
+        let text = beside(turn, move || metrics.scrape()).await?;
+        Ok::<_, StatusCode>(([(header::CONTENT_TYPE, TEXT)], text))
+    };
     let lives = {
         let probed = probed.clone();
         || async move {
@@ -50,14 +56,12 @@ pub async fn serve(
             None => answer(Err("the broker is starting: it does not hold its Lease yet")),
         }
     };
+    let turn = Turn::default();
     let loads = move || async move {
-        match loaded.get() {
-            Some(loads) => {
-                let json = serde_json::to_string(&loads.known()).expect("loads are JSON");
-                Ok(([(header::CONTENT_TYPE, "application/json")], json))
-            }
-            None => Err(StatusCode::SERVICE_UNAVAILABLE),
-        }
+        let loads = loaded.get().ok_or(StatusCode::SERVICE_UNAVAILABLE)?.clone();
+        let known = beside(turn, move || loads.known()).await?;
+        let json = serde_json::to_string(&known).expect("loads are JSON");
+        Ok::<_, StatusCode>(([(header::CONTENT_TYPE, "application/json")], json))
     };
     let routes = Router::new()
         .route("/metrics", get(scrape))
@@ -65,6 +69,19 @@ pub async fn serve(
         .route("/livez", get(lives))
         .route("/readyz", get(is_ready));
     axum::serve(listener, routes).await
+}
+
+/// Held by the look of a kind that runs: a disk that hangs keeps one thread of each.
+type Turn = Arc<Mutex<()>>;
+
+/// Runs a look beside the control threads.
+async fn beside<T: Send + 'static>(turn: Turn, look: impl FnOnce() -> T + Send + 'static) -> Result<T, StatusCode> {
+    let turn = turn.lock_owned().await;
+    let looked = env::blocking(move || {
+        let _turn = turn;
+        look()
+    });
+    looked.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn answer<E: Display>(well: Result<(), E>) -> (StatusCode, String) {

@@ -89,8 +89,7 @@ async fn no_election_waits_for_checkpoints_that_hang() {
     assert!(one.broker.stop().await);
 }
 
-// Others that look at every partition wait for this one, each on a thread.
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_election_waits_until_the_epoch_of_a_compacted_topic_is_on_the_device() {
     let data = tempfile::tempdir().unwrap();
     let (compacted, compacted_elected) = to_be_elected("compacted", &[("cleanup.policy", "compact")]);

@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 
@@ -34,10 +35,13 @@ pub use self::key::partition_for;
 use self::lifecycle::FlushSoon;
 pub use self::lifecycle::{Coordinator, Post};
 use self::machine::{CoordinatorError, Machine};
-use crate::env::Workers;
+use crate::env::{self, Workers};
 use crate::image::{ClusterImage, ImageReceiver};
 use crate::replica::Replicas;
-use crate::replica::partition::Partition;
+use crate::replica::partition::{Busy, Partition};
+
+/// Pause before another look at a partition that was busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The coordinators of the partitions of [`Machine::TOPIC`] that this broker leads.
 pub struct Coordinators<M: Machine> {
@@ -103,19 +107,23 @@ impl<M: Machine> Coordinators<M> {
         loop {
             roles.mark_unchanged();
             let image = self.images.borrow().clone();
-            look(&image, &self.reconcile(&image));
-            // Changes after each image as well, when the replicas have the roles that it gives them.
-            if roles.changed().await.is_err() {
-                return;
+            let (begun, are_busy) = self.reconcile(&image);
+            look(&image, &begun);
+            tokio::select! {
+                // Changes after each image as well, when the replicas have the roles that it gives them.
+                changed = roles.changed() => if changed.is_err() { return },
+                () = env::sleep_until(env::now() + BUSY_PAUSE), if are_busy => {}
             }
         }
     }
 
-    /// A coordinator for each partition that is led here; and none else. Returns those that begin.
-    fn reconcile(&self, image: &ClusterImage) -> Vec<Arc<Coordinator<M>>> {
-        let led = self.led(image);
+    /// A coordinator for each partition that is led here; and none else. Returns those that begin, and whether some
+    /// partitions are busy: theirs stay what they are.
+    fn reconcile(&self, image: &ClusterImage) -> (Vec<Arc<Coordinator<M>>>, bool) {
+        let (led, busy) = self.led(image);
         let leads = |number: &i32, coordinator: &Arc<Coordinator<M>>| {
             led.get(number).is_some_and(|(partition, _)| coordinator.is_for(partition))
+                || busy.get(number).is_some_and(|partition| Arc::ptr_eq(coordinator.partition().0, partition))
         };
         // Only this task changes what runs.
         let before = self.here.read().running.clone();
@@ -134,18 +142,22 @@ impl<M: Machine> Coordinators<M> {
         let partitions = image.topic(M::TOPIC).map_or(0, |topic| topic.partitions.len() as i32);
         *self.here.write() = Here { partitions, running };
         stopped.values().for_each(|coordinator| coordinator.stop());
-        begun
+        (begun, !busy.is_empty())
     }
 
-    /// The topic's partitions that this broker leads, with the leader epoch.
-    fn led(&self, image: &ClusterImage) -> BTreeMap<i32, (Arc<Partition>, i32)> {
-        let Some(topic) = image.topic(M::TOPIC) else { return BTreeMap::new() };
-        let led = topic.partitions.iter().filter_map(|assignment| {
-            let partition = self.replicas.get(topic, assignment.partition).ok()?;
-            let epoch = partition.leader_epoch()?;
-            Some((assignment.partition, (partition, epoch)))
-        });
-        led.collect()
+    /// The topic's partitions that this broker leads, with the leader epoch; and those that are busy.
+    fn led(&self, image: &ClusterImage) -> (BTreeMap<i32, (Arc<Partition>, i32)>, BTreeMap<i32, Arc<Partition>>) {
+        let (mut led, mut busy) = (BTreeMap::new(), BTreeMap::new());
+        let Some(topic) = image.topic(M::TOPIC) else { return (led, busy) };
+        for number in topic.partitions.iter().map(|assignment| assignment.partition) {
+            let Ok(partition) = self.replicas.get(topic, number) else { continue };
+            match partition.leader_epoch_unless_busy() {
+                Ok(Some(epoch)) => _ = led.insert(number, (partition, epoch)),
+                Ok(None) => {}
+                Err(Busy) => _ = busy.insert(number, partition),
+            }
+        }
+        (led, busy)
     }
 
     /// Acts on every deadline of every coordinator; one task for all.

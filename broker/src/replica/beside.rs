@@ -44,7 +44,7 @@ impl Replicas {
             return true;
         }
         let around = surroundings(image, assignment);
-        if !partition.syncs_to_assume(assignment) {
+        if !partition.waits_to_assume(assignment) {
             return partition.assume(assignment, &topic.settings, around);
         }
         let (assignment, settings) = (assignment.clone(), topic.settings.clone());

@@ -483,10 +483,11 @@ impl Replicas {
         self.metrics.cluster.brokers_down.set(down as i64);
     }
 
-    /// Sets the gauges of every log.
+    /// Sets the gauges of every log; those of a busy partition stay as they are.
     pub fn measure(&self, metrics: &Metrics) {
         for partition in self.all() {
-            let (standing, number) = (partition.standing(), partition.number.to_string());
+            let Some(standing) = partition.standing_unless_busy() else { continue };
+            let number = partition.number.to_string();
             let labels = [partition.topic.as_ref(), number.as_str()];
             metrics.topics.log_size.with_label_values(&labels).set(i64::try_from(standing.size).unwrap_or(i64::MAX));
             metrics.topics.log_start.with_label_values(&labels).set(standing.log_start);

@@ -27,6 +27,7 @@ pub mod upkeep;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString as Str;
@@ -47,6 +48,14 @@ use crate::env::{self, Instant};
 use crate::image::Me;
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
+
+/// How long a look at every partition waits for one of them. No more are busy at a time than there are threads that
+/// wait for the disk.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Another thread holds the lock of the partition for longer than a look waits: it waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
 
 /// A replica that runs on this broker.
 pub struct Partition {
@@ -420,6 +429,18 @@ impl Partition {
         }
     }
 
+    /// The same for a look at every partition; an error while it is busy.
+    ///
+    /// # Errors
+    /// See [`Busy`].
+    pub fn leader_epoch_unless_busy(&self) -> Result<Option<i32>, Busy> {
+        let state = self.unless_busy().ok_or(Busy)?;
+        Ok(match &state.role {
+            Role::Leader(leadership) if !leadership.gives_way() => Some(leadership.epoch()),
+            Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => None,
+        })
+    }
+
     /// Whether this broker has led the partition without a break since this epoch, and does not give way: nobody else
     /// has written to the log, and nothing of it was cut off.
     pub fn leads_since(&self, leader_epoch: i32) -> bool {
@@ -433,6 +454,12 @@ impl Partition {
             Role::Leader(leadership) if leadership.gives_way() => Err(NotServed::NotLeader),
             Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => Ok(state),
         }
+    }
+
+    /// The partition's lock, for the looks of control threads at every partition: `None` if another thread holds it
+    /// for longer than [`LOOK`], because that thread waits for the disk. Leases are renewed on control threads.
+    fn unless_busy(&self) -> Option<MutexGuard<'_, State>> {
+        self.state.try_lock_for(LOOK)
     }
 
     /// The same for a follower, to which this broker does not give way: that it comes is what ends that.

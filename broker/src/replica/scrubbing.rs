@@ -5,6 +5,7 @@
 //! second.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,13 @@ impl Replicas {
                 env::sleep_until(env::now() + CHECK).await;
                 for partition in self.all() {
                     let key = partition.id();
-                    let sealed = left.entry(key).or_insert_with(|| partition.sealed());
+                    let sealed = match left.entry(key) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => match partition.sealed() {
+                            Some(sealed) => new.insert(sealed),
+                            None => continue,
+                        },
+                    };
                     while !sealed.is_empty() {
                         sealed.start =
                             self.scrub_segment(&partition, sealed.start, &images).await.unwrap_or(sealed.end);

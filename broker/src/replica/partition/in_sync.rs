@@ -67,9 +67,9 @@ impl Partition {
     }
 
     /// While this broker is `cut_off` from the cluster, clients are sent away from here if no follower comes either.
-    /// True where that has just begun or ended.
+    /// True where that has just begun or ended. Nothing changes while the partition is busy.
     pub fn give_way(&self, cut_off: bool) -> bool {
-        let mut state = self.state.lock();
+        let Some(mut state) = self.unless_busy() else { return false };
         let Role::Leader(leadership) = &mut state.role else { return false };
         let changed = leadership.give_way(cut_off, env::now());
         drop(state);
@@ -79,9 +79,10 @@ impl Partition {
         changed
     }
 
-    /// Whether nobody knows yet what became of a proposal.
+    /// Whether nobody knows yet what became of a proposal, nor while the partition is busy.
     pub fn is_undecided(&self, proposal: &Assignment) -> bool {
-        match &self.state.lock().role {
+        let Some(state) = self.unless_busy() else { return true };
+        match &state.role {
             Role::Leader(leadership) => leadership.proposed() == Some(proposal),
             Role::Bystander | Role::Follower(_) | Role::Offline => false,
         }

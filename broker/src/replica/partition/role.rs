@@ -29,9 +29,10 @@ pub(super) enum Role {
 
 impl Partition {
     /// Whether [`Partition::assume`] may wait for the device: the leader epochs of a compacted topic are synced
-    /// whenever they change, and a log that ends before it must begin is replaced.
-    pub fn syncs_to_assume(&self, assignment: &Assignment) -> bool {
-        let state = self.state.lock();
+    /// whenever they change, and a log that ends before it must begin is replaced. It waits while the partition is
+    /// busy, too.
+    pub fn waits_to_assume(&self, assignment: &Assignment) -> bool {
+        let Some(state) = self.unless_busy() else { return true };
         let begins = assignment.leader_epoch > state.acted_on.0 || matches!(state.role, Role::Bystander);
         let epochs_change = assignment.leader.is_some() && begins && Self::is_news(&state, assignment);
         let is_replaced = assignment.log_start.is_some_and(|log_start| log_start > state.log.log_end());

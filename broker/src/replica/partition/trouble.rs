@@ -47,9 +47,9 @@ impl Partition {
     }
 
     /// Whether a full disk has left the log half cut or half written, and nothing else is wrong with it: what a restart
-    /// would put right.
+    /// would put right. Not while the partition is busy.
     pub fn is_torn(&self) -> bool {
-        let state = self.state.lock();
+        let Some(state) = self.unless_busy() else { return false };
         matches!(state.role, Role::Offline) && state.full && !state.retired
     }
 

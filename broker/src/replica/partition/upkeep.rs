@@ -59,9 +59,9 @@ pub fn store(checkpoints: &Mutex<Checkpoints>, partitions: impl FnOnce() -> Vec<
 
 impl Partition {
     /// Whether unflushed data is older than `age` or more than `bytes`, or than the topic allows, or a flush was put
-    /// off.
+    /// off. Not while the partition is busy: the next look finds it.
     pub fn flush_is_due(&self, now: Instant, age: Duration, bytes: u64) -> bool {
-        let state = self.state.lock();
+        let Some(state) = self.unless_busy() else { return false };
         let age = state.settings.flush_interval.map_or(age, |own| own.min(age));
         let is_old = |since| now.duration_since(since) >= age;
         state.flush_put_off || state.log.unflushed_bytes() >= bytes || state.unflushed_since.is_some_and(is_old)
@@ -174,7 +174,7 @@ impl Partition {
     /// What might be compacted: see [`Log::start_compaction`].
     pub fn start_compaction(&self) -> Option<Compaction> {
         let up_to = self.last_stable.get();
-        let state = self.state.lock();
+        let state = self.unless_busy()?;
         let fit = !state.retired && !matches!(state.role, Role::Offline) && !self.uncleanable.load(Ordering::Relaxed);
         fit.then(|| state.log.start_compaction(up_to)).flatten()
     }
@@ -195,15 +195,16 @@ impl Partition {
         })
     }
 
-    /// The offsets that lie in sealed segments.
-    pub fn sealed(&self) -> Range<i64> {
-        let state = self.state.lock();
-        state.log.log_start()..state.log.sealed_end()
+    /// The offsets that lie in sealed segments; `None` while the partition is busy.
+    pub fn sealed(&self) -> Option<Range<i64>> {
+        let state = self.unless_busy()?;
+        Some(state.log.log_start()..state.log.sealed_end())
     }
 
-    /// The sealed segment that holds `from`, or the next, to be read; none when there is none.
+    /// The sealed segment that holds `from`, or the next, to be read; none when there is none, or while the partition
+    /// is busy: the next pass reads it.
     pub fn scrub(&self, from: i64) -> Option<Scrub> {
-        let state = self.state.lock();
+        let state = self.unless_busy()?;
         if state.retired { None } else { state.log.scrub(from) }
     }
 
@@ -243,7 +244,15 @@ impl Partition {
 
     /// What metrics and DescribeLogDirs say of it.
     pub fn standing(&self) -> Standing {
-        let state = self.state.lock();
+        self.standing_in(&self.state.lock())
+    }
+
+    /// The same; `None` while the partition is busy.
+    pub fn standing_unless_busy(&self) -> Option<Standing> {
+        self.unless_busy().map(|state| self.standing_in(&state))
+    }
+
+    fn standing_in(&self, state: &State) -> Standing {
         let leadership = match &state.role {
             Role::Leader(leadership) => Some(leadership),
             Role::Bystander | Role::Follower(_) | Role::Offline => None,
@@ -252,7 +261,7 @@ impl Partition {
             leads: leadership.is_some(),
             offline: matches!(state.role, Role::Offline),
             under_replicated: leadership.is_some_and(Leadership::is_under_replicated),
-            under_min_isr: leadership.is_some_and(|leadership| !leadership.has_enough_in_sync(&self.look(&state))),
+            under_min_isr: leadership.is_some_and(|leadership| !leadership.has_enough_in_sync(&self.look(state))),
             size: state.log.size(),
             log_start: state.log.log_start(),
             log_end: state.log.log_end(),
