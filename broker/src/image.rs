@@ -251,22 +251,28 @@ impl ClusterImage {
     /// Whether clients of this listener may be brokers that have no certificates yet: the cluster has got authorities
     /// or authorization, and not all of its live brokers were restarted since. They replicate as they did before. One
     /// that is dead may stay so, and does not keep this way open, unless others count on it; when it is live again, it
-    /// is open again.
+    /// is open again. Where no broker has a certificate, there is no other way, and it is open even if all look dead.
     pub fn has_plain_brokers(&self, listener: &str) -> bool {
         let is_plain = |access: &ListenerAccess| !access.tls && access.authentication == Authentication::None;
         self.brokers.len() > 1
             && *self.inter_broker_listener == *listener
             && self.access.listeners.get(listener).is_some_and(is_plain)
-            && (self.live_brokers().any(Broker::is_plain) || self.plain_in_sync)
+            && (self.live_brokers().any(Broker::is_plain) || !self.has_certificates() || self.plain_in_sync)
     }
 
-    /// Whether a broker that looks dead and has no certificates yet is in sync with others that serve its partition.
-    /// Who judges that may be wrong, and while the API server is away nobody judges it again: the broker may have come
-    /// back long ago, and acks=all waits for every in-sync member. A leader that can asks for the ISR without it, so
-    /// that a broker that stays dead is counted on for seconds.
+    /// Whether any broker shows others a certificate.
+    fn has_certificates(&self) -> bool {
+        !self.brokers.values().all(Broker::is_plain)
+    }
+
+    /// Whether a broker that looks dead and has no certificates yet, as some others have, is in sync with those that
+    /// serve its partition. Who judges that may be wrong, and while the API server is away nobody judges it again: the
+    /// broker may have come back long ago, and acks=all waits for every in-sync member. A leader that can asks for the
+    /// ISR without it, so that a broker that stays dead is counted on for seconds.
     pub fn counts_on_dead_plain_broker(&self) -> bool {
         let dead = |id: BrokerId| self.brokers.get(&id).is_some_and(|broker| !broker.alive && broker.is_plain());
-        if !self.brokers.keys().any(|id| dead(*id)) {
+        // A look at each partition for each image is too much where the answer changes nothing.
+        if !self.has_certificates() || !self.brokers.keys().any(|id| dead(*id)) {
             return false;
         }
         let counts = |partition: &Assignment| {

@@ -202,6 +202,20 @@ async fn only_live_brokers_without_certificates_keep_the_plain_way_between_broke
     assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "without a certificate, and without authorization");
 }
 
+/// An API server that was away for long, or an operator that woke up from a pause, can show all of them dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_no_broker_has_certificates_the_plain_way_is_open_even_if_all_look_dead() {
+    let setup = Setup::start().await;
+    setup.one.images.send_modify(|image| {
+        let brokers = &mut Arc::make_mut(image).brokers;
+        let other = Broker { id: BrokerId(1), ..brokers[&ME.id].clone() };
+        brokers.insert(other.id, other);
+        brokers.values_mut().for_each(|broker| broker.alive = false);
+    });
+    assert_ne!(setup.fetch(1, setup.id).await, DENIED_TOPIC, "there is no other way");
+    assert_eq!(setup.fetch(-1, setup.id).await, DENIED_TOPIC, "a consumer is no broker");
+}
+
 /// While the API server is away, a broker that came back still looks dead, and acks=all waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_broker_without_certificates_that_others_count_on_keeps_the_plain_way_open() {
