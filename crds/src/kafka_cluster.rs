@@ -186,6 +186,10 @@ use ottla_rules::plan::roster::Order;
         "has(self.brokers.storage) || self.listeners.all(l, !has(l.tls) || !has(l.tls.issuerRef))",
         "tls.issuerRef is not for a laptop, which has no cert-manager: name a Secret in tls.secretRef"
     ),
+    validation = (
+        "has(self.brokers.storage) || self.listeners.all(l, !has(l.networkPolicyPeers))",
+        "networkPolicyPeers are not for a laptop, which has no NetworkPolicies"
+    ),
     // Brokers of a running cluster reach each other on the first of these until each has a certificate.
     validation = (
         "!has(self.brokers.storage) || has(oldSelf.security) || has(oldSelf.authorization) \
@@ -414,8 +418,7 @@ impl KafkaClusterSpec {
 
     /// Whether the spec asks for this broker.
     pub fn asks_for(&self, id: BrokerId) -> bool {
-        let of_pool = |pool: &Pool| id.0 >= pool.first_broker && id.0 - pool.first_broker < pool.replicas;
-        (0..self.brokers.replicas).contains(&id.0) || self.pools.iter().any(of_pool)
+        (0..self.brokers.replicas).contains(&id.0) || self.pools.iter().any(|pool| pool.has(id))
     }
 
     /// How many brokers the spec asks for, in all pools.

@@ -59,7 +59,7 @@ pub use listener::{
     ListenerType,
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
-pub use pool::{Pool, PoolStatus};
+pub use pool::{Pool, PoolPods, PoolStatus};
 pub use rollout::{
     Day, FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBacklog, RolloutBlocker, RolloutPolicy,
     RolloutProgress, RolloutState, RolloutStatus, Window,

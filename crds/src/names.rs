@@ -11,6 +11,8 @@ use ottla_rules::assignment::BrokerId;
 pub const CLUSTER_LABEL: &str = "ottla.io/cluster";
 /// The label with the pool's name, on the pods and claims of brokers of a pool beside the default one.
 pub const POOL_LABEL: &str = "ottla.io/pool";
+/// The annotation with a hash of what the pool's pods have of their own, on these pods. Absent: nothing.
+pub const POOL_PODS_ANNOTATION: &str = "ottla.io/pool-pods";
 /// The label with the topic's id, on assignments.
 pub const TOPIC_ID_LABEL: &str = "ottla.io/topic-id";
 /// The label with a hash of the topic's name, which may be too long for a label, on assignments.

@@ -152,19 +152,9 @@ pub(crate) fn tolerations(_: &mut SchemaGenerator) -> Schema {
 
 /// Kubernetes' own schema of an affinity, without its pages of description.
 pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
-    let requirement = |operators: &[&str]| {
-        let fields = json!({ "key": text(), "operator": one_of(operators), "values": list(text()) });
-        object(fields, &["key", "operator"])
-    };
     let of_nodes = requirement(&["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]);
     let node_term = object(json!({ "matchExpressions": list(of_nodes.clone()), "matchFields": list(of_nodes) }), &[]);
-    let selector = object(
-        json!({
-            "matchLabels": { "type": "object", "maxProperties": 64, "additionalProperties": text() },
-            "matchExpressions": list(requirement(&["In", "NotIn", "Exists", "DoesNotExist"])),
-        }),
-        &[],
-    );
+    let selector = label_selector();
     let pod_term = object(
         json!({
             "labelSelector": selector,
@@ -197,7 +187,23 @@ pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "properties": fields })
 }
 
-fn object(properties: Value, required: &[&str]) -> Value {
+/// Kubernetes' own schema of a label selector, without its descriptions.
+pub(crate) fn label_selector() -> Value {
+    object(
+        json!({
+            "matchLabels": { "type": "object", "maxProperties": 64, "additionalProperties": text() },
+            "matchExpressions": list(requirement(&["In", "NotIn", "Exists", "DoesNotExist"])),
+        }),
+        &[],
+    )
+}
+
+fn requirement(operators: &[&str]) -> Value {
+    let fields = json!({ "key": text(), "operator": one_of(operators), "values": list(text()) });
+    object(fields, &["key", "operator"])
+}
+
+pub(crate) fn object(properties: Value, required: &[&str]) -> Value {
     if required.is_empty() {
         json!({ "type": "object", "properties": properties })
     } else {

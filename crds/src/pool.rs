@@ -50,20 +50,31 @@ pub struct Pool {
     pub first_broker: i32,
     /// The volume of each broker of the pool.
     pub storage: Storage,
+    /// What its pods have of their own.
+    #[serde(flatten)]
+    pub pods: PoolPods,
+}
+
+/// What the pods of a pool have of their own. Another value restarts the pool's brokers, as a change of
+/// `spec.brokers.podTemplate` restarts all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolPods {
     /// The processor time and memory that each broker requests, and the limits on both. Absent: as in
-    /// `spec.brokers.resources`. This and the next fields take effect when a broker's pod is made: change
-    /// `spec.brokers.podTemplate`, too, to restart all brokers.
+    /// `spec.brokers.resources`. Another value restarts the pool's brokers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Labels that a node must have to run a broker of the pool, besides those in `spec.brokers.podTemplate`.
+    /// Another value restarts the pool's brokers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "names_and_values")]
     pub node_selector: BTreeMap<String, String>,
-    /// The node taints that brokers of the pool tolerate. Empty: as in `spec.brokers.podTemplate`.
+    /// The node taints that brokers of the pool tolerate. Empty: as in `spec.brokers.podTemplate`. Other ones restart
+    /// the pool's brokers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "tolerations")]
     pub tolerations: Vec<Toleration>,
-    /// Kubernetes' affinity. Absent: as in `spec.brokers.podTemplate`.
+    /// Kubernetes' affinity. Absent: as in `spec.brokers.podTemplate`. Another one restarts the pool's brokers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "affinity")]
     pub affinity: Option<Affinity>,
@@ -73,6 +84,11 @@ impl Pool {
     /// The ids of the brokers that the spec asks for.
     pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + Clone + use<> {
         (self.first_broker..self.first_broker.saturating_add(self.replicas)).map(BrokerId)
+    }
+
+    /// Whether the spec asks for this broker, as one of the pool.
+    pub fn has(&self, id: BrokerId) -> bool {
+        (self.first_broker..self.first_broker.saturating_add(self.replicas)).contains(&id.0)
     }
 }
 

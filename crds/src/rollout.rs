@@ -178,7 +178,8 @@ pub struct RolloutStatus {
     /// The revision that brokers are to have. Absent: `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// What differs between the two: `image`, `listeners`, `podTemplate`, `rack`, `resources`, `security`, `operator`.
+    /// What differs between the two: `image`, `listeners`, `podTemplate`, `pools`, `rack`, `resources`, `security`,
+    /// `operator`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub why: Vec<String>,

@@ -246,6 +246,23 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
             "authentication by plain, oauthbearer or tls needs TLS: add tls: {}",
         ),
         (
+            listening(json!({ "name": "apps", "port": 9094, "networkPolicyPeers": [
+                { "ipBlock": { "cidr": "192.0.2.0/24" }, "podSelector": {} }
+            ] })),
+            "a peer has an ipBlock, or a namespaceSelector, a podSelector, or both of these",
+        ),
+        (
+            listening(json!({ "name": "apps", "port": 9094, "networkPolicyPeers": [{}] })),
+            "a peer has an ipBlock, or a namespaceSelector, a podSelector, or both of these",
+        ),
+        (
+            with(
+                &listening(json!({ "name": "apps", "port": 9094, "networkPolicyPeers": [{ "podSelector": {} }] })),
+                json!({ "spec": { "brokers": { "storage": null } } }),
+            ),
+            "networkPolicyPeers are not for a laptop, which has no NetworkPolicies",
+        ),
+        (
             listening(json!({ "name": "apps", "port": 9094, "tls": {}, "authentication": [
                 { "type": "tls" }, { "type": "plain" }
             ] })),

@@ -364,7 +364,7 @@ async fn make(
     let built = build::build(cluster, &sets, (&choice.pinned, choice.other()));
     let revisions = choice.shown(cluster, read);
     let key = ClusterKey { namespace: cluster.namespace.clone(), name: cluster.name.clone() };
-    let to_restart = revisions.pods.values().filter(|pod| pod.revision != choice.pinned.hash).count();
+    let to_restart = revisions.pods.values().filter(|pod| !pod.has(&choice.pinned.hash)).count();
     shared.metrics.to_restart(&key, to_restart);
     let mut made = Made { image: None, is_shown: false, obstacle: None, leaving, revisions };
     if let (Some(object), true) = (&read.cluster, acts && !is_paused(read)) {

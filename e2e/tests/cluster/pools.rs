@@ -13,6 +13,7 @@ const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members:
 const DURABLE: &str = "defaults: {replicationFactor: 3, minInSyncReplicas: 2}\n  rebalance: {addAfterSeconds: 5}";
 const ONLINE: &str = "get okc/kafka -o jsonpath={.status.brokers[?(@.state==\"Online\")].id}";
 const PODS: &str = "get pods -l ottla.io/cluster=kafka --sort-by=.metadata.name -o jsonpath={.items[*].metadata.name}";
+const ROLLOUT: &str = "get okc/kafka -o jsonpath={.status.rollout.state}";
 const CLAIMS: &str = "get pvc --sort-by=.metadata.name -o jsonpath={.items[*].metadata.name}";
 
 /// A second class, by the same provisioner as the default one; it goes with the story.
@@ -59,12 +60,13 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     namespace.wait_until_whole()?;
     let starts = namespace.starts()?;
 
-    let fast = |replicas: u32| {
+    let fast = |memory: &str| {
         let storage = json!({ "size": "1Gi", "storageClassName": class.1, "removed": "Delete", "keepFor": "1m" });
-        json!({ "name": "fast", "firstBroker": 10, "replicas": replicas, "storage": storage })
+        let resources = json!({ "requests": { "memory": memory } });
+        json!({ "name": "fast", "firstBroker": 10, "replicas": 3, "storage": storage, "resources": resources })
     };
     let began = Instant::now();
-    patch(&namespace, json!({ "pools": [fast(3)] }))?;
+    patch(&namespace, json!({ "pools": [fast("200Mi")] }))?;
     namespace.prints(ONLINE, "0 1 2 10 11 12")?;
     until(LIMIT, "the pool to get its part", || {
         let unfilled = namespace.kubectl("get okc/kafka -o jsonpath={.status.brokers[*].unfilled}")?;
@@ -76,8 +78,19 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     let now = namespace.starts()?;
     ensure!(starts.iter().all(|start| now.contains(start)), "a broker was restarted: {starts:?} became {now:?}");
 
+    // What its pods have of their own changes: its brokers restart, and no others.
+    patch(&namespace, json!({ "pools": [fast("220Mi")] }))?;
+    let requests =
+        "get pods -l ottla.io/pool=fast -o jsonpath={.items[*].spec.containers[*].resources.requests.memory}";
+    namespace.prints(requests, "220Mi 220Mi 220Mi")?;
+    namespace.prints(ROLLOUT, "Idle")?;
+    load.go_on()?;
+    let (rolled, of_pool) = (namespace.starts()?, |start: &&String| start.contains("fast"));
+    let same = now.iter().filter(|start| rolled.contains(start));
+    ensure!(same.clone().count() == 3 && !same.clone().any(|start| of_pool(&start)), "{now:?} became {rolled:?}");
+
     // Its ids can't be another's.
-    let overlapping = json!({ "pools": [fast(3), { "name": "more", "firstBroker": 12, "replicas": 1,
+    let overlapping = json!({ "pools": [fast("220Mi"), { "name": "more", "firstBroker": 12, "replicas": 1,
         "storage": { "size": "1Gi" } }] });
     let refusal = format!("{:#}", patch(&namespace, overlapping).expect_err("the pools overlap"));
     ensure!(refusal.contains("ids of the brokers of pools overlap"), "{refusal}");
@@ -87,7 +100,7 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     namespace
         .prints("get okc/kafka -o jsonpath={.status.brokers[?(@.pool==\"fast\")].wanted}", "Leaving Leaving Leaving")?;
     load.go_on()?;
-    patch(&namespace, json!({ "pools": [fast(3)] }))?;
+    patch(&namespace, json!({ "pools": [fast("220Mi")] }))?;
     namespace.prints("get okc/kafka -o jsonpath={.status.brokers[*].wanted}", "Serve Serve Serve Serve Serve Serve")?;
     namespace.ready("okc/kafka", "Ready")?;
     namespace.wait_until_whole()?;

@@ -141,7 +141,7 @@ pub fn build(
         ),
     ]);
     built.extend(sets.iter().map(|(pool, claim_size)| {
-        let template = pod::of_pool(&pinned.template, pool);
+        let template = pinned.template_of(pool);
         let set = stateful_set::stateful_set(cluster, pool, *claim_size, &template);
         Built::new(Kind::StatefulSet, pool.stateful_set(&cluster.name), &set)
     }));

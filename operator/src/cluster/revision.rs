@@ -2,20 +2,26 @@
 //!
 //! An immutable ConfigMap keeps each revision that is in use, so that a lost pod returns with what is known to work,
 //! also after an upgrade of the operator.
+//!
+//! What a pool's pods have of their own is part of it, under a second half of the name: two revisions whose names begin
+//! alike differ in pools only, and a broker of a pool that is the same in both needs no restart.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, PodTemplateSpec};
 use ottla_crds::broker_file::FILE_NAME;
-use ottla_crds::{KafkaCluster, names};
+use ottla_crds::{KafkaCluster, PoolPods, names};
 use serde_json::{Value, json};
 
 use super::build::pod::{self, CONFIG_VOLUME, CONTAINER};
 use super::build::{config_map, metadata};
+use super::pools::Pool;
 use super::validate::ValidatedCluster;
 
 /// The key of the pods' template in the ConfigMap.
 const TEMPLATE: &str = "pod.json";
+/// The key of what pools' pods have of their own.
+const POOLS: &str = "pools.json";
 /// The annotation of the ConfigMap with what the user asked for. Users may ask for the same pods in other words, such
 /// as by naming the image that brokers have, and the data of an immutable ConfigMap can't change.
 const INPUTS: &str = "ottla.io/inputs";
@@ -23,12 +29,14 @@ const INPUTS: &str = "ottla.io/inputs";
 /// A revision of the brokers' pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Its name: a hash of the template and the file.
+    /// Its name: a hash of the template and the file and, if there are pools, one of what they have of their own.
     pub hash: String,
     /// The template of its pods.
     pub template: PodTemplateSpec,
     /// The file that its brokers read. `None`: they read the ConfigMap that all pods of an earlier operator share.
     pub broker_file: Option<String>,
+    /// What the pods of each pool have of their own, if they have something.
+    pub pools: BTreeMap<String, PoolPods>,
     /// What the user asked for when it was built, by the words of `status.rollout.why`.
     pub inputs: BTreeMap<String, Value>,
 }
@@ -38,16 +46,20 @@ impl Revision {
     pub fn built(cluster: &ValidatedCluster, asked_image: Option<&str>) -> Revision {
         let broker_file = config_map::broker_file(cluster).to_yaml();
         let nameless = pod::pod_template(cluster, "");
-        let hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
+        let pools = pools(cluster);
+        let mut hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
+        if !pools.is_empty() {
+            hash = format!("{hash}-{}", short_hash(&json!(pools).to_string()));
+        }
         let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
         let inputs = inputs(cluster, asked_image);
-        Revision { hash, template, broker_file: Some(broker_file), inputs }
+        Revision { hash, template, broker_file: Some(broker_file), pools, inputs }
     }
 
     /// The revision of pods of an earlier operator, by the template in their StatefulSet.
     pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
         let hash = short_hash(&json!(template).to_string());
-        Revision { hash, template: template.clone(), broker_file: None, inputs }
+        Revision { hash, template: template.clone(), broker_file: None, pools: BTreeMap::new(), inputs }
     }
 
     /// The revision that a ConfigMap keeps; `None`: it keeps none.
@@ -57,6 +69,7 @@ impl Revision {
             hash: hash.to_owned(),
             template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
             broker_file: data.get(FILE_NAME).cloned(),
+            pools: data.get(POOLS).map_or_else(|| Some(BTreeMap::new()), |kept| serde_json::from_str(kept).ok())?,
             inputs: serde_json::from_str(annotations.get(INPUTS)?).ok()?,
         })
     }
@@ -65,20 +78,39 @@ impl Revision {
     pub fn config_map(&self, cluster: &ValidatedCluster) -> ConfigMap {
         let file = self.broker_file.iter().map(|file| (FILE_NAME.to_owned(), file.clone()));
         let template = (TEMPLATE.to_owned(), json!(self.template).to_string());
+        let pools = (!self.pools.is_empty()).then(|| (POOLS.to_owned(), json!(self.pools).to_string()));
         let mut metadata = metadata(cluster, names::revision(&cluster.name, &self.hash));
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(INPUTS.to_owned(), json!(self.inputs).to_string());
         ConfigMap {
             metadata,
-            data: Some(file.chain([template]).collect()),
+            data: Some(file.chain([template]).chain(pools).collect()),
             immutable: Some(true),
             ..ConfigMap::default()
         }
     }
 
+    /// The template of a pool's pods. A revision in which a pool has nothing of its own may be older than the pool: new
+    /// pods have what the spec says.
+    pub fn template_of(&self, pool: &Pool) -> PodTemplateSpec {
+        let own = pool.name.as_ref().and_then(|name| self.pools.get(name));
+        pod::of_pool(&self.template, pool, own)
+    }
+
     /// The image of its brokers.
     pub fn image(&self) -> Option<&str> {
         container(&self.template)?.image.as_deref()
+    }
+
+    /// Whether it asks for the pod of a pool that was made with `revision`, a name, and `own`, as in its annotation: as
+    /// [`Revision::template_of`] makes it now, or made it before the spec said something of the pool.
+    pub fn asks_for(&self, pool: &Pool, revision: &str, own: &str) -> bool {
+        let of_template = |name: &str| name.split('-').next().map(str::to_owned);
+        let has_own = match pool.name.as_ref().and_then(|name| self.pools.get(name)) {
+            Some(asked) => own == pod::own_hash(asked),
+            None => own.is_empty() || pool.entry.as_ref().is_some_and(|entry| own == pod::own_hash(&entry.pods)),
+        };
+        has_own && of_template(&self.hash) == of_template(revision)
     }
 
     /// What a user has changed since this revision, by the words of `status.rollout.why`; empty: nothing.
@@ -95,6 +127,7 @@ pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap
         .iter()
         .map(|listener| json!({ "name": listener.name, "port": listener.port, "certificate": listener.certificate }))
         .collect();
+    let pools = pools(cluster);
     let inputs = [
         ("image", json!(asked_image)),
         ("listeners", json!(listeners)),
@@ -103,7 +136,15 @@ pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap
         ("resources", json!(cluster.resources)),
         ("security", json!(cluster.has_authorities)),
     ];
-    inputs.into_iter().map(|(word, value)| (word.to_owned(), value)).collect()
+    let of_pools = (!pools.is_empty()).then(|| ("pools", json!(pools)));
+    inputs.into_iter().chain(of_pools).map(|(word, value)| (word.to_owned(), value)).collect()
+}
+
+/// What the pods of each pool have of their own, by its name. Pools that have nothing change no revision.
+fn pools(cluster: &ValidatedCluster) -> BTreeMap<String, PoolPods> {
+    let named = cluster.pools.iter().filter_map(|pool| pool.entry.as_ref());
+    let own = named.filter(|pool| pool.pods != PoolPods::default());
+    own.map(|pool| (pool.name.clone(), pool.pods.clone())).collect()
 }
 
 /// What a user had asked for of pods that an earlier operator made with this template, when this operator builds `own`
@@ -165,6 +206,50 @@ mod tests {
             assert_eq!(other.hash != first.hash, why.is_some(), "{story}");
             assert_eq!(first.changed(&other.inputs), why.unwrap_or_default(), "{story}");
         }
+    }
+
+    #[test]
+    fn what_a_pool_has_of_its_own_makes_a_revision_that_only_its_pods_lack() {
+        let built = |pools: &[(&str, Option<&str>)]| {
+            let pool = |(at, (name, arch)): (usize, &(&str, Option<&str>))| {
+                let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
+                pool["storage"] = json!({ "size": "1Gi" });
+                if let Some(arch) = arch {
+                    pool["nodeSelector"] = json!({ "kubernetes.io/arch": arch });
+                }
+                pool
+            };
+            let pools: Vec<Value> = pools.iter().enumerate().map(pool).collect();
+            let spec = json!({ "brokers": { "storage": { "size": "1Gi" } }, "pools": pools });
+            let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+            let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
+            (Revision::built(&cluster, None), cluster)
+        };
+        let (without, _) = built(&[]);
+        assert_eq!(built(&[("fast", None)]).0.hash, without.hash, "it has nothing of its own");
+        let [(arm, cluster), (other, _)] =
+            ["arm64", "amd64"].map(|arch| built(&[("fast", Some(arch)), ("more", None)]));
+        assert!(arm.hash.starts_with(&format!("{}-", without.hash)) && arm.hash != other.hash, "{}", arm.hash);
+        assert_eq!(without.changed(&arm.inputs), ["pools"]);
+        assert_eq!(arm.changed(&other.inputs), ["pools"]);
+
+        // The spec asks for `arm`.
+        let [default, fast, more] = &cluster.pools[..] else { panic!("{:?}", cluster.pools) };
+        let [had, has] = [&other, &arm].map(|revision| pod::own_hash(&revision.pools["fast"]));
+        for (story, pool, own, expected) in [
+            ("of the default pool", default, "", [true, true, true]),
+            ("of a pool that has nothing of its own", more, "", [true, true, true]),
+            ("made before the pool had something", fast, "", [true, false, false]),
+            ("made since, also with a revision from before", fast, has.as_str(), [true, true, false]),
+            ("made with what the spec said before", fast, had.as_str(), [false, false, true]),
+        ] {
+            let asks = [&without, &arm, &other].map(|revision| revision.asks_for(pool, &arm.hash, own));
+            assert_eq!(asks, expected, "{story}");
+        }
+        let elsewhere = Revision { hash: "0-0".to_owned(), ..arm.clone() };
+        assert!(!elsewhere.asks_for(default, &arm.hash, ""), "another template");
+
+        assert_eq!(Revision::kept(&arm.hash, &arm.config_map(&cluster)), Some(arm));
     }
 
     #[test]

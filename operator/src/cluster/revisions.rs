@@ -16,6 +16,7 @@ use super::apply::{Failed, LiveObjects};
 use super::build::Kind;
 use super::build::pod::CONTAINER;
 use super::nodes;
+use super::pools::Pool;
 use super::read::Read;
 use super::revision::{self, Revision, read_by};
 use super::validate::ValidatedCluster;
@@ -84,10 +85,10 @@ pub async fn choose(
     let pinned_name = status.map_or(from_name.as_str(), RolloutStatus::pinned);
     let pinned = if pinned_name == from_name { Some(&from) } else { to.as_ref() };
     let pinned = pinned.unwrap_or(&from).clone();
-    let in_use: BTreeSet<&str> =
-        [&pinned, &from, &kept_image, &own_image].into_iter().chain(&to).map(|revision| &*revision.hash).collect();
+    let choice = Choice { pinned, from, from_name, to_name, to, kept_image, own_image };
+    let in_use: BTreeSet<&str> = choice.all().map(|revision| &*revision.hash).collect();
     known.retain(|hash, _| in_use.contains(hash.as_str()));
-    Ok(Choice { pinned, from, from_name, to_name, to, kept_image, own_image })
+    Ok(choice)
 }
 
 fn rollout(read: &Read) -> Option<&RolloutStatus> {
@@ -166,6 +167,11 @@ fn revision_name(cluster: &str, config_map: &str) -> Option<String> {
 }
 
 impl Choice {
+    fn all(&self) -> impl Iterator<Item = &Revision> {
+        let all = [&self.pinned, &self.from, &self.kept_image, &self.own_image].into_iter().chain(&self.to);
+        all.map(|revision| &**revision)
+    }
+
     /// The revision that is known to work, if new pods get another.
     pub fn other(&self) -> Option<&Revision> {
         Some(&*self.from).filter(|from| from.hash != self.pinned.hash)
@@ -210,7 +216,8 @@ impl Choice {
                 .iter()
                 .filter_map(|(name, pod)| {
                     let id = cluster.of_pod(name)?;
-                    let seen = pod_revision(name, pod, self.of_pod(cluster, pod));
+                    let (revision, same) = self.of_pod(cluster, pod, cluster.pool(id));
+                    let seen = PodRevision { same, ..pod_revision(name, pod, revision) };
                     let lost_node = lost_node(id, pod, seen.unscheduled.is_some(), read);
                     let is_cut_off = lost_node.is_some() || is_on_unready(pod, read);
                     Some((id, PodRevision { is_cut_off, lost_node, ..seen }))
@@ -219,9 +226,17 @@ impl Choice {
         }
     }
 
-    fn of_pod(&self, cluster: &ValidatedCluster, pod: &Pod) -> String {
+    /// The revision with which the pod of a pool was made, and all that ask for it as it is. One that its own revision
+    /// no longer asks for has a name of its own: it was made with what the spec said of the pool then.
+    fn of_pod(&self, cluster: &ValidatedCluster, pod: &Pod, pool: &Pool) -> (String, BTreeSet<String>) {
         let revision = |pods: &PodSpec| read_by(pods).and_then(|map| revision_name(&cluster.name, map));
-        self.named(pod.spec.as_ref().and_then(revision).unwrap_or_default())
+        let name = self.named(pod.spec.as_ref().and_then(revision).unwrap_or_default());
+        let annotations = pod.metadata.annotations.as_ref();
+        let own = annotations.and_then(|all| all.get(names::POOL_PODS_ANNOTATION)).map_or("", String::as_str);
+        let same: BTreeSet<String> =
+            self.all().filter(|one| one.asks_for(pool, &name, own)).map(|one| one.hash.clone()).collect();
+        let is_known = self.all().any(|one| one.hash == name);
+        if is_known && !same.contains(&name) { (format!("{name}+{own}"), same) } else { (name, same) }
     }
 
     /// Pods of an earlier operator have the revision that was adopted, also those that it had not restarted after a
@@ -252,6 +267,7 @@ fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
     PodRevision {
         name: name.to_owned(),
         revision,
+        same: BTreeSet::new(),
         uid: pod.metadata.uid.clone(),
         version: pod.metadata.resource_version.clone(),
         stage,

@@ -3,6 +3,7 @@
 //! Admission has refused what it could; these checks need more than the object itself: the operator's options, and
 //! Kafka's settings.
 
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::ResourceExt;
 use ottla_access::MappingRules;
 use ottla_access::certificate::mapping::InvalidRules;
@@ -48,7 +49,7 @@ pub struct ValidatedCluster {
 }
 
 /// A port on which every broker serves clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     /// Its name.
     pub name: String,
@@ -60,6 +61,8 @@ pub struct Listener {
     pub certificate: Option<String>,
     /// The issuer of cert-manager that fills this Secret; `None`: somebody else does.
     pub issuer: Option<IssuerRef>,
+    /// Who may connect besides brokers and operators; empty: everybody.
+    pub peers: Vec<NetworkPolicyPeer>,
 }
 
 /// Why a cluster can't be built. It waits for a change of its spec.
@@ -194,7 +197,8 @@ fn listener(cluster: &str, listener: &ottla_crds::Listener) -> Result<Listener, 
             let named = listener.tls.as_ref().and_then(|tls| Some(tls.secret_ref.as_ref()?.name.clone()));
             let issuer = listener.tls.as_ref().and_then(|tls| tls.issuer_ref.clone());
             let issued = issuer.as_ref().map(|_| names::listener_certificate(cluster, &name));
-            Ok(Listener { name, port, type_: listener.type_, certificate: named.or(issued), issuer })
+            let (certificate, peers) = (named.or(issued), listener.network_policy_peers.clone());
+            Ok(Listener { name, port, type_: listener.type_, certificate, issuer, peers })
         }
         Ok(_) => Err(Invalid::PrivilegedPort(listener.port, name)),
         Err(_) => Err(Invalid::Port(listener.port, name)),

@@ -80,8 +80,10 @@ pub struct Offer {
 pub struct PodRevision {
     /// Its name.
     pub name: String,
-    /// Its revision.
+    /// The revision with which it was made.
     pub revision: String,
+    /// More revisions that ask for it as it is: they differ in other pools only.
+    pub same: BTreeSet<String>,
     /// Its uid.
     pub uid: Option<String>,
     /// Its resource version.
@@ -99,6 +101,13 @@ pub struct PodRevision {
     /// Its node, if that is gone: the one that it is bound to or, if no node takes it, the one that its broker was on
     /// before. `None`: the node exists, or is not known.
     pub lost_node: Option<String>,
+}
+
+impl PodRevision {
+    /// Whether it is as this revision asks for.
+    pub fn has(&self, revision: &str) -> bool {
+        self.revision == revision || self.same.contains(revision)
+    }
 }
 
 /// How far a pod is.

@@ -78,6 +78,13 @@ pub fn decide(
     let scene = Scene::new(world, cluster, seen, (&asked, &next), &min_in_sync, returns);
     next.away.retain(|id| !scene.leaves(*id));
     let restart = match target::wanted(&asked, seen, &next, &world.now) {
+        Wanted::Held(offer) | Wanted::Later(offer, _) | Wanted::Roll(offer)
+            if restarts_nobody(&next, offer, &scene) =>
+        {
+            (next.state, next.from, next.to) = (RolloutState::Idle, offer.revision.clone(), None);
+            next.why.clear();
+            follow(&mut next, &scene, Advance::Done)
+        }
         Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
         Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
         Wanted::Later(offer, opens) => {
@@ -93,6 +100,13 @@ pub fn decide(
         .is_some_and(|written| (written.state, &written.to, &written.away) == (next.state, &next.to, &next.away));
     let news = written.and_then(|before| words::news(before, &next));
     Some(Decision { restart: restart.filter(|_| is_written), news, status: next })
+}
+
+/// Whether all brokers are as the offered revision asks for, such as after a pool was added that has pods of its own:
+/// then it is known to work, and there is nothing to approve or to wait for.
+fn restarts_nobody(next: &RolloutStatus, offer: &Offer, scene: &Scene<'_>) -> bool {
+    let rests = !matches!(next.state, RolloutState::Canary | RolloutState::Rolling);
+    rests && scene.pods().next().is_some() && scene.pods().all(|(_, pod)| pod.has(&offer.revision))
 }
 
 /// Brokers return to `from`, if any has another revision; then the state is `rest`.

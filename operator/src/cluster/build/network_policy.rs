@@ -1,5 +1,5 @@
-//! Who may connect to brokers: anybody, at the listeners and at the metrics; brokers and the operator, at the listener
-//! for replication; nobody anywhere else.
+//! Who may connect to brokers: at the metrics and the listeners, anybody or, if the listener names some, these; brokers
+//! and the operator, at every listener, that for replication too; nobody anywhere else.
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -17,7 +17,8 @@ const OPERATOR_LABELS: [(&str, &str); 2] =
 
 /// The brokers' NetworkPolicy.
 pub fn network_policy(cluster: &ValidatedCluster) -> NetworkPolicy {
-    let open = cluster.listeners.iter().map(|listener| listener.port).chain([HTTP_PORT]);
+    let (open, limited): (Vec<_>, Vec<_>) = cluster.listeners.iter().partition(|listener| listener.peers.is_empty());
+    let open = open.into_iter().map(|listener| listener.port).chain([HTTP_PORT]);
     let brokers = NetworkPolicyPeer { pod_selector: Some(selector(cluster)), ..NetworkPolicyPeer::default() };
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector::default()),
@@ -32,6 +33,12 @@ pub fn network_policy(cluster: &ValidatedCluster) -> NetworkPolicy {
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     };
+    // Brokers use the first internal listener, until they have certificates, and the operator asks there how they are.
+    let own = [brokers, operator];
+    let rule = |number: u16, peers: &[NetworkPolicyPeer]| NetworkPolicyIngressRule {
+        ports: Some(vec![port(number)]),
+        from: Some(peers.iter().chain(&own).cloned().collect()),
+    };
     NetworkPolicy {
         metadata: metadata(cluster, names::brokers(&cluster.name)),
         spec: Some(NetworkPolicySpec {
@@ -40,10 +47,8 @@ pub fn network_policy(cluster: &ValidatedCluster) -> NetworkPolicy {
             ingress: Some(
                 [NetworkPolicyIngressRule { ports: Some(open.map(port).collect()), from: None }]
                     .into_iter()
-                    .chain(cluster.has_authorities.then(|| NetworkPolicyIngressRule {
-                        ports: Some(vec![port(names::REPLICATION_PORT)]),
-                        from: Some(vec![brokers, operator]),
-                    }))
+                    .chain(limited.into_iter().map(|listener| rule(listener.port, &listener.peers)))
+                    .chain(cluster.has_authorities.then(|| rule(names::REPLICATION_PORT, &[])))
                     .collect(),
             ),
             egress: None,

@@ -12,7 +12,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER, TLS_FOLDER};
-use ottla_crds::{Amounts, Resources, TopologySpread, Unsatisfiable, names};
+use ottla_crds::{Amounts, PoolPods, Resources, TopologySpread, Unsatisfiable, names};
+use serde_json::json;
 
 use super::{HTTP_PORT, labels, selector};
 use crate::cluster::pools::Pool;
@@ -48,12 +49,18 @@ pub fn pod_template(cluster: &ValidatedCluster, config_map: &str) -> PodTemplate
     }
 }
 
-/// The template of a pool's pods: that of the revision, with what the pool has of its own.
-pub fn of_pool(revision: &PodTemplateSpec, pool: &Pool) -> PodTemplateSpec {
-    let mut template = revision.clone();
-    let Some(own) = &pool.entry else { return template };
+/// The template of a pool's pods: that of the default pool, with what the pool has of its own; `None`: with what the
+/// spec says now.
+pub fn of_pool(default: &PodTemplateSpec, pool: &Pool, own: Option<&PoolPods>) -> PodTemplateSpec {
+    let mut template = default.clone();
+    let Some(entry) = &pool.entry else { return template };
+    let own = own.unwrap_or(&entry.pods);
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
-    labels.insert(names::POOL_LABEL.to_owned(), own.name.clone());
+    labels.insert(names::POOL_LABEL.to_owned(), entry.name.clone());
+    if *own != PoolPods::default() {
+        let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+        annotations.insert(names::POOL_PODS_ANNOTATION.to_owned(), own_hash(own));
+    }
     let Some(pods) = &mut template.spec else { return template };
     if let (Some(own), Some(broker)) =
         (&own.resources, pods.containers.iter_mut().find(|container| container.name == CONTAINER))
@@ -70,6 +77,11 @@ pub fn of_pool(revision: &PodTemplateSpec, pool: &Pool) -> PodTemplateSpec {
         pods.affinity = Some(affinity.clone());
     }
     template
+}
+
+/// The short name of what a pool's pods have of their own, as in their annotation; empty: nothing.
+pub fn own_hash(own: &PoolPods) -> String {
+    if *own == PoolPods::default() { String::new() } else { names::digest(&json!(own).to_string())[..8].to_owned() }
 }
 
 fn pod_spec(cluster: &ValidatedCluster, config_map: &str) -> PodSpec {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use ottla_crds::KafkaCluster;
+use ottla_crds::{KafkaCluster, PoolPods};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::build::pod;
 use crate::cluster::read::Live;
+use crate::cluster::revision::Revision;
 
 fn pool(name: &str, first: i32, replicas: i32) -> Value {
     json!({ "name": name, "firstBroker": first, "replicas": replicas, "storage": { "size": "1Gi" } })
@@ -165,18 +165,29 @@ fn what_a_pool_has_of_its_own_is_laid_over_the_revision() {
     own["nodeSelector"] = json!({ "kubernetes.io/arch": "arm64" });
     own["tolerations"] = json!([{ "key": "arm", "operator": "Exists" }]);
     let cluster = asked(3, &[own, pool("plain", 20, 1)], &[]).unwrap();
-    let revision: PodTemplateSpec = serde_json::from_value(json!({ "spec": {
+    let older: PodTemplateSpec = serde_json::from_value(json!({ "spec": {
         "containers": [{ "name": "broker", "image": "ottla:1" }],
         "nodeSelector": { "disk": "nvme" }, "tolerations": [{ "key": "kafka", "operator": "Exists" }],
     } }))
     .unwrap();
-    let template = |pool: &Pool| serde_json::to_value(pod::of_pool(&revision, pool)).unwrap();
+    let mut revision = Revision::adopted(&older, [].into());
+    let template = |pool: &Pool| serde_json::to_value(revision.template_of(pool)).unwrap();
     let [default, fast, plain] = [0, 1, 2].map(|at| template(&cluster.pools[at]));
-    assert_eq!(default, serde_json::to_value(&revision).unwrap());
+    assert_eq!(default, serde_json::to_value(&older).unwrap());
     assert_eq!(plain["spec"], default["spec"]);
     assert_eq!(plain["metadata"]["labels"], json!({ "ottla.io/pool": "plain" }));
     assert_eq!(fast["spec"]["nodeSelector"], json!({ "disk": "nvme", "kubernetes.io/arch": "arm64" }));
     assert_eq!(fast["spec"]["tolerations"], json!([{ "key": "arm", "operator": "Exists" }]));
     assert_eq!(fast["spec"]["containers"][0]["image"], "ottla:1");
     assert_eq!(fast["spec"]["containers"][0]["resources"]["requests"], json!({ "cpu": "100m", "memory": "8Gi" }));
+
+    // The revision that new pods get is not the spec's yet.
+    let had = PoolPods {
+        node_selector: [("kubernetes.io/arch".to_owned(), "amd64".to_owned())].into(),
+        ..PoolPods::default()
+    };
+    revision.pools.insert("fast".to_owned(), had);
+    let fast = serde_json::to_value(revision.template_of(&cluster.pools[1])).unwrap();
+    assert_eq!(fast["spec"]["nodeSelector"], json!({ "disk": "nvme", "kubernetes.io/arch": "amd64" }));
+    assert_eq!(fast["spec"]["containers"][0]["resources"], json!(null));
 }

@@ -190,7 +190,7 @@ impl<'a> Scene<'a> {
 
     /// Whether a broker has restarted with this revision: it is ready, in sync, and leads what it prefers to lead.
     pub fn has_restarted(&self, broker: BrokerId, revision: &str) -> bool {
-        let has = |pod: &PodRevision| pod.revision == revision;
+        let has = |pod: &PodRevision| pod.has(revision);
         self.pod(broker).is_some_and(has) && !self.is_away(broker) && self.behind(broker) == 0
     }
 
@@ -210,7 +210,7 @@ impl<'a> Scene<'a> {
     fn steps(&self, broker: BrokerId, revision: &str) -> i64 {
         match self.pod(broker) {
             Some(pod) if pod.stage == Stage::Ending => 4,
-            Some(pod) if pod.revision != revision => 5,
+            Some(pod) if !pod.has(revision) => 5,
             None => 4,
             Some(pod) => match pod.stage {
                 Stage::Ending => 4,

@@ -44,7 +44,7 @@ pub fn advance(goal: &str, status: &RolloutStatus, scene: &Scene<'_>) -> Advance
         return next_set(goal, scene);
     }
     let is_old = |id: &BrokerId| {
-        let is_old = |pod: &&PodRevision| pod.revision != goal && pod.stage != Stage::Ending;
+        let is_old = |pod: &&PodRevision| !pod.has(goal) && pod.stage != Stage::Ending;
         scene.pod(*id).filter(is_old).filter(|_| !scene.loses_volume(*id)).map(|pod| (*id, pod))
     };
     let old: Vec<(BrokerId, &PodRevision)> = unfinished.iter().filter_map(is_old).collect();
@@ -95,7 +95,7 @@ pub fn canary(goal: &str, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>)
 /// The brokers with another revision, in the order in which they should restart: what is down already, then what leads
 /// least.
 fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
-    let others = scene.pods().filter(|(id, pod)| pod.revision != goal && !scene.loses_volume(*id));
+    let others = scene.pods().filter(|(id, pod)| !pod.has(goal) && !scene.loses_volume(*id));
     let mut ids: Vec<(bool, usize, BrokerId)> =
         others.map(|(id, _)| (!scene.is_away(id), scene.leads(id), id)).collect();
     ids.sort_unstable();

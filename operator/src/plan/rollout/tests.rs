@@ -32,6 +32,33 @@ fn a_change_is_tried_on_one_broker_and_then_rolled_out_one_by_one() {
 }
 
 #[test]
+fn a_change_of_a_pool_is_tried_and_rolled_out_on_the_brokers_of_the_pool_alone() {
+    let mut play = Play::of(4, Rollout::default());
+    play.seen.by_user = offer("new", "pools");
+    for id in [0, 1] {
+        play.seen.pods.get_mut(&BrokerId(id)).unwrap().same.insert("new".to_owned());
+    }
+    let told = play.play(600);
+    let expected = ["Canary 2", "  evict 2", "Canary 2", "Rolling ", "Rolling 3", "  evict 3", "Idle "];
+    assert_eq!(told, expected);
+    assert_eq!(play.status().from, "new");
+    assert_eq!(play.play(60), [""; 0]);
+}
+
+#[test]
+fn a_revision_that_restarts_nobody_needs_no_approval_and_no_canary() {
+    let mut play = Play::of(3, Rollout { policy: RolloutPolicy::Manual, ..Rollout::default() });
+    play.play(60);
+    play.seen.by_user = offer("new", "pools");
+    for pod in play.seen.pods.values_mut() {
+        pod.same.insert("new".to_owned());
+    }
+    assert_eq!(play.play(60), ["Idle "]);
+    let status = play.status();
+    assert_eq!((status.from.as_str(), status.to, status.why), ("new", None, Vec::new()));
+}
+
+#[test]
 fn brokers_of_a_rack_restart_together_if_that_is_allowed() {
     let mut play = Play::of(9, Rollout { max_unavailable: 3, ..Rollout::default() });
     play.seen.by_user = offer("new", "podTemplate");

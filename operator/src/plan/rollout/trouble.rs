@@ -41,7 +41,7 @@ pub fn trouble(status: &RolloutStatus, scene: &Scene<'_>, canary_for: Duration) 
 fn no_progress(to: &str, status: &RolloutStatus, scene: &Scene<'_>, canary_for: Duration) -> Option<String> {
     let restarting = || {
         let begun = status.away.iter().filter(|id| !scene.has_restarted(**id, to));
-        begun.filter(|id| scene.pod(**id).is_none_or(|pod| pod.revision == to || pod.stage == Stage::Ending))
+        begun.filter(|id| scene.pod(**id).is_none_or(|pod| pod.has(to) || pod.stage == Stage::Ending))
     };
     let starts = restarting().any(|id| scene.pod(*id).is_some_and(|pod| pod.stage == Stage::Starting));
     if starts || restarting().next().is_none() {

@@ -7,7 +7,7 @@ use ottla_rules::plan::disruption::{Blocked, Blocker};
 use super::scene::Scene;
 use crate::plan::News;
 use crate::plan::condition::{Verdict, named, ranges};
-use crate::plan::platform::{Offer, Revisions};
+use crate::plan::platform::{Offer, PodRevision, Revisions};
 
 /// How many blockers the status has.
 const MOST_BLOCKERS: usize = 10;
@@ -40,8 +40,8 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
         RolloutState::Rolling => {
             let back = if to == status.from { " back" } else { "" };
             let pods = seen.map(|seen| &seen.pods);
-            let has = |id, revision: &str| !status.away.contains(id) && revision == to;
-            let done = pods.map_or(0, |pods| pods.iter().filter(|(id, pod)| has(id, &pod.revision)).count());
+            let has = |id, pod: &PodRevision| !status.away.contains(id) && pod.has(to);
+            let done = pods.map_or(0, |pods| pods.iter().filter(|(id, pod)| has(id, pod)).count());
             let all = pods.map_or(0, std::collections::BTreeMap::len);
             let blocked = status.blocked_by.first().map(|blocker| format!(": {}", blocker.message));
             let restart = if status.away.len() == 1 { "restarts" } else { "restart" };
@@ -100,7 +100,7 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
     };
     let blocked: String = status.blocked_by.iter().map(|blocker| format!("; {}", blocker.message)).collect();
     let done = seen.map(|seen| {
-        let has = seen.pods.iter().filter(|(id, pod)| pod.revision == to && !status.away.contains(id));
+        let has = seen.pods.iter().filter(|(id, pod)| pod.has(to) && !status.away.contains(id));
         has.map(|(id, _)| id.to_string()).collect::<Vec<_>>()
     });
     let done =
