@@ -3,9 +3,10 @@
 //! Super users first, then any denial, then what is allowed. Each question takes a probe of a hash table for the name,
 //! one for the wildcard, and one for each length of prefix that occurs; so there is no cache.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use ottla_wire::Str;
 
 use crate::acl::{Acl, AclHost, AclOperation, PatternType, Permission, WILDCARD};
