@@ -78,7 +78,8 @@ fn main() -> Result<()> {
             ("franz-go", _) => library = Library::FranzGo,
             ("quick", _) => plan = Plan::QUICK,
             ("write", _) => write = true,
-            (null::ARGUMENT, _) => return null::serve(),
+            (null::ARGUMENT, _) => return null::serve(false),
+            (null::SECURE_ARGUMENT, _) => return null::serve(true),
             (_, Ok(number)) => count = Some(number),
             (_, Err(_)) => only = Some(argument),
         }
@@ -121,6 +122,7 @@ fn measure(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table)
     let part = only.filter(|only| !["replicated", "secured", "single"].contains(only));
     if part.is_some() || only.is_none_or(|only| only == "secured") {
         rows::secured(makers, part, plan, table)?;
+        rows::ceiling(&rows::SECURE_CEILING, part, plan, table)?;
     }
     if only == Some("secured") {
         return Ok(());
@@ -133,7 +135,7 @@ fn measure(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Table)
             start_and_idle(makers, plan, table)?;
         }
         rows::single(makers, part, plan, table)?;
-        rows::ceiling(part, plan, table)?;
+        rows::ceiling(&rows::CEILING, part, plan, table)?;
     }
     Ok(())
 }

@@ -1,18 +1,30 @@
 //! The null broker: frames, the batch's CRC, one write to a file, an answer. No broker on this machine can do less.
+//! Under TLS it is what rustls' own stream makes of that, with a copy or two more than a broker needs.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use ottla_batch::Batch;
 use ottla_e2e::raw::to_bytes;
 use ottla_wire::m00_produce::{PartitionProduceResponse, TopicProduceResponse};
 use ottla_wire::{Decoder, ProduceResponse, Request, RequestHeader, encode_response};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::broker::cpu_time;
+use crate::secured::SCHEME;
 
 /// The argument with which this program is a null broker.
 pub const ARGUMENT: &str = "null-broker";
+/// The same under TLS.
+pub const SECURE_ARGUMENT: &str = "null-broker-tls";
 
 /// A null broker in a process of its own.
 pub struct Null {
@@ -21,9 +33,10 @@ pub struct Null {
 }
 
 impl Null {
-    /// Starts it.
-    pub fn start() -> Result<Null> {
-        let mut process = Command::new(std::env::current_exe()?).arg(ARGUMENT).stdout(Stdio::piped()).spawn()?;
+    /// Starts it, under TLS or not.
+    pub fn start(secure: bool) -> Result<Null> {
+        let argument = if secure { SECURE_ARGUMENT } else { ARGUMENT };
+        let mut process = Command::new(std::env::current_exe()?).arg(argument).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
         BufReader::new(process.stdout.take().context("it says where it listens")?).read_line(&mut address)?;
         ensure!(!address.trim().is_empty(), "the null broker does not start");
@@ -33,6 +46,11 @@ impl Null {
     /// Where it listens.
     pub fn address(&self) -> String {
         self.address.clone()
+    }
+
+    /// The processor time that it has used.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.process.id().to_string())
     }
 }
 
@@ -45,13 +63,22 @@ impl Drop for Null {
 }
 
 /// Serves until it is killed; a thread and a file for each connection.
-pub fn serve() -> Result<()> {
+pub fn serve(secure: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?);
+    let config = if secure { Some(config()?) } else { None };
+    println!("{}{}", if secure { SCHEME } else { "" }, listener.local_addr()?);
     for stream in listener.incoming() {
         let stream = stream?;
+        stream.set_nodelay(true)?;
+        let config = config.clone();
         std::thread::spawn(move || {
-            if let Err(error) = serve_one(stream) {
+            let served = match config {
+                Some(config) => ServerConnection::new(config)
+                    .map_err(Into::into)
+                    .and_then(|session| serve_one(StreamOwned::new(session, stream))),
+                None => serve_one(stream),
+            };
+            if let Err(error) = served {
                 eprintln!("null broker: {error:#}");
             }
         });
@@ -59,8 +86,16 @@ pub fn serve() -> Result<()> {
     Ok(())
 }
 
-fn serve_one(mut stream: TcpStream) -> Result<()> {
-    stream.set_nodelay(true)?;
+/// TLS with a certificate of the same kind as Ottla's own authority issues.
+fn config() -> Result<Arc<ServerConfig>> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(|error| anyhow!("{error}"))?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_no_client_auth();
+    Ok(Arc::new(builder.with_single_cert(vec![cert.der().clone()], key)?))
+}
+
+fn serve_one(mut stream: impl Read + Write) -> Result<()> {
     let folder = tempfile::tempdir_in(std::env::current_exe()?.parent().context("a folder")?)?;
     let file = File::create(folder.path().join("log"))?;
     let (mut at, mut offset, mut length) = (0, 0, [0; 4]);

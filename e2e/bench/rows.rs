@@ -105,21 +105,18 @@ const SINGLE: [Workload; 9] = [
 ];
 const LEAN_SMALL: &str = "acks=1, lean client, 16 KB batches, 5 in flight";
 const LEAN_LARGE: &str = "acks=1, lean client, 1 MB batches, 5 in flight";
+/// The rows that have a ceiling, with the size of their batches, and whether under TLS.
+pub const CEILING: [(&str, usize, bool); 2] = [(LEAN_SMALL, 16_384, false), (LEAN_LARGE, 1_000_000, false)];
+
+const SECURE_SMALL: &str = "acks=1, TLS, lean client, 16 KB batches, 5 in flight";
+const SECURE_LARGE: &str = "acks=1, TLS, lean client, 1 MB batches, 5 in flight";
+/// The same under TLS.
+pub const SECURE_CEILING: [(&str, usize, bool); 2] = [(SECURE_SMALL, 16_384, true), (SECURE_LARGE, 1_000_000, true)];
 
 /// The same under TLS 1.3, where Kafka's brokers do without sendfile too.
 const SECURED: [Workload; 3] = [
-    Workload {
-        goals: SECURELY,
-        ..speed("acks=1, TLS, lean client, 16 KB batches, 5 in flight", |at, topic, run| {
-            lean::produce(at, topic, 1, 16_384, run)
-        })
-    },
-    Workload {
-        goals: SECURELY,
-        ..speed("acks=1, TLS, lean client, 1 MB batches, 5 in flight", |at, topic, run| {
-            lean::produce(at, topic, 1, 1_000_000, run)
-        })
-    },
+    Workload { goals: SECURELY, ..speed(SECURE_SMALL, |at, topic, run| lean::produce(at, topic, 1, 16_384, run)) },
+    Workload { goals: SECURELY, ..speed(SECURE_LARGE, |at, topic, run| lean::produce(at, topic, 1, 1_000_000, run)) },
     Workload {
         name: "consume from page cache, TLS, lean client",
         partitions: 1,
@@ -169,19 +166,21 @@ pub fn single(makers: &[Maker], only: Option<&str>, plan: &Plan, table: &mut Tab
 
 /// The ceiling: a broker that does nothing but read frames, check their batches and write them to a file, with the same
 /// client.
-pub fn ceiling(only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
-    for (name, batch_len) in [(LEAN_SMALL, 16_384), (LEAN_LARGE, 1_000_000)] {
+pub fn ceiling(rows: &[(&'static str, usize, bool)], only: Option<&str>, plan: &Plan, table: &mut Table) -> Result<()> {
+    for (name, batch_len, secure) in rows.iter().copied() {
         if only.is_some_and(|only| !name.contains(only) && only != "ceiling") {
             continue;
         }
         for pair in 0..plan.pairs {
-            let broker = null::Null::start()?;
+            let broker = null::Null::start(secure)?;
             touch(plan.touched);
-            let begin = std::time::Instant::now();
-            let bytes = lean::produce(&broker.address(), "null", 1, batch_len, plan.run)?.bytes;
-            let speed = bytes as f64 / 1e6 / begin.elapsed().as_secs_f64();
-            eprintln!("{name}, pair {pair}, null broker: {speed:.1} MB/s");
+            let (begin, before) = (std::time::Instant::now(), broker.cpu_time()?);
+            let bytes = lean::produce(&broker.address(), "null", 1, batch_len, plan.run)?.bytes as f64;
+            let speed = bytes / 1e6 / begin.elapsed().as_secs_f64();
+            let spent = (broker.cpu_time()? - before).as_secs_f64() / (bytes / 1e9);
+            eprintln!("{name}, pair {pair}, null broker: {speed:.1} MB/s, {spent:.3} CPU-s/GB");
             table.add_ceiling(name, "MB/s", speed);
+            table.add_ceiling(name, "brokers' CPU-s/GB", spent);
         }
     }
     Ok(())

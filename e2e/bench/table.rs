@@ -110,7 +110,8 @@ impl Table {
                 Some(ours) => (number(ours.median), number(ours.median / ceiling.median)),
                 None => ("–".to_owned(), "–".to_owned()),
             };
-            writeln!(f, "| {} | {} | {ours} | {} | {share} | ≥ {SHARE} |", row.name, row.unit, number(ceiling.median))?;
+            let goal = if row.unit == "MB/s" { format!("≥ {SHARE}") } else { String::new() };
+            writeln!(f, "| {} | {} | {ours} | {} | {share} | {goal} |", row.name, row.unit, number(ceiling.median))?;
         }
         Ok(())
     }
