@@ -54,6 +54,15 @@ pub struct Coordinators<M: Machine> {
     here: RwLock<Here<M>>,
 }
 
+/// The topic's partitions as a look finds them.
+#[derive(Default)]
+struct Looked {
+    /// Those that this broker leads, with the leader epoch.
+    led: BTreeMap<i32, (Arc<Partition>, i32)>,
+    /// Those that are busy.
+    busy: BTreeMap<i32, Arc<Partition>>,
+}
+
 /// What is coordinated here.
 struct Here<M: Machine> {
     /// Partitions of the topic in all; 0 while there is no such topic.
@@ -120,7 +129,7 @@ impl<M: Machine> Coordinators<M> {
     /// A coordinator for each partition that is led here; and none else. Returns those that begin, and whether some
     /// partitions are busy: theirs stay what they are.
     fn reconcile(&self, image: &ClusterImage) -> (Vec<Arc<Coordinator<M>>>, bool) {
-        let (led, busy) = self.led(image);
+        let Looked { led, busy } = self.look(image);
         let leads = |number: &i32, coordinator: &Arc<Coordinator<M>>| {
             led.get(number).is_some_and(|(partition, _)| coordinator.is_for(partition))
                 || busy.get(number).is_some_and(|partition| Arc::ptr_eq(coordinator.partition().0, partition))
@@ -145,19 +154,18 @@ impl<M: Machine> Coordinators<M> {
         (begun, !busy.is_empty())
     }
 
-    /// The topic's partitions that this broker leads, with the leader epoch; and those that are busy.
-    fn led(&self, image: &ClusterImage) -> (BTreeMap<i32, (Arc<Partition>, i32)>, BTreeMap<i32, Arc<Partition>>) {
-        let (mut led, mut busy) = (BTreeMap::new(), BTreeMap::new());
-        let Some(topic) = image.topic(M::TOPIC) else { return (led, busy) };
+    fn look(&self, image: &ClusterImage) -> Looked {
+        let mut looked = Looked::default();
+        let Some(topic) = image.topic(M::TOPIC) else { return looked };
         for number in topic.partitions.iter().map(|assignment| assignment.partition) {
             let Ok(partition) = self.replicas.get(topic, number) else { continue };
             match partition.leader_epoch_unless_busy() {
-                Ok(Some(epoch)) => _ = led.insert(number, (partition, epoch)),
+                Ok(Some(epoch)) => _ = looked.led.insert(number, (partition, epoch)),
                 Ok(None) => {}
-                Err(Busy) => _ = busy.insert(number, partition),
+                Err(Busy) => _ = looked.busy.insert(number, partition),
             }
         }
-        (led, busy)
+        looked
     }
 
     /// Acts on every deadline of every coordinator; one task for all.
