@@ -90,7 +90,7 @@ const ROWS: &[(&str, &str, How)] = &[
     (
         "operator/README.md",
         r#"kubectl patch kafkacluster prod --type merge -p '{"spec":{"pools""#,
-        TypedBy("e2e/tests/cluster/pools.rs", r#"json!({ "pools": [fast(3)] })"#),
+        TypedBy("e2e/tests/cluster/pools.rs", r#"json!({ "pools": [fast("200Mi")] })"#),
     ),
     ("operator/README.md", "kubectl patch kafkacluster prod --type merge", Run(patch)),
     (
