@@ -157,8 +157,8 @@ async fn operate(
         let users =
             users::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions.clone(), overdue);
         let authorities =
-            authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions);
-        let issuers = issuers::run(shared.client.clone(), &key.namespace, &key.name, acting.clone());
+            authorities::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions.clone());
+        let issuers = issuers::run(shared.client.clone(), &key.namespace, &key.name, acting.clone(), definitions);
         tokio::select! {
             () = objects => {}
             () = authorities => {}

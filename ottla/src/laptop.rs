@@ -174,7 +174,7 @@ impl fmt::Display for Laptop {
 async fn operate(client: Client, tls: PathBuf, stop: impl Future<Output = ()>) {
     let users = ottla_operator::users::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), None, |_| {});
     let authorities = ottla_operator::authorities::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), None);
-    let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone());
+    let issuers = ottla_operator::issuers::run(client.clone(), NAMESPACE, CLUSTER, Acting::alone(), None);
     let keys = keys::follow(client.clone(), NAMESPACE, CLUSTER, tls);
     let others = ottla_operator::coordination::others::run_others(client.clone(), NAMESPACE, CLUSTER);
     tokio::select! {

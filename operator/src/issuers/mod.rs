@@ -22,10 +22,13 @@ use ottla_kube::change::why;
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{named, watcher};
 use ottla_kube::watches::Watches;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::acting::Acting;
+use crate::pruned::{Asked, Pruned};
 use fetch::{Failed, Fetched, Fetcher};
 
 /// How often keys are read.
@@ -34,21 +37,29 @@ const LOOK: Duration = Duration::from_mins(1);
 const SOON: Duration = Duration::from_secs(5);
 
 /// Keeps the keys of the issuers that a cluster's listeners name, for ever. Writes only while `acting`.
-pub async fn run(client: Client, namespace: &str, cluster: &str, mut acting: Acting) {
+/// `definitions` counts the changes of the kinds' definitions; `None`: they never change.
+pub async fn run(
+    client: Client,
+    namespace: &str,
+    cluster: &str,
+    mut acting: Acting,
+    mut definitions: Option<watch::Receiver<u64>>,
+) {
     let set_backs = SetBacks::default();
     let mut watches = Watches::new(&set_backs);
     let clusters = watcher(Api::namespaced(client.clone(), namespace), named(cluster), &set_backs);
     let shown = watches.keep((), clusters, |_| ());
     let fetcher = Fetcher::new(client.clone());
-    let mut pause = LOOK;
+    let (mut pause, mut pruned) = (LOOK, Pruned::default());
     let mut generation = None;
     loop {
         acting.begins().await;
         let object: Option<Arc<KafkaCluster>> = shown.state().into_iter().next();
         if let Some(object) = object {
             generation = object.metadata.generation;
+            pruned.forget_if_changed(&mut definitions);
             // A listener's audience that is the API server's is the spec's: asking sooner changes nothing.
-            pause = match ensure(&client, &fetcher, &object).await {
+            pause = match ensure(&client, &fetcher, &object, &mut pruned).await {
                 Ok(true) => LOOK,
                 Ok(false) => SOON,
                 Err(error) => {
@@ -82,8 +93,9 @@ struct Looked {
     problem: Option<String>,
 }
 
-/// Reads the keys and writes what has changed. Returns whether all could be read.
-async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> kube::Result<bool> {
+/// Reads the keys and writes what has changed. Returns whether all could be read. `pruned`: what the API server drops
+/// of the status.
+async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster, pruned: &mut Pruned) -> kube::Result<bool> {
     let issuers = named_issuers(cluster);
     let has_status = cluster.status.as_ref().is_some_and(|status| !status.issuers.is_empty());
     let is_ending = cluster.metadata.deletion_timestamp.is_some();
@@ -118,14 +130,21 @@ async fn ensure(client: &Client, fetcher: &Fetcher, cluster: &KafkaCluster) -> k
             gone.chain(data.clone().into_iter().map(|(entry, text)| (entry, Some(text)))).collect();
         maps.patch(&name, &PatchParams::default(), &Patch::Merge(json!({ "data": all }))).await?;
     }
-    tell(client, cluster, &told).await?;
+    tell(client, cluster, &told, pruned).await?;
     Ok(told.iter().all(|(_, is_read)| *is_read))
 }
 
 /// Shows in the cluster's status what came of it, and with each issuer whether its keys could be read.
-async fn tell(client: &Client, cluster: &KafkaCluster, told: &[(IssuerStatus, bool)]) -> kube::Result<()> {
+async fn tell(
+    client: &Client,
+    cluster: &KafkaCluster,
+    told: &[(IssuerStatus, bool)],
+    pruned: &mut Pruned,
+) -> kube::Result<()> {
     let before = cluster.status.as_ref().map_or(&[][..], |status| &status.issuers);
-    if cluster.status.is_none() || before.iter().eq(told.iter().map(|(status, _)| status)) {
+    let statuses: Vec<&IssuerStatus> = told.iter().map(|(status, _)| status).collect();
+    let asked = Asked { kind: "KafkaCluster", read: of(before), next: of(&statuses) };
+    if cluster.status.is_none() || before.iter().eq(statuses) || pruned.is_in_vain(asked.clone()) {
         return Ok(());
     }
     for (issuer, is_read) in told {
@@ -148,10 +167,15 @@ async fn tell(client: &Client, cluster: &KafkaCluster, told: &[(IssuerStatus, bo
         }
     }
     let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
-    let statuses: Vec<&IssuerStatus> = told.iter().map(|(status, _)| status).collect();
-    let patch = json!({ "status": { "issuers": statuses } });
-    clusters.patch_status(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let patch = Patch::Merge(json!({ "status": asked.next }));
+    let written = clusters.patch_status(&cluster.name_any(), &PatchParams::default(), &patch).await?;
+    pruned.note(&asked, &of(&written.status.unwrap_or_default().issuers));
     Ok(())
+}
+
+/// The part of a cluster's status that shows its issuers.
+fn of(issuers: &(impl Serialize + ?Sized)) -> Value {
+    json!({ "issuers": issuers })
 }
 
 /// An issuer, and the listener that names it.
@@ -212,6 +236,11 @@ fn config_map(cluster: &KafkaCluster, name: String, data: BTreeMap<String, Strin
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use ottla_local_api::{Server, Store};
+
     use super::*;
 
     const API_SERVER: &str = "https://container.example/clusters/1";
@@ -287,5 +316,35 @@ mod tests {
         let looked = judge(&[("apps", &ours)], Err(Failed::Slow("/keys".to_owned())), Some(keys("first")));
         assert_eq!(looked.keys, Some(keys("first")));
         assert!(!looked.is_read && looked.problem.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_status_is_not_written_again_for_what_an_older_definition_drops() {
+        let older = |definition: CustomResourceDefinition| {
+            let json = serde_json::to_string(&definition).unwrap();
+            serde_json::from_str(&json.replace(r#""problem":{"#, r#""trouble":{"#)).unwrap()
+        };
+        let server = Server::new(Store::Memory, ottla_crds::all().into_iter().map(older).collect()).unwrap();
+        let writes = Arc::new(AtomicUsize::new(0));
+        let count = {
+            let writes = writes.clone();
+            move |_: &str, _: &str| _ = writes.fetch_add(1, Ordering::Relaxed)
+        };
+        let client = ottla_kube::counted(server.client("default"), "default", count);
+        let clusters: Api<KafkaCluster> = Api::namespaced(server.client("default"), "default");
+        let cluster = KafkaCluster::new("prod", serde_json::from_value(json!({})).unwrap());
+        clusters.create(&PostParams::default(), &cluster).await.unwrap();
+        let first = Patch::Merge(json!({ "status": { "issuers": [] } }));
+        clusters.patch_status("prod", &PatchParams::default(), &first).await.unwrap();
+
+        let status = |keys| IssuerStatus { name: "kubernetes".into(), keys, problem: Some("it is away".into()) };
+        let mut pruned = Pruned::default();
+        for (keys, expected) in [(1, 1), (1, 1), (2, 2), (2, 2)] {
+            let cluster = clusters.get("prod").await.unwrap();
+            tell(&client, &cluster, &[(status(keys), false)], &mut pruned).await.unwrap();
+            assert_eq!(writes.load(Ordering::Relaxed), expected, "{keys} keys");
+        }
+        let kept = clusters.get("prod").await.unwrap().status.unwrap_or_default().issuers;
+        assert_eq!(kept, [IssuerStatus { problem: None, ..status(2) }], "dropped, and kept");
     }
 }
