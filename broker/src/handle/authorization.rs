@@ -126,11 +126,33 @@ impl Context {
     /// Logs and counts a refusal; never true.
     fn denied(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
         let (principal, host) = (self.peer.principal.to_string(), self.peer.address.ip());
-        // A broker that looks dead, and was not restarted since the cluster has authorities.
-        let is_for_brokers = operation == Operation::ClusterAction && self.peer.role == Role::Client;
-        let hint = (is_for_brokers && self.image.replicates_securely(self.handler.id)).then_some(WITHOUT_CERTIFICATE);
+        let hint = hint(operation, self.peer.role, self.image.replicates_securely(self.handler.id));
         tracing::info!(target: AUDIT, principal, %host, ?operation, ?kind, name, api = ?self.api, hint, "denied");
         self.handler.metrics.clients.api(self.api).denied.inc();
         false
+    }
+}
+
+/// What to do about a refusal, if the client may be a broker that looks dead and was not restarted since the cluster
+/// has authorities. `is_secure`: brokers show certificates to this one.
+fn hint(operation: Operation, role: Role, is_secure: bool) -> Option<&'static str> {
+    let is_for_brokers = operation == Operation::ClusterAction && role == Role::Client;
+    (is_for_brokers && is_secure).then_some(WITHOUT_CERTIFICATE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::BrokerId;
+
+    #[test]
+    fn the_log_says_what_to_do_only_if_a_certificate_may_be_missing() {
+        let said = |operation, role, is_secure| hint(operation, role, is_secure).is_some();
+        assert!(said(Operation::ClusterAction, Role::Client, true));
+        assert!(!said(Operation::ClusterAction, Role::Client, false), "nobody has certificates");
+        assert!(!said(Operation::Write, Role::Client, true), "clients do that, too");
+        for role in [Role::Broker(BrokerId(1)), Role::Operator] {
+            assert!(!said(Operation::ClusterAction, role, true), "{role:?} has shown a certificate");
+        }
     }
 }
