@@ -33,7 +33,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::acting::Acting;
 use crate::events::Recorder;
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::Metrics;
+use crate::metrics::reconciles::Outcome;
 use crate::owner::Installation;
 use crate::plan::condition::named;
 use crate::plan::platform::{Obstacle, Platform, Revisions};
@@ -125,7 +126,7 @@ pub async fn run(
         changed.mark_unchanged();
         let generation = generation(&shown, &key);
         let status = read::cluster(&shown, &key).and_then(|cluster| cluster.status.clone()).unwrap_or_default();
-        shared.metrics.shows(&key, status);
+        shared.metrics.statuses.shows(&key, status);
         let begun = Instant::now();
         // What the other replica acted on last may not have been shown here yet.
         acts = acting.may_write() && (acts || is_shown(&shared.client, &shown, &key).await);
@@ -139,7 +140,7 @@ pub async fn run(
             () = acting.ends(), if acts => continue,
         };
         if acts {
-            shared.metrics.reconciled(&key, outcome, begun.elapsed());
+            shared.metrics.reconciles.ended(&key, outcome, begun.elapsed());
         }
         let has_failed = outcome == Outcome::Failed;
         let again_at = match outcome {
@@ -221,7 +222,7 @@ async fn reconcile(
                 Outcome::Succeeded
             }
             Err(error) => {
-                shared.metrics.failed(key, error.kind());
+                shared.metrics.reconciles.failed(key, error.kind());
                 tracing::warn!(%error, "failed to delete what belongs to a deleted cluster");
                 Outcome::Failed
             }
@@ -254,7 +255,7 @@ async fn reconcile(
             match made {
                 Ok(made) => (Outcome::Succeeded, made.told(object, seen)),
                 Err(error) => {
-                    shared.metrics.failed(key, error.kind());
+                    shared.metrics.reconciles.failed(key, error.kind());
                     tracing::warn!(%error, "failed to apply the spec of a cluster");
                     let obstacle = Some(Obstacle::new(error.reason(), error.to_string()));
                     (Outcome::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
@@ -365,7 +366,7 @@ async fn make(
     let revisions = choice.shown(cluster, read);
     let key = ClusterKey { namespace: cluster.namespace.clone(), name: cluster.name.clone() };
     let to_restart = revisions.pods.values().filter(|pod| !pod.has(&choice.pinned.hash)).count();
-    shared.metrics.to_restart(&key, to_restart);
+    shared.metrics.reconciles.to_restart(&key, to_restart);
     let mut made = Made { image: None, is_shown: false, obstacle: None, leaving, revisions };
     if let (Some(object), true) = (&read.cluster, acts && !is_paused(read)) {
         end::own(shared, object).await?;
