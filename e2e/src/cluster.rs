@@ -34,7 +34,7 @@ pub fn say(what: &str) {
 /// Ends a load, and returns what its clients saw; everything must be as it should, and no client may have got an error.
 pub fn judge(what: &str, load: Witnesses) -> Result<Testimony> {
     let told = load.finish()?;
-    say(&format!("{what}: longest pause {:?}; {}", told.longest_pause, told.report));
+    say(&format!("{what}: longest pause {}; {}", told.longest_pause, told.report));
     ensure!(told.report.is_good(), "{}", told.report);
     ensure!(told.given_up.is_empty(), "records failed: {:?}", told.given_up.first());
     Ok(told)

@@ -1,5 +1,8 @@
 //! Clients that report to the history checker all that they see: producers, consumers that read everything, a group.
-//! Most are on librdkafka; [`java`]: one JVM with Kafka's own.
+//! Most are on librdkafka.
+//!
+//! - [`java`]: one JVM with Kafka's own
+//! - [`pause`]: how long a producer waited for an acknowledgement, and when
 //!
 //! A record that failed counts as unknown: it may have been written. Nothing here times out by itself for five minutes.
 
@@ -26,8 +29,10 @@ use crate::need::{Need, met};
 use crate::wait::until;
 
 mod java;
+mod pause;
 
 use java::Java;
+use pause::{Pause, Pauses};
 
 /// A careful application's settings: nothing lost, nothing twice, in order.
 const CAREFUL: [(&str, &str); 6] = [
@@ -99,22 +104,20 @@ struct Told {
     /// Clients in Java that have done their work for the first time.
     served: AtomicU64,
     given_up: Mutex<Vec<String>>,
-    /// When the last acknowledgement came, and the longest time without one.
-    pause: Mutex<(Instant, Duration)>,
+    pauses: Mutex<Pauses>,
 }
 
 impl Told {
-    fn nothing_yet(history: &History) -> Arc<Told> {
-        let pause = Mutex::new((Instant::now(), Duration::ZERO));
+    /// What the producer with this number was answered, before its first record.
+    fn nothing_yet(history: &History, producer: usize) -> Arc<Told> {
+        let pauses = Mutex::new(Pauses::of(producer));
         let (acknowledged, served) = <(AtomicU64, AtomicU64)>::default();
-        Arc::new(Told { history: history.clone(), acknowledged, served, given_up: Mutex::default(), pause })
+        Arc::new(Told { history: history.clone(), acknowledged, served, given_up: Mutex::default(), pauses })
     }
 
     fn acknowledged(&self, id: Id, partition: Partition, offset: i64) {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        let (last, longest) = &mut *lock(&self.pause);
-        *longest = last.elapsed().max(*longest);
-        *last = Instant::now();
+        lock(&self.pauses).end();
         // A retry that turned out to be a duplicate gets no offset.
         let outcome = Outcome::Acknowledged { partition, offset: Some(offset).filter(|offset| *offset >= 0) };
         lock(&self.history).observe(Operation::Produced { id, outcome });
@@ -159,13 +162,14 @@ pub struct Testimony {
     /// The checker's judgement.
     pub report: Report,
     /// The longest time that a producer spent without an acknowledgement.
-    pub longest_pause: Duration,
+    pub longest_pause: Pause,
     /// Errors that an application would have seen: records that failed.
     pub given_up: Vec<String>,
 }
 
-fn longest_pause(told: &[Arc<Told>]) -> Duration {
-    told.iter().map(|told| lock(&told.pause).1).max().unwrap_or_default()
+fn longest_pause(told: &[Arc<Told>]) -> Pause {
+    let pauses = told.iter().map(|told| lock(&told.pauses).longest());
+    pauses.max_by_key(|pause| pause.length).unwrap_or_else(|| Pauses::of(0).longest())
 }
 
 impl Witnesses {
@@ -174,7 +178,7 @@ impl Witnesses {
         let (history, stop) = (History::default(), Arc::new(AtomicBool::new(false)));
         let (mut producers, mut told) = (Vec::new(), Vec::new());
         for number in 0..load.producers {
-            let heard = Told::nothing_yet(&history);
+            let heard = Told::nothing_yet(&history, told.len());
             told.push(heard.clone());
             let mut config = config(bootstrap, &CAREFUL);
             let log = client_log()?;
@@ -216,7 +220,7 @@ impl Witnesses {
         let mut java = Vec::new();
         if load.java && met(&[Need::Java]) {
             let numbers = (load.producers, load.members + 1);
-            let heard = Told::nothing_yet(&history);
+            let heard = Told::nothing_yet(&history, told.len());
             told.push(heard.clone());
             java.push(Java::start((bootstrap, None), topic, partitions, load.pace, numbers, heard)?);
         }
@@ -236,7 +240,7 @@ impl Witnesses {
         let (history, stop) = (History::default(), Arc::new(AtomicBool::new(false)));
         let (mut told, mut java) = (Vec::new(), Vec::new());
         for (number, door) in (0..).zip(doors) {
-            let heard = Told::nothing_yet(&history);
+            let heard = Told::nothing_yet(&history, told.len());
             told.push(heard.clone());
             let at = (&*door.bootstrap, Some(&*door.login));
             java.push(Java::start(at, topic, partitions, pace, (number, number), heard)?);
@@ -249,7 +253,7 @@ impl Witnesses {
     fn at_work(self) -> Result<Witnesses> {
         self.go_on()?;
         // A JVM takes its time to start.
-        self.told.iter().for_each(|told| *lock(&told.pause) = (Instant::now(), Duration::ZERO));
+        self.told.iter().for_each(|told| lock(&told.pauses).begin_again());
         Ok(self)
     }
 
@@ -270,7 +274,7 @@ impl Witnesses {
     }
 
     /// The longest time so far that a producer spent without an acknowledgement.
-    pub fn longest_pause(&self) -> Duration {
+    pub fn longest_pause(&self) -> Pause {
         longest_pause(&self.told)
     }
 

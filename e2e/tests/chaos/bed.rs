@@ -82,7 +82,7 @@ fn play_with_and_tell(
     let judged = told.and_then(|told| {
         let errors: BTreeSet<String> = told.given_up.iter().cloned().collect();
         let given_up = if errors.is_empty() { String::new() } else { format!("failed: {errors:?}; ") };
-        tell(&format!("{faults:?}; longest pause {:?}; {given_up}{}", told.longest_pause, told.report), name, seed);
+        tell(&format!("{faults:?}; longest pause {}; {given_up}{}", told.longest_pause, told.report), name, seed);
         ensure!(told.report.is_good(), "{}", told.report);
         Ok(Some(told))
     });

@@ -56,8 +56,8 @@ fn a_cluster_of_an_older_release_is_upgraded_under_load_and_returns() -> Result<
         let back = roll(namespace, OLDER_IMAGE)?;
         chaos.load.go_on()?;
         chaos.tell(format!(
-            "longest pause {held:.1?} while the operator was upgraded; from {OLDER_IMAGE} to {newer} in {there} s, until then \
-             {rolled:.1?}; and back in {back} s"
+            "longest pause {held} while the operator was upgraded; from {OLDER_IMAGE} to {newer} in {there} s, until then \
+             {rolled}; and back in {back} s"
         ));
         chaos.judge().map(drop)
     });
