@@ -2,7 +2,7 @@
 //! [`crate::x_chaos`] to nodes, the API server and the definitions. Each story ends when all replicas are in sync
 //! again; then every record is read, and the history checker judges.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::partitions::Partition;
@@ -55,6 +55,18 @@ impl<'a> Chaos<'a> {
         Ok(())
     }
 
+    /// The bootstrap Service reaches every broker that may listen, also one that is not ready: clients choose.
+    fn stays_at_bootstrap(&self, broker: u64) -> Result<()> {
+        let pod = format!("kafka-broker-{broker}");
+        let is_ready = r#".status.conditions[?(@.type=="Ready")].status"#;
+        self.namespace.satisfies(&format!("get pod/{pod} -o jsonpath={{{is_ready}}}"), |ready| ready == "False")?;
+        let slices = "get endpointslices -l kubernetes.io/service-name=kafka-bootstrap -o jsonpath=";
+        let reached = r#"{.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}"#;
+        let reached = self.namespace.kubectl(&format!("{slices}{reached}"))?;
+        ensure!(reached.split_whitespace().any(|name| name == pod), "{pod} is not ready, and not among: {reached}");
+        Ok(())
+    }
+
     /// Adds to what is printed at the end.
     pub fn tell(&mut self, what: String) {
         self.told.push(what);
@@ -85,7 +97,9 @@ fn pods_are_deleted_and_force_deleted_and_brokers_killed_and_frozen() -> Result<
             chaos.namespace.signal("STOP", &uid)?;
             chaos.namespace.wait_until_led_by_others(victim)?;
             until(LIMIT, "a while to pass", || Ok((frozen.elapsed() > FROZEN).then_some(())))?;
-            chaos.namespace.signal("CONT", &uid)
+            let reached = chaos.stays_at_bootstrap(victim);
+            chaos.namespace.signal("CONT", &uid)?;
+            reached
         })?;
     }
     chaos.suffer("kill -9 of all at once, and of", |chaos, _| {
