@@ -32,7 +32,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::image::{Broker, Incarnation, IsrMember};
+    use crate::image::{Broker, Incarnation, IsrMember, PartitionEpoch};
 
     #[derive(Clone, Copy)]
     enum State {
@@ -64,7 +64,7 @@ mod tests {
             removing: Vec::new(),
             leader: leader.map(BrokerId),
             leader_epoch: 0,
-            partition_epoch: 0,
+            partition_epoch: PartitionEpoch::FIRST,
             isr: isr.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(1) }).collect(),
             reports: Vec::new(),
             log_start: None,

@@ -121,7 +121,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::image::{Broker, BrokerId, Incarnation, IsrMember};
+    use crate::image::{Broker, BrokerId, Incarnation, IsrMember, PartitionEpoch};
 
     #[test]
     fn a_replica_is_behind_while_a_leader_is_there_to_take_it_in() {
@@ -154,7 +154,7 @@ mod tests {
                 removing: Vec::new(),
                 leader: leader.map(BrokerId),
                 leader_epoch: 0,
-                partition_epoch: 0,
+                partition_epoch: PartitionEpoch::FIRST,
                 isr: isr.iter().map(member).collect(),
                 reports: Vec::new(),
                 log_start: None,

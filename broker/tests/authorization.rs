@@ -226,7 +226,7 @@ async fn a_dead_broker_without_certificates_that_others_count_on_keeps_the_plain
             entry.replicas = vec![ME.id, BrokerId(1)];
             entry.isr = isr.iter().map(|id| member(*id)).collect();
             entry.leader = leader.map(BrokerId);
-            entry.partition_epoch += 1;
+            entry.partition_epoch = entry.partition_epoch.next().unwrap();
         });
     };
     isr(false, false, &[0], Some(0));

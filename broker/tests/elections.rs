@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{OneBroker, batch, image, topic, until};
-use ottla_broker::image::Topic;
+use ottla_broker::image::{PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 
@@ -17,7 +17,7 @@ fn to_be_elected(name: &str, config: &[(&str, &str)]) -> (Topic, Topic) {
     let mut elected = topic(name, config);
     let mut leaderless = elected.clone();
     leaderless.partitions[0].leader = None;
-    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (1, 1);
+    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
     (leaderless, elected)
 }
 
@@ -103,7 +103,7 @@ async fn no_election_waits_until_the_epoch_of_a_compacted_topic_is_on_the_device
     one.led(&other_elected).await;
     // A newer entry comes while the role begins.
     let mut again = compacted_elected;
-    (again.partitions[0].leader_epoch, again.partitions[0].partition_epoch) = (2, 2);
+    (again.partitions[0].leader_epoch, again.partitions[0].partition_epoch) = (2, PartitionEpoch(2));
     show(&one, &[&again, &other_elected]);
     disk.release();
     one.led(&again).await;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{Client, ME, OneBroker, topic};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, Topic};
+use ottla_broker::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, PartitionEpoch, Topic};
 use ottla_broker::replica::partition::Partition;
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::m08_offset_commit::{
@@ -79,7 +79,7 @@ impl Cluster {
     fn only_this_broker_is_in_sync_at(&self, partition_epoch: i32) {
         self.change_offsets_topic(|topic| {
             topic.partitions[0].isr.truncate(1);
-            topic.partitions[0].partition_epoch = partition_epoch;
+            topic.partitions[0].partition_epoch = PartitionEpoch(partition_epoch);
         });
     }
 
@@ -241,7 +241,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
 
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(BrokerId(1));
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, 1);
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
     });
     let (_, response) = b.receive::<JoinGroupRequest>(3).await;
     assert_eq!(response.error_code, ErrorCode::NOT_COORDINATOR);
@@ -253,7 +253,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     // It comes back in another epoch: read from the log again.
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(ME.id);
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (2, 2);
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (2, PartitionEpoch(2));
     });
     while describe(&mut a).await.error_code != ErrorCode::NONE {}
     assert_eq!(describe(&mut a).await.group_state, "Stable");
@@ -275,7 +275,7 @@ async fn members_notice_nothing_of_a_new_leader_epoch_under_the_same_leader() {
 
     // A replica has left.
     cluster.change_offsets_topic(|topic| {
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, 1);
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
     });
     common::until("the epoch begins", || cluster.log().leader_epoch() == Some(1)).await;
     assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::REBALANCE_IN_PROGRESS);
@@ -449,7 +449,7 @@ async fn who_is_cut_off_and_deserted_coordinates_nothing_until_a_follower_comes_
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].replicas.push(BrokerId(1));
         topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
-        topic.partitions[0].partition_epoch = 1;
+        topic.partitions[0].partition_epoch = PartitionEpoch(1);
     });
     let before = cluster.log().log_end.get();
     // Answered at once while the image is not acted on yet.
@@ -499,15 +499,15 @@ async fn a_tail_that_is_not_committed_keeps_only_its_own_groups_waiting() {
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].replicas.push(BrokerId(1));
         topic.partitions[0].isr.push(IsrMember { broker: BrokerId(1), incarnation: Incarnation(8) });
-        topic.partitions[0].partition_epoch = 1;
+        topic.partitions[0].partition_epoch = PartitionEpoch(1);
     });
     let commit = commit_of("", -1, cluster.t.id, &[(0, 43)]);
     while codes(&client.call(10, &commit).await) != [ErrorCode::COORDINATOR_NOT_AVAILABLE] {}
     for (epoch, leader) in [(1, BrokerId(1)), (2, ME.id)] {
         cluster.change_offsets_topic(|topic| {
             topic.partitions[0].leader = Some(leader);
-            (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (epoch, epoch);
-            topic.partitions[0].partition_epoch += 1;
+            (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (epoch, PartitionEpoch(epoch));
+            topic.partitions[0].partition_epoch.0 += 1;
         });
         let led = || cluster.log().leader_epoch() == (leader == ME.id).then_some(epoch);
         common::until("the role is taken", led).await;

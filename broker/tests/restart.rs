@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{OneBroker, batch, topic, until};
-use ottla_broker::image::Topic;
+use ottla_broker::image::{PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 use parking_lot::Mutex;
@@ -59,7 +59,7 @@ async fn a_restart_on_the_same_assignments_changes_no_file() {
 
     // The next epoch is another matter: it must be known before anybody acts in it.
     topics[1].partitions[0].leader_epoch = 4;
-    topics[1].partitions[0].partition_epoch = 1;
+    topics[1].partitions[0].partition_epoch = PartitionEpoch(1);
     live(data.path(), true, &topics).await;
     let changed = changes.lock().clone();
     assert!(!changed.is_empty() && changed.iter().all(|change| !change.contains("used-0")), "{changed:#?}");

@@ -37,13 +37,13 @@ enum Writer {
 impl World {
     /// The members that writes under way would put into the ISR of an entry, if they are accepted.
     pub(crate) fn members_under_way(&self, entry: usize) -> impl Iterator<Item = IsrMember> {
-        let after = self.api.entry(entry).partition_epoch + 1;
+        let newest = self.api.entry(entry).partition_epoch;
         let writes =
             self.flights.iter().filter(move |flight| flight.entry == entry).filter_map(|flight| match &flight.what {
                 What::Write(next, _) => Some(next),
                 What::Report(..) => None,
             });
-        writes.filter(move |next| next.partition_epoch == after).flat_map(|next| next.isr.iter().copied())
+        writes.filter(move |next| next.partition_epoch.follows(newest)).flat_map(|next| next.isr.iter().copied())
     }
 
     /// A broker's process runs, if there is one; else it may start.

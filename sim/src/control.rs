@@ -58,7 +58,7 @@ impl Api {
 
     /// Compare-and-swap: whether `next` took the place of the very version that it rests on.
     pub fn write(&mut self, entry: usize, next: Assignment) -> bool {
-        let rests_on_newest = next.partition_epoch == self.entry(entry).partition_epoch + 1;
+        let rests_on_newest = next.partition_epoch.follows(self.entry(entry).partition_epoch);
         if rests_on_newest {
             self.versions[entry].push(next);
         }

@@ -336,7 +336,7 @@ pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaAssignmentSpec;
-    use ottla_rules::assignment::Assignment;
+    use ottla_rules::assignment::{Assignment, PartitionEpoch};
     use uuid::Uuid;
 
     use super::*;
@@ -351,7 +351,7 @@ mod tests {
             removing: Vec::new(),
             leader: None,
             leader_epoch: epoch,
-            partition_epoch: epoch,
+            partition_epoch: PartitionEpoch(epoch),
             isr: Vec::new(),
             reports: Vec::new(),
             log_start: None,
@@ -394,13 +394,17 @@ mod tests {
         learn(&mut known, [apply(object("a", vec![entry(0, 0, 4), entry(1, 0, 6)]))]);
         learn(&mut known, [apply(object("a", vec![entry(1, 0, 6)]))]);
         let epochs: Vec<_> =
-            known.assignments["a"].spec.partitions.iter().map(|e| (e.partition, e.partition_epoch)).collect();
+            known.assignments["a"].spec.partitions.iter().map(|e| (e.partition, e.partition_epoch.0)).collect();
         assert_eq!(epochs, [(0, 5), (1, 6)]);
     }
 
     #[test]
     fn entries_of_an_api_server_that_was_set_back_are_ignored_and_reported() {
-        let at = |leader, partition| Assignment { leader_epoch: leader, partition_epoch: partition, ..entry(0, 0, 0) };
+        let at = |leader, partition| Assignment {
+            leader_epoch: leader,
+            partition_epoch: PartitionEpoch(partition),
+            ..entry(0, 0, 0)
+        };
         let compared = |shown: Vec<Assignment>| {
             let mut known = Known::default();
             learn(&mut known, [apply(object("a", vec![at(3, 9), entry(1, 0, 5)]))]);

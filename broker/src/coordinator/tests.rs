@@ -16,7 +16,7 @@ use super::lifecycle::{Coordinator, FlushSoon};
 use super::load;
 use super::machine::*;
 use crate::env::Workers;
-use crate::image::{Assignment, BrokerId, ClusterImage};
+use crate::image::{Assignment, BrokerId, ClusterImage, PartitionEpoch};
 use crate::replica::partition::Partition;
 use crate::replica::partition::fixtures::{leading_alone, member};
 use crate::replica::partition::leadership::Surroundings;
@@ -175,7 +175,7 @@ fn elect_in(partition: &Partition, leader: i32, leader_epoch: i32, isr: &[i32], 
         removing: vec![],
         leader: Some(BrokerId(leader)),
         leader_epoch,
-        partition_epoch: leader_epoch,
+        partition_epoch: PartitionEpoch(leader_epoch),
         isr: isr.iter().copied().map(member).collect(),
         reports: vec![],
         log_start: None,

@@ -92,8 +92,7 @@ impl Replicas {
 
 fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
     let mut proposal = Proposal::open(dir)?;
-    let (acted_in, _) = proposal.acted_on();
-    let remedy = entry.remedy(me.id, me.incarnation, acted_in);
+    let remedy = entry.remedy(me.id, me.incarnation, proposal.acted_on().leader);
     if remedy == Remedy::CopyAnew {
         proposal.keep(entry)?;
     }
@@ -101,7 +100,7 @@ fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
 }
 
 fn remedy_of_lost(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
-    if Proposal::open(dir)?.acted_on().0 < 0 {
+    if Proposal::open(dir)?.acted_on().leader < 0 {
         // It went with the folder: for all that is known this broker has acted in this leader epoch, and may be about
         // to join the ISR.
         Proposal::open(dir)?.keep(entry)?;

@@ -34,6 +34,7 @@ use bytestring::ByteString as Str;
 use ottla_batch::{Batch, InvalidBatch};
 use ottla_config::{TimestampType, TopicSettings};
 use ottla_log::{Admission, Log, ProducerError, VerificationGuard};
+use ottla_rules::assignment::Epochs;
 use ottla_wire::TopicIdPartition;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::mpsc;
@@ -94,9 +95,8 @@ struct State {
     log: Log,
     settings: Arc<TopicSettings>,
     role: Role,
-    /// The newest (leader epoch, partition epoch) that was acted on. An older assignment is ignored: it comes from the
-    /// past.
-    acted_on: (i32, i32),
+    /// The newest epochs that were acted on. An older assignment is ignored: it comes from the past.
+    acted_on: Epochs,
     proposal: Proposal,
     /// By the topic's `flush.messages` what a follower has before this offset must be on the device before it
     /// acknowledges it.

@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use ottla_log::disk;
-use ottla_rules::assignment::Age;
+use ottla_rules::assignment::{Age, Epochs};
 
 use crate::image::Assignment;
 
@@ -73,10 +73,13 @@ impl Proposal {
         Ok(())
     }
 
-    /// What is older than what `last` rests on, by leader and partition epoch, has been acted on: who proposed since
-    /// then might have been joined by others in between.
-    pub fn acted_on(&self) -> (i32, i32) {
-        self.last.as_ref().map_or((-1, -1), |last| (last.leader_epoch, last.partition_epoch.saturating_sub(2)))
+    /// What is older than what `last` rests on has been acted on: who proposed since then might have been joined by
+    /// others in between.
+    pub fn acted_on(&self) -> Epochs {
+        self.last.as_ref().map_or(Epochs::NONE, |last| Epochs {
+            leader: last.leader_epoch,
+            partition: last.partition_epoch.before_basis(),
+        })
     }
 
     /// Whether an assignment is newer than all that was asked for and acted on here.
@@ -96,7 +99,7 @@ impl Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::BrokerId;
+    use crate::image::{BrokerId, PartitionEpoch};
 
     fn assignment(leader_epoch: i32, partition_epoch: i32) -> Assignment {
         Assignment {
@@ -106,7 +109,7 @@ mod tests {
             removing: vec![],
             leader: Some(BrokerId(0)),
             leader_epoch,
-            partition_epoch,
+            partition_epoch: PartitionEpoch(partition_epoch),
             isr: vec![],
             reports: vec![],
             log_start: None,
@@ -131,6 +134,6 @@ mod tests {
     fn a_file_that_a_crash_of_the_machine_has_torn_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE), "{").unwrap();
-        assert_eq!(Proposal::open(dir.path()).unwrap().acted_on(), (-1, -1));
+        assert_eq!(Proposal::open(dir.path()).unwrap().acted_on(), Epochs::NONE);
     }
 }

@@ -353,7 +353,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::image::{Assignment, Topic};
+    use crate::image::{Assignment, PartitionEpoch, Topic};
 
     /// A topic "t" with one partition, led by broker 5 or nobody.
     fn topic(leader: Option<i32>) -> Topic {
@@ -365,7 +365,7 @@ mod tests {
             removing: vec![],
             leader,
             leader_epoch: 0,
-            partition_epoch: 0,
+            partition_epoch: PartitionEpoch::FIRST,
             isr: vec![],
             reports: vec![],
             log_start: None,

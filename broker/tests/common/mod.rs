@@ -16,7 +16,9 @@ use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::Me;
-use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Topic};
+use ottla_broker::image::{
+    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, PartitionEpoch, Topic,
+};
 use ottla_broker::metrics::Metrics;
 use ottla_broker::node::{Config, Listener, Node};
 use ottla_config::{BrokerSettings, TopicSettings};
@@ -173,7 +175,7 @@ pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
         removing: vec![],
         leader: Some(ME.id),
         leader_epoch: 0,
-        partition_epoch: 0,
+        partition_epoch: PartitionEpoch::FIRST,
         isr: vec![IsrMember { broker: ME.id, incarnation: ME.incarnation }],
         reports: vec![],
         log_start: None,

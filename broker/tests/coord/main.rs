@@ -435,7 +435,7 @@ async fn changes_of_in_sync_replicas_that_are_asked_for_together_are_written_tog
         let mut next = entry.clone();
         next.isr.truncate(1);
         // One of them rests on what nobody has seen.
-        next.partition_epoch += if entry.partition == 7 { 2 } else { 1 };
+        next.partition_epoch.0 += if entry.partition == 7 { 2 } else { 1 };
         let (answer, answered) = oneshot::channel();
         zero.ask().send(Ask::ChangeIsr { topic_id: topic.id, next: Box::new(next), answer }).await.unwrap();
         answers.push(answered);

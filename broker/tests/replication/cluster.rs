@@ -8,7 +8,9 @@ use std::time::Duration;
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::{Ask, QUEUE_BOUND, Swap};
 use ottla_broker::broker::{Broker, Setup};
-use ottla_broker::image::{Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, Topic};
+use ottla_broker::image::{
+    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, PartitionEpoch, Topic,
+};
 use ottla_broker::metrics::Metrics;
 use ottla_config::{BrokerSettings, TopicSettings};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -91,7 +93,7 @@ impl Cluster {
             removing: vec![],
             leader: Some(BrokerId(0)),
             leader_epoch: 0,
-            partition_epoch: 0,
+            partition_epoch: PartitionEpoch::FIRST,
             isr: ids.map(|id| member(id, life(id))).to_vec(),
             reports: vec![],
             log_start: None,
@@ -242,7 +244,7 @@ impl Cluster {
             let before = objects.assignment.clone();
             change(&mut objects);
             if objects.assignment != before {
-                objects.assignment.partition_epoch = before.partition_epoch + 1;
+                objects.assignment.partition_epoch = before.partition_epoch.next().unwrap();
             }
         }
         self.show();
@@ -261,7 +263,9 @@ impl Cluster {
 
     /// How often the leader has asked to take a broker in since the ISR was changed first.
     pub fn times_asked_to_take_in(&self, id: i32) -> usize {
-        let takes_in = |asked: &&Assignment| asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > 1;
+        let takes_in = |asked: &&Assignment| {
+            asked.isr.contains(&member(id, life(id))) && asked.partition_epoch > PartitionEpoch(1)
+        };
         self.objects.lock().asked.iter().filter(takes_in).count()
     }
 
@@ -435,7 +439,7 @@ pub async fn answer(
             unanswered.push(answer);
             continue;
         }
-        let swap = if next.partition_epoch == objects.assignment.partition_epoch + 1 {
+        let swap = if next.partition_epoch.follows(objects.assignment.partition_epoch) {
             objects.assignment = *next;
             images.send_replace(Arc::new(render(&objects)));
             Swap::Done

@@ -6,7 +6,7 @@ use kube::{Api, api::PostParams};
 use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec};
 use ottla_kube::change;
 use ottla_local_api::{Server, Store};
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker, PartitionEpoch};
 
 fn live(brokers: &[i32]) -> Live {
     let broker = |id: &i32| (BrokerId(*id), LiveBroker { incarnation: Incarnation(1), draining: false });
@@ -62,7 +62,7 @@ async fn a_writer_that_saw_an_older_entry_changes_nothing_and_learns_which() {
     let next: Vec<Assignment> = read.spec.partitions.iter().map(after_a_death).collect();
     assert_eq!(change::write(&api, &read, &next).await.unwrap(), [2]);
     let now = api.get("orders.0").await.unwrap();
-    assert!(now.spec.partitions.iter().all(|entry| entry.partition_epoch == 1));
+    assert!(now.spec.partitions.iter().all(|entry| entry.partition_epoch == PartitionEpoch(1)));
 }
 
 #[tokio::test]

@@ -180,13 +180,13 @@ impl Protocol {
     pub(crate) fn land(&self, state: &mut State, write: usize) -> Option<()> {
         if self.is(Mutant::NoCompareAndSwap) {
             let write = state.writes.remove(write);
-            let partition_epoch = state.entry.partition_epoch + 1;
+            let partition_epoch = state.entry.partition_epoch.next()?;
             let entry = Assignment { isr: write.isr.clone(), partition_epoch, ..(*state.entry).clone() };
             state.entry = Arc::new(entry);
             return Some(());
         }
         let write = state.writes.get(write)?;
-        if write.partition_epoch != state.entry.partition_epoch + 1 {
+        if !write.partition_epoch.follows(state.entry.partition_epoch) {
             return None;
         }
         if write.leader.is_none() && state.entry.leader.is_some() {

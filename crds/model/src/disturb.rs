@@ -86,7 +86,7 @@ impl Protocol {
     pub(crate) fn forget_what_cannot_matter(&self, state: &mut State) {
         let base = state.entry.partition_epoch;
         if !self.is(Mutant::NoCompareAndSwap) {
-            state.writes.retain(|write| write.partition_epoch == base + 1);
+            state.writes.retain(|write| write.partition_epoch.follows(base));
         }
         let only_follows = |broker: &Broker| broker.leadership.is_none() && broker.damaged.is_none();
         for (id, broker) in (0..).map(BrokerId).zip(&mut state.brokers).filter(|(_, broker)| only_follows(broker)) {

@@ -29,6 +29,7 @@ pub mod property;
 pub mod scenario;
 pub mod state;
 
+use ottla_rules::assignment::PartitionEpoch;
 use stateright::{Model, Property};
 
 use action::Action;
@@ -71,7 +72,7 @@ impl Model for Protocol {
     }
 
     fn within_boundary(&self, state: &State) -> bool {
-        state.entry.partition_epoch <= self.bounds.changes
+        state.entry.partition_epoch <= PartitionEpoch(self.bounds.changes)
     }
 
     fn properties(&self) -> Vec<Property<Protocol>> {

@@ -89,13 +89,14 @@ pub(crate) fn complete_with_any_target(entry: &Assignment, live: &Live) -> Optio
     let isr: Vec<IsrMember> = entry.isr.iter().filter(|member| target.contains(&member.broker)).copied().collect();
     let valid = |member: &&IsrMember| live.get(&member.broker).is_some_and(|b| b.incarnation == member.incarnation);
     let leader = isr.iter().find(valid)?.broker;
+    let partition_epoch = entry.partition_epoch.next()?;
     entry.is_reassigning().then(|| Assignment {
         replicas: target,
         adding: Vec::new(),
         removing: Vec::new(),
         leader: Some(leader),
         leader_epoch: entry.leader_epoch + 1,
-        partition_epoch: entry.partition_epoch + 1,
+        partition_epoch,
         isr,
         ..entry.clone()
     })

@@ -1,6 +1,6 @@
 //! What must always hold, and what must be seen to happen.
 
-use ottla_rules::assignment::BrokerId;
+use ottla_rules::assignment::{BrokerId, PartitionEpoch};
 use stateright::{Expectation, Property};
 
 use crate::Protocol;
@@ -61,7 +61,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             |model: &Protocol, state: &State| {
                 let changed =
                     |broker: BrokerId| Some(state.broker(broker).min_in_sync) == model.bounds.changed_min_in_sync;
-                state.entry.partition_epoch > 0
+                state.entry.partition_epoch > PartitionEpoch::FIRST
                     && !state.acknowledged.is_empty()
                     && leaders(state).any(|leader| changed(leader) && leads_with_high_watermark(state, leader))
             },

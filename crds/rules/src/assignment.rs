@@ -10,6 +10,7 @@
 //! - `reassignment`: the operator moves replicas
 //! - `recovery`: elections without a valid in-sync replica
 //! - `damage`: a broker disowns a log that it can't read
+//! - `epochs`: the counters by which entries are compared
 //! - `age`: which of two entries is newer, or whether they are a fork
 //!
 //! Always: a change adds 1 to the partition epoch; a change of leader, and a change by which a replica leaves, adds 1
@@ -19,6 +20,7 @@
 mod age;
 mod damage;
 mod election;
+mod epochs;
 mod high_watermark;
 mod isr;
 mod reassignment;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use age::Age;
 pub use damage::Remedy;
+pub use epochs::{Epochs, PartitionEpoch};
 pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
 pub use recovery::RecoveryOrder;
@@ -104,7 +107,7 @@ pub struct Assignment {
     pub leader_epoch: i32,
     /// A counter from 0 that rises by 1 with each change of this entry: the token of compare-and-swap.
     #[schemars(range(min = 0))]
-    pub partition_epoch: i32,
+    pub partition_epoch: PartitionEpoch,
     /// The in-sync replicas: the brokers that hold every acknowledged record.
     #[schemars(length(max = 64))]
     pub isr: Vec<IsrMember>,
@@ -177,15 +180,6 @@ impl IsrMember {
     fn is_valid(&self, live: &Live) -> bool {
         live.get(&self.broker).is_some_and(|broker| broker.incarnation == self.incarnation)
     }
-}
-
-/// The epochs of an entry, ordered by leader epoch, then by partition epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Epochs {
-    /// The leader epoch.
-    pub leader: i32,
-    /// The partition epoch.
-    pub partition: i32,
 }
 
 /// Why a transition is refused.
@@ -264,7 +258,7 @@ impl Assignment {
             removing: Vec::new(),
             leader: None,
             leader_epoch: 0,
-            partition_epoch: 0,
+            partition_epoch: PartitionEpoch::FIRST,
             isr,
             reports: Vec::new(),
             log_start: None,
@@ -316,7 +310,7 @@ impl Assignment {
         if next == *self {
             return Err(Refusal::Unchanged);
         }
-        next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+        next.partition_epoch = self.partition_epoch.next().ok_or(Refusal::Exhausted)?;
         // A replica that leaves removes its log. If it joins again, its leader must not count the position that it had
         // before: positions count in one leader epoch (Kafka: PartitionChangeBuilder,
         // triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).

@@ -195,7 +195,7 @@ fn shortened(mut sentences: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_rules::assignment::{IsrMember, LiveBroker, RecoveryReport};
+    use ottla_rules::assignment::{IsrMember, LiveBroker, PartitionEpoch, RecoveryReport};
 
     use super::*;
 
@@ -221,7 +221,7 @@ mod tests {
             removing: Vec::new(),
             leader: leader.map(BrokerId),
             leader_epoch: 4,
-            partition_epoch: 9,
+            partition_epoch: PartitionEpoch(9),
             isr: isr.iter().map(member).collect(),
             reports: Vec::new(),
             log_start: None,

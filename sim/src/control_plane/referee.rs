@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use ottla_broker::image::ClusterImage;
 use ottla_crds::KafkaAssignment;
-use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember};
+use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember, PartitionEpoch};
 use uuid::Uuid;
 
 /// A topic's id and a partition's number.
@@ -21,13 +21,13 @@ pub struct Referee {
     /// What every broker that runs holds.
     pub incarnations: BTreeMap<BrokerId, Incarnation>,
     /// The partition epochs that every broker has seen.
-    pub seen: BTreeMap<BrokerId, BTreeMap<Partition, i32>>,
+    pub seen: BTreeMap<BrokerId, BTreeMap<Partition, PartitionEpoch>>,
     /// What every broker that runs has been shown last.
     images: BTreeMap<BrokerId, Arc<ClusterImage>>,
     /// What brokers have files of on their disks.
     pub files: BTreeSet<(BrokerId, Partition)>,
     /// Every entry that ever was, since an API server that was set back may be given any of them again.
-    history: BTreeSet<(Partition, i32, i32, u64)>,
+    history: BTreeSet<(Partition, i32, PartitionEpoch, u64)>,
     /// Objects as they were written last, by name.
     objects: BTreeMap<String, (u64, KafkaAssignment)>,
     /// Which topic has a name.
@@ -46,7 +46,7 @@ impl Referee {
     pub fn killed(&mut self, broker: BrokerId) {
         self.incarnations.remove(&broker);
         self.images.remove(&broker);
-        self.seen.entry(broker).or_default().values_mut().for_each(|epoch| *epoch = 0);
+        self.seen.entry(broker).or_default().values_mut().for_each(|epoch| *epoch = PartitionEpoch::FIRST);
     }
 
     /// A broker's disk is lost, and with it all that the broker has ever seen.
@@ -220,7 +220,7 @@ impl Referee {
 }
 
 /// An entry in few bytes.
-fn trace_of(partition: Partition, entry: &Assignment) -> (Partition, i32, i32, u64) {
+fn trace_of(partition: Partition, entry: &Assignment) -> (Partition, i32, PartitionEpoch, u64) {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     entry.hash(&mut hasher);
@@ -235,7 +235,7 @@ fn forbidden(before: &Assignment, next: &Assignment, is_given_up: bool) -> Optio
     // One change alone: a report that was written between is not known here.
     let recovers = before.leader.is_none()
         && next.leader.is_some()
-        && next.partition_epoch == before.partition_epoch + 1
+        && next.partition_epoch.follows(before.partition_epoch)
         && !before.isr.iter().any(|member| next.isr.contains(member));
     let has_reported = |member: &IsrMember| before.reports.iter().any(|report| report.broker == member.broker);
     match () {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
-use ottla_rules::assignment::{Assignment, BrokerId};
+use ottla_rules::assignment::{Assignment, BrokerId, PartitionEpoch};
 
 use super::referee::Partition;
 
@@ -35,7 +35,7 @@ impl View {
         self.entries().flat_map(held).collect()
     }
 
-    pub fn epochs(&self) -> BTreeMap<Partition, i32> {
+    pub fn epochs(&self) -> BTreeMap<Partition, PartitionEpoch> {
         self.entries().map(|(partition, entry)| (partition, entry.partition_epoch)).collect()
     }
 }

@@ -94,7 +94,7 @@ impl Desk {
             let mut entries = read.iter().flat_map(|object| &object.spec.partitions);
             let entry = entries.find(|entry| entry.partition == change.next.partition);
             entry.is_some_and(|entry| {
-                entry.partition_epoch.checked_add(1) == Some(change.next.partition_epoch)
+                change.next.partition_epoch.follows(entry.partition_epoch)
                     && matches!(self.follows_from_known(topic_id, entry), Ok(true))
             })
         };

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::leadership::Surroundings;
 use super::{Found, Partition};
-use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, Topic};
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, PartitionEpoch, Topic};
 use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
 
@@ -90,7 +90,7 @@ fn assignment(leader: Option<i32>, leader_epoch: i32) -> Assignment {
         removing: vec![],
         leader: leader.map(BrokerId),
         leader_epoch,
-        partition_epoch: leader_epoch,
+        partition_epoch: PartitionEpoch(leader_epoch),
         isr: [0, 1, 2].map(member).to_vec(),
         reports: vec![],
         log_start: None,

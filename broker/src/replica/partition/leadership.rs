@@ -348,6 +348,7 @@ impl Leadership {
 mod tests {
     use super::*;
     use crate::env;
+    use crate::image::PartitionEpoch;
 
     const LAG: Duration = Duration::from_secs(30);
 
@@ -363,7 +364,7 @@ mod tests {
             removing: vec![],
             leader: Some(BrokerId(0)),
             leader_epoch: 3,
-            partition_epoch: 7,
+            partition_epoch: PartitionEpoch(7),
             isr: isr.to_vec(),
             reports: vec![],
             log_start: None,
@@ -477,7 +478,7 @@ mod tests {
         let mut others = assignment(&[member(0, 1), member(1, 1)]);
         leader.learn(&others);
         assert!(leader.proposed().is_some(), "the same image again");
-        others.partition_epoch = 8;
+        others.partition_epoch = PartitionEpoch(8);
         leader.learn(&others);
         assert_eq!((leader.proposed(), leader.high_watermark(15, 20, 2)), (None, 20));
     }

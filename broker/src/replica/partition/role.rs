@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_config::TopicSettings;
 use ottla_log::{DiskResult, LogError};
-use ottla_rules::assignment::{Age, Epochs};
+use ottla_rules::assignment::Age;
 
 use super::following::Following;
 use super::leadership::{Leadership, Surroundings};
@@ -33,7 +33,7 @@ impl Partition {
     /// busy, too.
     pub fn waits_to_assume(&self, assignment: &Assignment) -> bool {
         let Some(state) = self.unless_busy() else { return true };
-        let begins = assignment.leader_epoch > state.acted_on.0 || matches!(state.role, Role::Bystander);
+        let begins = assignment.leader_epoch > state.acted_on.leader || matches!(state.role, Role::Bystander);
         let epochs_change = assignment.leader.is_some() && begins && Self::is_news(&state, assignment);
         let is_replaced = assignment.log_start.is_some_and(|log_start| log_start > state.log.log_end());
         epochs_change && (state.settings.cleanup_policy.compact || is_replaced)
@@ -53,7 +53,7 @@ impl Partition {
         if !Self::is_news(&state, assignment) {
             return true;
         }
-        let seen = (assignment.leader_epoch, assignment.partition_epoch);
+        let seen = assignment.epochs();
         if self.goes_on(&mut state, assignment) {
             state.acted_on = seen;
             return true;
@@ -85,9 +85,8 @@ impl Partition {
     /// Whether there is anything to do about an assignment: not about one that is shown late, or by an API server that
     /// was set back, nor when the replica can have no role any more.
     fn is_news(state: &State, assignment: &Assignment) -> bool {
-        let acted_on = Epochs { leader: state.acted_on.0, partition: state.acted_on.1 };
         let is_over = state.retired || matches!(state.role, Role::Offline);
-        !is_over && assignment.epochs().age(acted_on) == Age::Newer
+        !is_over && assignment.epochs().age(state.acted_on) == Age::Newer
     }
 
     /// Whether the role stays what it is: then it has learnt what is new in the assignment.
@@ -121,7 +120,7 @@ impl Partition {
     }
 
     fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> Result<Role, LogError> {
-        if assignment.leader_epoch > state.acted_on.0 {
+        if assignment.leader_epoch > state.acted_on.leader {
             // Before anything is done in it: a broker that has acted in an epoch must never follow or lead in an older
             // one again, not even when its process restarts and is shown only an older copy.
             state.proposal.keep(assignment)?;

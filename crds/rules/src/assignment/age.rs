@@ -43,11 +43,12 @@ impl Assignment {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BrokerId, PartitionEpoch};
     use super::*;
 
     #[test]
     fn of_two_entries_one_is_newer_or_history_forked() {
-        let at = |(leader, partition)| Epochs { leader, partition };
+        let at = |(leader, partition)| Epochs { leader, partition: PartitionEpoch(partition) };
         for (story, shown, known, expected) in [
             ("nothing happened", (3, 9), (3, 9), Age::Same),
             ("the ISR changed", (3, 10), (3, 9), Age::Newer),
@@ -73,12 +74,12 @@ mod tests {
             removing: vec![],
             leader: None,
             leader_epoch: 3,
-            partition_epoch: 9,
+            partition_epoch: PartitionEpoch(9),
             isr: vec![],
             reports: vec![],
             log_start: None,
         };
-        let other = Assignment { replicas: vec![super::super::BrokerId(1)], ..entry.clone() };
+        let other = Assignment { replicas: vec![BrokerId(1)], ..entry.clone() };
         assert_eq!((entry.age(&entry.clone()), entry.age(&other)), (Age::Same, Age::Forked));
     }
 }

@@ -50,7 +50,7 @@ impl Assignment {
         if next.leader.is_none() {
             return self.changed_to(next);
         }
-        next.partition_epoch = self.partition_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+        next.partition_epoch = self.partition_epoch.next().ok_or(Refusal::Exhausted)?;
         next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
         Ok(next)
     }

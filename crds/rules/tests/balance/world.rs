@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, PartitionEpoch};
 use ottla_rules::plan::balance::{Broker, Budget, Load, Mode, Partition, Plan, Role, balance};
 use ottla_rules::plan::election;
 use ottla_rules::plan::placement::{self, Copysets};
@@ -149,12 +149,12 @@ impl World {
         self.partitions.iter().any(|owned| owned.entry.is_reassigning())
     }
 
-    pub fn epochs(&self) -> Vec<i32> {
+    pub fn epochs(&self) -> Vec<PartitionEpoch> {
         self.partitions.iter().map(|owned| owned.entry.partition_epoch).collect()
     }
 
     /// Each write succeeds only if the entry is as it was read.
-    pub fn execute(&mut self, orders: &Orders, read: &[i32]) {
+    pub fn execute(&mut self, orders: &Orders, read: &[PartitionEpoch]) {
         for at in orders.cancel.iter().copied().filter(|at| self.is_as_read(*at, read)).collect::<Vec<_>>() {
             if let Ok(next) = self.partitions[at].entry.cancel_reassignment(&self.live, MIN_IN_SYNC) {
                 self.partitions[at].entry = next;
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    fn is_as_read(&self, at: usize, read: &[i32]) -> bool {
+    fn is_as_read(&self, at: usize, read: &[PartitionEpoch]) -> bool {
         read.get(at) == Some(&self.partitions[at].entry.partition_epoch)
     }
 

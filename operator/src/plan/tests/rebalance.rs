@@ -1,6 +1,7 @@
 //! A KafkaRebalance from its proposal to its end.
 
 use ottla_crds::{KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState};
+use ottla_rules::assignment::PartitionEpoch;
 
 use super::relocation::{catch_up, cluster, held, ids, loads, moving, origins, scale};
 use super::*;
@@ -51,7 +52,7 @@ fn message(world: &World, name: &str) -> String {
     status(world, name).conditions[0].message.clone()
 }
 
-fn versions(world: &World) -> Vec<i32> {
+fn versions(world: &World) -> Vec<PartitionEpoch> {
     entries(world).map(|entry| entry.partition_epoch).collect()
 }
 
