@@ -9,7 +9,7 @@ use bytestring::ByteString as Str;
 use ottla_access::Acl;
 use ottla_access::quotas::QuotaChange;
 use ottla_access::sasl::{Hash, Verifier};
-use ottla_rules::assignment::{Assignment, BrokerId};
+use ottla_rules::assignment::{Assignment, BrokerId, LeaderEpoch};
 use ottla_wire::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -168,9 +168,9 @@ pub enum Ask {
         /// Which partition.
         partition: i32,
         /// The leader epoch in which nobody led when this was measured; in another one it is not written.
-        leader_epoch: i32,
-        /// The leader epoch of its last batch; -1 of an empty log.
-        last_epoch: i32,
+        leader_epoch: LeaderEpoch,
+        /// The leader epoch of its last batch; none of an empty log.
+        last_epoch: LeaderEpoch,
         /// The offset after its last record.
         log_end: i64,
         /// The offset at which its log begins, also after a restart: earlier records were deleted.

@@ -32,7 +32,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::image::{Broker, Incarnation, IsrMember, PartitionEpoch};
+    use crate::image::{Broker, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 
     #[derive(Clone, Copy)]
     enum State {
@@ -63,7 +63,7 @@ mod tests {
             adding: Vec::new(),
             removing: Vec::new(),
             leader: leader.map(BrokerId),
-            leader_epoch: 0,
+            leader_epoch: LeaderEpoch::FIRST,
             partition_epoch: PartitionEpoch::FIRST,
             isr: isr.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(1) }).collect(),
             reports: Vec::new(),

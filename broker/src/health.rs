@@ -121,7 +121,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::image::{Broker, BrokerId, Incarnation, IsrMember, PartitionEpoch};
+    use crate::image::{Broker, BrokerId, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 
     #[test]
     fn a_replica_is_behind_while_a_leader_is_there_to_take_it_in() {
@@ -153,7 +153,7 @@ mod tests {
                 adding: if adding { vec![me.id] } else { Vec::new() },
                 removing: Vec::new(),
                 leader: leader.map(BrokerId),
-                leader_epoch: 0,
+                leader_epoch: LeaderEpoch::FIRST,
                 partition_epoch: PartitionEpoch::FIRST,
                 isr: isr.iter().map(member).collect(),
                 reports: Vec::new(),

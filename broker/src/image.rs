@@ -12,7 +12,7 @@ use bytestring::ByteString as Str;
 use ottla_access::{Access, Authentication, ListenerAccess};
 use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
 use ottla_crds::names;
-pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, PartitionEpoch};
+pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 use ottla_rules::features::Features;
 use tokio::sync::watch;
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, Lis
 use ottla_wire::{ErrorCode, Message};
 
 use crate::dialer::{Dialer, Limits};
-use crate::image::{BrokerId, ImageReceiver};
+use crate::image::{BrokerId, ImageReceiver, LeaderEpoch};
 use crate::replica::Replicas;
 use crate::replica::partition::reading::{Bound, Found, Wanted};
 
@@ -80,7 +80,7 @@ impl LogEnds {
         let image = self.images.borrow().clone();
         let topic = image.topic(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let partition = self.replicas.get(topic, partition).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-        match partition.find(Wanted::Latest, Bound::HighWatermark, -1) {
+        match partition.find(Wanted::Latest, Bound::HighWatermark, LeaderEpoch::NONE) {
             Ok(Found::At(end)) => Ok(end.offset),
             Ok(Found::Somewhere(_)) | Err(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{OneBroker, topic};
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
+use ottla_broker::image::LeaderEpoch;
 use ottla_broker::replica::partition::Partition;
 
 fn append(partition: &Partition, timestamp: i64, key: &str, value: &str) {
@@ -21,7 +22,7 @@ fn append(partition: &Partition, timestamp: i64, key: &str, value: &str) {
 fn values(partition: &Partition) -> Vec<(i64, Bytes)> {
     let (mut values, mut next) = (Vec::new(), 0);
     loop {
-        let piece = partition.scan(next, partition.high_watermark.get(), 0, 1 << 20).unwrap();
+        let piece = partition.scan(next, partition.high_watermark.get(), LeaderEpoch(0), 1 << 20).unwrap();
         if piece.is_empty() {
             return values;
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{OneBroker, batch, image, topic, until};
-use ottla_broker::image::{PartitionEpoch, Topic};
+use ottla_broker::image::{LeaderEpoch, PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 
@@ -17,7 +17,7 @@ fn to_be_elected(name: &str, config: &[(&str, &str)]) -> (Topic, Topic) {
     let mut elected = topic(name, config);
     let mut leaderless = elected.clone();
     leaderless.partitions[0].leader = None;
-    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
+    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (LeaderEpoch(1), PartitionEpoch(1));
     (leaderless, elected)
 }
 
@@ -76,7 +76,7 @@ async fn no_election_waits_for_checkpoints_that_hang() {
     let disk = Hanging::begin(data.path(), "offset-checkpoint.tmp");
     let all = one.broker.replicas().all();
     let partition = all.iter().find(|partition| partition.topic_id == busy.id).unwrap();
-    partition.append_own(&batch(&["the checkpoints say so"]), 0, 0).unwrap();
+    partition.append_own(&batch(&["the checkpoints say so"]), LeaderEpoch(0), 0).unwrap();
     disk.hangs().await;
 
     show(&one, &[&first_elected, &second, &busy, &new]);
@@ -103,11 +103,11 @@ async fn no_election_waits_until_the_epoch_of_a_compacted_topic_is_on_the_device
     one.led(&other_elected).await;
     // A newer entry comes while the role begins.
     let mut again = compacted_elected;
-    (again.partitions[0].leader_epoch, again.partitions[0].partition_epoch) = (2, PartitionEpoch(2));
+    (again.partitions[0].leader_epoch, again.partitions[0].partition_epoch) = (LeaderEpoch(2), PartitionEpoch(2));
     show(&one, &[&again, &other_elected]);
     disk.release();
     one.led(&again).await;
     let partition = one.broker.replicas().get(&again, 0).unwrap();
-    until("it leads in the newest epoch", || partition.append_own(&batch(&["x"]), 2, 0).is_ok()).await;
+    until("it leads in the newest epoch", || partition.append_own(&batch(&["x"]), LeaderEpoch(2), 0).is_ok()).await;
     assert!(one.broker.stop().await);
 }

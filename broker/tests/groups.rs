@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use common::{Client, ME, OneBroker, topic};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, PartitionEpoch, Topic};
+use ottla_broker::image::{
+    BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch, Topic,
+};
 use ottla_broker::replica::partition::Partition;
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::m08_offset_commit::{
@@ -241,7 +243,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
 
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(BrokerId(1));
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (LeaderEpoch(1), PartitionEpoch(1));
     });
     let (_, response) = b.receive::<JoinGroupRequest>(3).await;
     assert_eq!(response.error_code, ErrorCode::NOT_COORDINATOR);
@@ -253,7 +255,7 @@ async fn who_waits_when_leadership_is_lost_must_look_for_the_new_coordinator() {
     // It comes back in another epoch: read from the log again.
     cluster.change_offsets_topic(|topic| {
         topic.partitions[0].leader = Some(ME.id);
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (2, PartitionEpoch(2));
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (LeaderEpoch(2), PartitionEpoch(2));
     });
     while describe(&mut a).await.error_code != ErrorCode::NONE {}
     assert_eq!(describe(&mut a).await.group_state, "Stable");
@@ -275,9 +277,9 @@ async fn members_notice_nothing_of_a_new_leader_epoch_under_the_same_leader() {
 
     // A replica has left.
     cluster.change_offsets_topic(|topic| {
-        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
+        (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (LeaderEpoch(1), PartitionEpoch(1));
     });
-    common::until("the epoch begins", || cluster.log().leader_epoch() == Some(1)).await;
+    common::until("the epoch begins", || cluster.log().leader_epoch() == Some(LeaderEpoch(1))).await;
     assert_eq!(heartbeat(&mut a, &member, 1).await, ErrorCode::REBALANCE_IN_PROGRESS);
     let joined = a.call(9, &join(&member)).await;
     assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2));
@@ -506,10 +508,11 @@ async fn a_tail_that_is_not_committed_keeps_only_its_own_groups_waiting() {
     for (epoch, leader) in [(1, BrokerId(1)), (2, ME.id)] {
         cluster.change_offsets_topic(|topic| {
             topic.partitions[0].leader = Some(leader);
-            (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) = (epoch, PartitionEpoch(epoch));
+            (topic.partitions[0].leader_epoch, topic.partitions[0].partition_epoch) =
+                (LeaderEpoch(epoch), PartitionEpoch(epoch));
             topic.partitions[0].partition_epoch.0 += 1;
         });
-        let led = || cluster.log().leader_epoch() == (leader == ME.id).then_some(epoch);
+        let led = || cluster.log().leader_epoch() == (leader == ME.id).then_some(LeaderEpoch(epoch));
         common::until("the role is taken", led).await;
     }
 

@@ -134,7 +134,8 @@ async fn elect_again(client: &kube::Client, topic: &str) {
     let all = assignments.list(&ListParams::default()).await.unwrap();
     let mut object = all.into_iter().find(|object| object.spec.topic_name == topic).unwrap();
     let entry = &mut object.spec.partitions[0];
-    (entry.leader_epoch, entry.partition_epoch) = (entry.leader_epoch + 1, entry.partition_epoch.next().unwrap());
+    (entry.leader_epoch, entry.partition_epoch) =
+        (entry.leader_epoch.next().unwrap(), entry.partition_epoch.next().unwrap());
     assignments.replace(&object.metadata.name.clone().unwrap(), &PostParams::default(), &object).await.unwrap();
 }
 

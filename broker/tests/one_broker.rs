@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Client, ME, OneBroker, batch, broker_settings, topic, until, values};
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{BrokerId, Incarnation, IsrMember, PartitionEpoch, Topic};
+use ottla_broker::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch, Topic};
 use ottla_config::TopicSettings;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_log::folder::stray_name;
@@ -337,15 +337,15 @@ async fn a_disk_that_is_not_what_it_was_reports_what_is_left_and_leads_nothing()
     one.broker.stop().await;
 
     t.partitions[0].leader = None;
-    (t.partitions[0].leader_epoch, t.partitions[0].partition_epoch) = (4, PartitionEpoch(4));
+    (t.partitions[0].leader_epoch, t.partitions[0].partition_epoch) = (LeaderEpoch(4), PartitionEpoch(4));
     t.partitions[0].isr[0].incarnation = ottla_broker::image::Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
     let asked = again.asks.recv().await;
     let Some(Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start }) = asked else {
         panic!("a report");
     };
-    assert_eq!((topic_id, partition, leader_epoch), (t.id, 0, 4));
-    assert_eq!((last_epoch, log_end, log_start), (0, 2, 0));
+    assert_eq!((topic_id, partition, leader_epoch), (t.id, 0, LeaderEpoch(4)));
+    assert_eq!((last_epoch, log_end, log_start), (LeaderEpoch(0), 2, 0));
     let mut client = Client::connect(again.port).await;
     let response = client.call(13, &produce(&t, -1, batch(&["z"]).bytes().clone().into())).await;
     assert_eq!(produced(&response).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
@@ -458,15 +458,15 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
     assert_eq!(partition.delete_records(-1).unwrap(), 2);
     // Who follows forgets epochs without records.
     let entry = &mut t.partitions[0];
-    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (Some(other), 1, PartitionEpoch(1));
+    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (Some(other), LeaderEpoch(1), PartitionEpoch(1));
     one.images.send_modify(|image| Arc::make_mut(image).topics = [(t.id, Arc::new(t.clone()))].into_iter().collect());
     until("it follows", || partition.follows().is_some()).await;
-    assert_eq!(partition.next_fetch(1).unwrap().last_epoch, 0);
+    assert_eq!(partition.next_fetch(LeaderEpoch(1)).unwrap().last_epoch, LeaderEpoch(0));
     drop(partition);
     assert!(one.broker.stop().await);
 
     let entry = &mut t.partitions[0];
-    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (None, 2, PartitionEpoch(2));
+    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (None, LeaderEpoch(2), PartitionEpoch(2));
     t.partitions[0].isr[0].incarnation = Incarnation(6);
     let mut again = OneBroker::start(data.path(), true, vec![t.clone()]).await;
     let Some(Ask::Report { last_epoch, log_end, .. }) = again.asks.recv().await else { panic!("a report") };
@@ -474,8 +474,8 @@ async fn a_log_whose_records_were_all_deleted_loses_against_no_stale_one() {
         let (incarnation, log_start) = (ME.incarnation, Some(0));
         RecoveryReport { broker, incarnation, last_epoch, log_end, log_start }
     };
-    let reported = t.partitions[0].report(2, report(other, 0, 1)).unwrap();
-    let reported = reported.report(2, report(ME.id, last_epoch, log_end)).unwrap();
+    let reported = t.partitions[0].report(LeaderEpoch(2), report(other, LeaderEpoch(0), 1)).unwrap();
+    let reported = reported.report(LeaderEpoch(2), report(ME.id, last_epoch, log_end)).unwrap();
     let live = [ME.id, other].map(|id| (id, LiveBroker { incarnation: ME.incarnation, draining: false })).into();
     assert_eq!(reported.recover(&live).unwrap().leader, Some(ME.id), "{last_epoch} {log_end}");
     again.broker.stop().await;
@@ -498,7 +498,7 @@ async fn a_folder_that_could_not_be_quarantined_is_tried_again() {
     for topic in [&mut moved, &mut other] {
         let entry = &mut topic.partitions[0];
         (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
-        (entry.leader_epoch, entry.partition_epoch) = (6, PartitionEpoch(6));
+        (entry.leader_epoch, entry.partition_epoch) = (LeaderEpoch(6), PartitionEpoch(6));
     }
     let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), other.clone()]).await;
     one.moved_away().await.send(()).unwrap();
@@ -515,7 +515,7 @@ async fn a_folder_that_could_not_be_quarantined_is_tried_again() {
 async fn only_partitions_that_moved_away_while_the_broker_was_down_are_quarantined() {
     let data = tempfile::tempdir().unwrap();
     let [mut moved, missing, mut older, stays] = ["moved", "missing", "older", "stays"].map(|name| topic(name, &[]));
-    (older.partitions[0].leader_epoch, older.partitions[0].partition_epoch) = (7, PartitionEpoch(7));
+    (older.partitions[0].leader_epoch, older.partitions[0].partition_epoch) = (LeaderEpoch(7), PartitionEpoch(7));
     let all = [&moved, &missing, &older, &stays];
     let one = OneBroker::start(data.path(), false, all.map(Topic::clone).to_vec()).await;
     let mut client = Client::connect(one.port).await;
@@ -528,7 +528,7 @@ async fn only_partitions_that_moved_away_while_the_broker_was_down_are_quarantin
     for topic in [&mut moved, &mut older] {
         let entry = &mut topic.partitions[0];
         (entry.replicas, entry.leader) = (vec![BrokerId(1)], Some(BrokerId(1)));
-        (entry.leader_epoch, entry.partition_epoch) = (6, PartitionEpoch(6));
+        (entry.leader_epoch, entry.partition_epoch) = (LeaderEpoch(6), PartitionEpoch(6));
     }
     let mut one = OneBroker::start(data.path(), true, vec![moved.clone(), older.clone(), stays.clone()]).await;
     one.led(&stays).await;

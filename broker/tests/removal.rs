@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{OneBroker, image, topic, until};
 use ottla_broker::ask::Ask;
-use ottla_broker::image::{BrokerId, ClusterImage, PartitionEpoch, Topic};
+use ottla_broker::image::{BrokerId, ClusterImage, LeaderEpoch, PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::stand_in_below;
 
@@ -51,7 +51,7 @@ async fn neither_an_election_nor_a_new_topic_waits_for_a_removal_that_hangs() {
         Ok(())
     });
     let mut elected = elected;
-    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (1, PartitionEpoch(1));
+    (elected.partitions[0].leader_epoch, elected.partitions[0].partition_epoch) = (LeaderEpoch(1), PartitionEpoch(1));
     let tombstone = [gone.clone()];
     one.images.send_replace(with_tombstones(one.port, vec![elected.clone(), new.clone()], &tombstone));
     one.led(&elected).await;
@@ -129,7 +129,7 @@ async fn what_was_moved_away_stays_on_disk_until_the_copy_of_the_objects_there_s
     let mut moved = t.clone();
     let entry = &mut moved.partitions[0];
     (entry.replicas, entry.leader, entry.isr) = (vec![BrokerId(1)], Some(BrokerId(1)), vec![]);
-    (entry.leader_epoch, entry.partition_epoch) = (1, PartitionEpoch(1));
+    (entry.leader_epoch, entry.partition_epoch) = (LeaderEpoch(1), PartitionEpoch(1));
     let entry = entry.clone();
     one.images.send_replace(Arc::new(image(one.port, vec![moved.clone(), new.clone()], &[])));
     one.led(&new).await;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{OneBroker, batch, topic, until};
-use ottla_broker::image::{PartitionEpoch, Topic};
+use ottla_broker::image::{LeaderEpoch, PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 use parking_lot::Mutex;
@@ -41,13 +41,13 @@ async fn a_restart_on_the_same_assignments_changes_no_file() {
     let mut topics =
         [topic("used", &[]), topic("idle", &[]), topic("compacted", &[("cleanup.policy", "compact")])].to_vec();
     // An epoch in which nothing was written yet.
-    topics.iter_mut().for_each(|topic| topic.partitions[0].leader_epoch = 3);
+    topics.iter_mut().for_each(|topic| topic.partitions[0].leader_epoch = LeaderEpoch(3));
     let one = OneBroker::start(data.path(), false, topics.clone()).await;
     for topic in &topics {
         one.led(topic).await;
     }
     let used = one.broker.replicas().get(&topics[0], 0).unwrap();
-    used.append_own(&batch(&["a", "b"]), 3, 0).unwrap();
+    used.append_own(&batch(&["a", "b"]), LeaderEpoch(3), 0).unwrap();
     until("what was appended is committed", || used.high_watermark.get() == 2).await;
     assert!(one.broker.stop().await);
     drop(used);
@@ -58,7 +58,7 @@ async fn a_restart_on_the_same_assignments_changes_no_file() {
     assert_eq!(*changes.lock(), Vec::<String>::new(), "a start and a stop without anything in between");
 
     // The next epoch is another matter: it must be known before anybody acts in it.
-    topics[1].partitions[0].leader_epoch = 4;
+    topics[1].partitions[0].leader_epoch = LeaderEpoch(4);
     topics[1].partitions[0].partition_epoch = PartitionEpoch(1);
     live(data.path(), true, &topics).await;
     let changed = changes.lock().clone();

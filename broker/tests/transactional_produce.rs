@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_batch::{Batch, BatchBuilder, Codec, Marker, NewRecord, Outcome};
-use ottla_broker::image::{BrokerId, Endpoint, TRANSACTION_STATE, Topic};
+use ottla_broker::image::{BrokerId, Endpoint, LeaderEpoch, TRANSACTION_STATE, Topic};
 use ottla_broker::replica::partition::Partition;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
@@ -83,7 +83,7 @@ impl Setup {
     }
 
     fn end(&self, outcome: Outcome) {
-        self.partition().append_marker(7, 0, Marker { outcome, coordinator_epoch: 0 }, 1, -1).unwrap();
+        self.partition().append_marker(7, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE).unwrap();
     }
 
     async fn question(&mut self) -> Question {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use ottla_crds::{BrokerState, DeletionPolicy, KafkaAssignment, KafkaTopic};
 use ottla_kube::lease::EXPIRE;
 use ottla_operator::acting::Acting;
-use ottla_rules::assignment::{BrokerId, Incarnation};
+use ottla_rules::assignment::{BrokerId, Incarnation, LeaderEpoch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -184,14 +184,14 @@ async fn a_broker_that_dies_takes_its_leaderships_with_it_and_brings_them_back()
     world.until("nobody leads", |seen| condition(seen.topic("orders"), "Ready") == offline).await;
     let seen = world.seen().await;
     assert!(seen.leaders("orders").is_empty());
-    assert!(seen.assignments[0].spec.partitions.iter().all(|p| (p.leader_epoch, p.isr.len()) == (1, 1)));
+    assert!(seen.assignments[0].spec.partitions.iter().all(|p| (p.leader_epoch, p.isr.len()) == (LeaderEpoch(1), 1)));
     let message = seen.message(seen.topic("orders"), "Ready");
     assert_eq!(message, "partitions 0–2 are waiting for broker 0");
 
     let _again = world.broker_after(0, 7, identity);
     world.until("it leads again", |seen| seen.leaders("orders").len() == 3).await;
     let entry = world.seen().await.assignments[0].spec.partitions[0].clone();
-    assert_eq!((entry.leader_epoch, entry.isr[0].incarnation), (2, Incarnation(7)));
+    assert_eq!((entry.leader_epoch, entry.isr[0].incarnation), (LeaderEpoch(2), Incarnation(7)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +254,7 @@ async fn the_order_in_the_condition_recovers_partitions_of_a_lost_broker_and_onl
     world.patch_topic("orders", patch.clone()).await;
     world.until("it continues", |seen| seen.leaders("orders") == [(0, BrokerId(0))].into()).await;
     let entry = world.seen().await.assignments[0].spec.partitions[0].clone();
-    assert_eq!((entry.leader_epoch, entry.isr.len(), entry.isr[0].incarnation), (2, 1, Incarnation(17)));
+    assert_eq!((entry.leader_epoch, entry.isr.len(), entry.isr[0].incarnation), (LeaderEpoch(2), 1, Incarnation(17)));
     world.settle().await;
     assert!(world.events().await.contains(&"RecoveredByOrder".to_owned()));
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use ottla_broker::ask::{Ask, Refused, Swap};
-use ottla_rules::assignment::{Assignment, IsrMember, RecoveryReport};
+use ottla_rules::assignment::{Assignment, IsrMember, LeaderEpoch, RecoveryReport};
 use ottla_wire::ErrorCode;
 use tokio::sync::oneshot;
 
@@ -22,7 +22,7 @@ enum What {
     /// What it makes of the entry before it, and which brokers see that.
     Write(Box<Assignment>, Option<oneshot::Sender<Result<Swap, Refused>>>),
     /// In which leader epoch a broker has found so much.
-    Report(i32, RecoveryReport),
+    Report(LeaderEpoch, RecoveryReport),
 }
 
 /// Who writes to the API server.

@@ -10,6 +10,7 @@ use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
 use ottla_broker::replica::partition::Partition;
 use ottla_broker::replica::partition::reading::{Bound, ReadFrom, Reader};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered, transactions};
+use ottla_rules::assignment::LeaderEpoch;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{Bytes, RequestMessage, encode_request};
@@ -106,7 +107,7 @@ pub struct Producer {
     waiting: VecDeque<Waiting>,
     pub connection: Option<Connection>,
     /// The leader epoch of its connection's broker when it was made, if that led by the newest entry.
-    pub sure_of: Option<i32>,
+    pub sure_of: Option<LeaderEpoch>,
 }
 
 struct Waiting {
@@ -416,7 +417,12 @@ pub fn read_whole(
 fn read_up_to(partition: &Partition, start: i64, bound: Bound) -> (Vec<(i64, Option<Id>)>, i64) {
     let (mut next, mut all) = (start, Vec::new());
     loop {
-        let from = ReadFrom { offset: next, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: -1 };
+        let from = ReadFrom {
+            offset: next,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start: -1,
+        };
         let read = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(bound)).ok();
         let Some(read) = read else { return (all, next) };
         let aborted: Vec<_> = read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use ottla_history::{Operation, Partition as Numbered};
+use ottla_rules::assignment::LeaderEpoch;
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::m08_offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::m09_offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
@@ -47,7 +48,7 @@ pub enum Turn {
         group: usize,
         partition: usize,
         known: Option<i64>,
-        sure_of: Option<i32>,
+        sure_of: Option<LeaderEpoch>,
     },
 }
 
@@ -68,7 +69,7 @@ impl World {
     }
 
     /// The epoch in which a broker leads by the newest entry, and knows it.
-    fn sure_of(&self, at: usize, entry: usize) -> Option<i32> {
+    fn sure_of(&self, at: usize, entry: usize) -> Option<LeaderEpoch> {
         let newest = self.api.entry(entry);
         let leads = newest.leader == Some(self.nodes[at].id);
         self.leader_epoch(at, entry).filter(|epoch| leads && *epoch == newest.leader_epoch)

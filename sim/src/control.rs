@@ -1,7 +1,7 @@
 //! The entries in the API server, and the operators that change them.
 
 use ottla_broker::ask::PRODUCER_ID_BLOCK;
-use ottla_rules::assignment::{Assignment, BrokerId, Live, RecoveryReport};
+use ottla_rules::assignment::{Assignment, BrokerId, LeaderEpoch, Live, RecoveryReport};
 use ottla_rules::plan::election::elect;
 
 use crate::random::Random;
@@ -73,7 +73,7 @@ impl Api {
     }
 
     /// A broker says what it has, as it was while nobody led in this leader epoch.
-    pub fn report(&mut self, entry: usize, leader_epoch: i32, report: RecoveryReport) -> bool {
+    pub fn report(&mut self, entry: usize, leader_epoch: LeaderEpoch, report: RecoveryReport) -> bool {
         let reported = self.entry(entry).report(leader_epoch, report);
         reported.is_ok_and(|next| self.write(entry, next))
     }

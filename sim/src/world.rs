@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
 use ottla_history::{Id, Report, transactions};
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LeaderEpoch, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
@@ -384,7 +384,7 @@ impl World {
     }
 
     /// The epoch in which a broker believes that it leads.
-    pub(crate) fn leader_epoch(&self, at: usize, entry: usize) -> Option<i32> {
+    pub(crate) fn leader_epoch(&self, at: usize, entry: usize) -> Option<LeaderEpoch> {
         self.nodes[at].partition(entry)?.leader_epoch()
     }
 

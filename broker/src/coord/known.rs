@@ -336,7 +336,7 @@ pub fn keep_newest(object: &mut KafkaAssignment, other: &KafkaAssignment) {
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaAssignmentSpec;
-    use ottla_rules::assignment::{Assignment, PartitionEpoch};
+    use ottla_rules::assignment::{Assignment, LeaderEpoch, PartitionEpoch};
     use uuid::Uuid;
 
     use super::*;
@@ -350,7 +350,7 @@ mod tests {
             adding: Vec::new(),
             removing: Vec::new(),
             leader: None,
-            leader_epoch: epoch,
+            leader_epoch: LeaderEpoch(epoch),
             partition_epoch: PartitionEpoch(epoch),
             isr: Vec::new(),
             reports: Vec::new(),
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn entries_of_an_api_server_that_was_set_back_are_ignored_and_reported() {
         let at = |leader, partition| Assignment {
-            leader_epoch: leader,
+            leader_epoch: LeaderEpoch(leader),
             partition_epoch: PartitionEpoch(partition),
             ..entry(0, 0, 0)
         };
@@ -411,7 +411,7 @@ mod tests {
             learn(&mut known, [apply(object("a", shown))]);
             let entries = &known.assignments["a"].spec.partitions;
             let Compared { newer, forked } = known.compared();
-            (entries[0].epochs().leader, newer, forked.into_iter().collect::<Vec<_>>(), known.behind().count())
+            (entries[0].epochs().leader.0, newer, forked.into_iter().collect::<Vec<_>>(), known.behind().count())
         };
         let same = || entry(1, 0, 5);
         assert_eq!(compared(vec![at(3, 9), same()]), (3, Some(0), vec![], 0));

@@ -215,7 +215,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
     use ottla_crds::{Brokers, KafkaAssignmentSpec};
-    use ottla_rules::assignment::{Assignment, Incarnation, IsrMember, PartitionEpoch};
+    use ottla_rules::assignment::{Assignment, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 
     use super::*;
 
@@ -227,7 +227,7 @@ mod tests {
             adding: Vec::new(),
             removing: Vec::new(),
             leader: replicas.first().copied().map(BrokerId),
-            leader_epoch: epoch,
+            leader_epoch: LeaderEpoch(epoch),
             partition_epoch: PartitionEpoch(epoch),
             isr: replicas.iter().map(|id| IsrMember { broker: BrokerId(*id), incarnation: Incarnation(7) }).collect(),
             reports: Vec::new(),

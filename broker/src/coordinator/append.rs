@@ -4,6 +4,7 @@ use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_log::VerificationGuard;
 
 use super::machine::{AppendError, Producer};
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 use crate::replica::partition::{self, Appended, Partition};
 
@@ -44,7 +45,7 @@ fn build<'a>(
 /// Why not, as machines need to know it.
 pub fn append(
     partition: &Partition,
-    since_epoch: i32,
+    since_epoch: LeaderEpoch,
     batch: &Batch,
     guard: Option<VerificationGuard>,
     now_ms: i64,

@@ -16,7 +16,7 @@ use ottla_log::VerificationGuard;
 use super::append::append;
 use super::load::{self, LoadError};
 use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Producer, Ticket};
-use crate::image::ClusterImage;
+use crate::image::{ClusterImage, LeaderEpoch};
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{self, Appended, Partition};
 
@@ -37,7 +37,7 @@ impl<M: Machine> Default for Outcome<M> {
 /// One partition's machine, as loaded in one leader epoch; it stays right while this broker leads without a break.
 pub struct Host<M: Machine> {
     partition: Arc<Partition>,
-    since_epoch: i32,
+    since_epoch: LeaderEpoch,
     machine: M,
     /// The log as it was loaded, while its end is not known to be committed: what has records there is not shown.
     tail: Option<Appended>,
@@ -67,7 +67,11 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// When this broker has not led since the epoch, or the log can't be read.
-    pub fn load(partition: &Arc<Partition>, leader_epoch: i32, image: &ClusterImage) -> Result<Host<M>, LoadError> {
+    pub fn load(
+        partition: &Arc<Partition>,
+        leader_epoch: LeaderEpoch,
+        image: &ClusterImage,
+    ) -> Result<Host<M>, LoadError> {
         let mut machine = M::new(image, leader_epoch);
         let log = load::replay(&mut machine, partition, leader_epoch)?;
         Ok(Host {

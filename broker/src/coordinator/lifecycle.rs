@@ -19,7 +19,7 @@ use super::host::{Host, Outcome};
 use super::load::LoadError;
 use super::machine::{CoordinatorError, Effects, Machine, Now, Ticket};
 use crate::env::{self, Workers};
-use crate::image::ImageReceiver;
+use crate::image::{ImageReceiver, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::transactions::TransactionEnd;
@@ -43,7 +43,7 @@ pub(super) type FlushSoon = Arc<dyn Fn(&Arc<Partition>) + Send + Sync>;
 pub struct Coordinator<M: Machine> {
     partition: Arc<Partition>,
     /// The leader epoch in which it began.
-    epoch: i32,
+    epoch: LeaderEpoch,
     clock: Arc<Clock>,
     /// As they were when this coordinator began.
     settings: Arc<BrokerSettings>,
@@ -79,7 +79,7 @@ impl<M: Machine> Coordinator<M> {
     /// A coordinator that has yet to read its log; see [`Coordinator::load`]. Must be called on the control runtime.
     pub(super) fn new(
         partition: Arc<Partition>,
-        epoch: i32,
+        epoch: LeaderEpoch,
         clock: Arc<Clock>,
         settings: Arc<BrokerSettings>,
         post: Post<M>,
@@ -98,7 +98,7 @@ impl<M: Machine> Coordinator<M> {
     }
 
     /// Its partition, and the epoch since which this broker leads it without a break.
-    pub fn partition(&self) -> (&Arc<Partition>, i32) {
+    pub fn partition(&self) -> (&Arc<Partition>, LeaderEpoch) {
         (&self.partition, self.epoch)
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ottla_batch::{BadBatch, Batch, BatchHeader, Batches, Marker, RecordsError};
 
 use super::machine::{Machine, Origin, Producer};
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 use crate::replica::partition::reading::ReadError;
 use crate::replica::partition::{Appended, Partition};
@@ -39,7 +40,11 @@ impl From<NotServed> for LoadError {
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn replay<M: Machine>(machine: &mut M, partition: &Partition, leader_epoch: i32) -> Result<Appended, LoadError> {
+pub fn replay<M: Machine>(
+    machine: &mut M,
+    partition: &Partition,
+    leader_epoch: LeaderEpoch,
+) -> Result<Appended, LoadError> {
     let log = partition.whole_log(leader_epoch)?;
     // It only grows: what is before it now is committed.
     let committed = partition.high_watermark.get();

@@ -6,7 +6,7 @@ use ottla_batch::{Batch, Marker, Record};
 use ottla_config::BrokerSettings;
 use thiserror::Error;
 
-use crate::image::ClusterImage;
+use crate::image::{ClusterImage, LeaderEpoch};
 
 /// A request that waits for its answer, by the number that the host gave it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -121,7 +121,7 @@ pub trait Machine: Sized + Send + 'static {
     type Message: Send + 'static;
 
     /// A machine without records, which begins in this leader epoch of its partition. The image is the newest one.
-    fn new(image: &ClusterImage, leader_epoch: i32) -> Self;
+    fn new(image: &ClusterImage, leader_epoch: LeaderEpoch) -> Self;
 
     /// How long requests wait for their records to be committed; see [`Machine::delayed`].
     fn commit_timeout(settings: &BrokerSettings) -> Duration;

@@ -36,7 +36,7 @@ use self::lifecycle::FlushSoon;
 pub use self::lifecycle::{Coordinator, Post};
 use self::machine::{CoordinatorError, Machine};
 use crate::env::{self, Workers};
-use crate::image::{ClusterImage, ImageReceiver};
+use crate::image::{ClusterImage, ImageReceiver, LeaderEpoch};
 use crate::replica::Replicas;
 use crate::replica::partition::{Busy, Partition};
 
@@ -58,7 +58,7 @@ pub struct Coordinators<M: Machine> {
 #[derive(Default)]
 struct Looked {
     /// Those that this broker leads, with the leader epoch.
-    led: BTreeMap<i32, (Arc<Partition>, i32)>,
+    led: BTreeMap<i32, (Arc<Partition>, LeaderEpoch)>,
     /// Those that are busy.
     busy: BTreeMap<i32, Arc<Partition>>,
 }

@@ -16,7 +16,7 @@ use super::lifecycle::{Coordinator, FlushSoon};
 use super::load;
 use super::machine::*;
 use crate::env::Workers;
-use crate::image::{Assignment, BrokerId, ClusterImage, PartitionEpoch};
+use crate::image::{Assignment, BrokerId, ClusterImage, LeaderEpoch, PartitionEpoch};
 use crate::replica::partition::Partition;
 use crate::replica::partition::fixtures::{leading_alone, member};
 use crate::replica::partition::leadership::Surroundings;
@@ -44,7 +44,7 @@ impl Machine for Diary {
     type Reply = String;
     type Message = String;
 
-    fn new(_: &ClusterImage, _: i32) -> Diary {
+    fn new(_: &ClusterImage, _: LeaderEpoch) -> Diary {
         Diary::default()
     }
 
@@ -152,7 +152,7 @@ fn the_log_reaches_the_machine_with_offsets_producers_and_the_ends_of_transactio
 }
 
 fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
-    let mut host = Host::load(partition, leader_epoch, &ClusterImage::default()).unwrap();
+    let mut host = Host::load(partition, LeaderEpoch(leader_epoch), &ClusterImage::default()).unwrap();
     let _ = host.begin(NOW);
     host
 }
@@ -174,7 +174,7 @@ fn elect_in(partition: &Partition, leader: i32, leader_epoch: i32, isr: &[i32], 
         adding: vec![],
         removing: vec![],
         leader: Some(BrokerId(leader)),
-        leader_epoch,
+        leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(leader_epoch),
         isr: isr.iter().copied().map(member).collect(),
         reports: vec![],
@@ -189,8 +189,14 @@ fn elect_in(partition: &Partition, leader: i32, leader_epoch: i32, isr: &[i32], 
 async fn loaded(partition: &Arc<Partition>, leader_epoch: i32) -> Arc<Coordinator<Diary>> {
     let flush_soon: FlushSoon = Arc::new(|partition| partition.flush());
     let (clock, settings) = (Arc::new(Clock::start()), Arc::new(BrokerSettings::default()));
-    let coordinator =
-        Coordinator::new(partition.clone(), leader_epoch, clock, settings, Arc::new(|_, _| ()), flush_soon);
+    let coordinator = Coordinator::new(
+        partition.clone(),
+        LeaderEpoch(leader_epoch),
+        clock,
+        settings,
+        Arc::new(|_, _| ()),
+        flush_soon,
+    );
     let images = watch::channel(Arc::new(ClusterImage::default())).1;
     coordinator.clone().load(Workers::start(1).unwrap(), images).await;
     coordinator
@@ -231,7 +237,7 @@ fn a_new_leader_epoch_under_the_same_leader_changes_nothing() {
     let mut first = host(&partition, 0);
     for epoch in [1, 2] {
         elect(&partition, 0, epoch);
-        assert_eq!(partition.leader_epoch(), Some(epoch));
+        assert_eq!(partition.leader_epoch(), Some(LeaderEpoch(epoch)));
         assert_eq!(write(&mut first, "a").unwrap().sends, [format!("at {}", epoch - 1)]);
     }
 }
@@ -247,7 +253,7 @@ async fn a_coordinator_ends_when_another_broker_may_have_led_meanwhile() {
     assert!(first.is_for(&partition), "nobody else can have led between these epochs");
     elect(&partition, 0, 3);
     assert!(!first.is_for(&partition), "epoch 2 may have been another's");
-    assert!(!partition.leads_since(1) && partition.leads_since(3));
+    assert!(!partition.leads_since(LeaderEpoch(1)) && partition.leads_since(LeaderEpoch(3)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,9 +284,10 @@ async fn a_coordinator_that_missed_something_while_it_gave_way_is_replaced() {
             coordinator.turn(|diary, _| diary.write("a", Ticket(9)));
         }
         let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation };
-        let from = ReadFrom { offset: 0, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: 0 };
+        let (offset, none) = (0, LeaderEpoch::NONE);
+        let from = ReadFrom { offset, current_leader_epoch: none, last_fetched_epoch: none, log_start: 0 };
         partition.read(&from, 1, true, 1, follower).unwrap();
-        assert!(partition.leads_since(1), "a follower has come back");
+        assert!(partition.leads_since(LeaderEpoch(1)), "a follower has come back");
         assert_eq!(coordinator.is_for(&partition), !misses);
     }
 }

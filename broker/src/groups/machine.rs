@@ -12,7 +12,7 @@ use crate::coordinator::machine::{
 };
 use crate::coordinator::{batch_of, transactional_batch_of};
 use crate::groups::inputs::Inputs;
-use crate::image::{CONSUMER_OFFSETS, ClusterImage};
+use crate::image::{CONSUMER_OFFSETS, ClusterImage, LeaderEpoch};
 
 /// What groups want done outside of their lock.
 pub enum Errand {
@@ -27,7 +27,7 @@ impl Machine for Shard {
     type Reply = Reply;
     type Message = Errand;
 
-    fn new(image: &ClusterImage, _: i32) -> Shard {
+    fn new(image: &ClusterImage, _: LeaderEpoch) -> Shard {
         let mut inputs = Inputs::new();
         inputs.learn(image);
         let mut groups = Shard::new(Config::default());

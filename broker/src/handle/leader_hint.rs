@@ -25,7 +25,7 @@ impl LeaderHint {
         let rack = image.brokers.get(&leader).and_then(|broker| broker.rack.clone());
         let (host, port) = (endpoint.host.clone(), i32::from(endpoint.port));
         Some(LeaderHint {
-            current: LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: assignment.leader_epoch },
+            current: LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: assignment.leader_epoch.0 },
             node: NodeEndpoint { node_id: leader.0, host, port, rack },
         })
     }

@@ -100,7 +100,7 @@ fn remedy(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
 }
 
 fn remedy_of_lost(me: Me, dir: &Path, entry: &Assignment) -> DiskResult<Remedy> {
-    if Proposal::open(dir)?.acted_on().leader < 0 {
+    if Proposal::open(dir)?.acted_on().leader.is_none() {
         // It went with the folder: for all that is known this broker has acted in this leader epoch, and may be about
         // to join the ISR.
         Proposal::open(dir)?.keep(entry)?;

@@ -25,6 +25,7 @@ pub mod transactions;
 mod trouble;
 pub mod upkeep;
 
+use std::cmp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,7 +47,7 @@ use super::NotServed;
 use super::proposal::Proposal;
 use super::rules::produce_rules;
 use crate::env::{self, Instant};
-use crate::image::Me;
+use crate::image::{LeaderEpoch, Me};
 use crate::metrics::TopicMetrics;
 use crate::watermark::Watermark;
 
@@ -127,8 +128,8 @@ pub struct Found {
 /// What a replica has, as a recovery election compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The epoch of the last record, which may have been deleted; −1: there was none.
-    pub last_epoch: i32,
+    /// The epoch of the last record, which may have been deleted; none: there was no record.
+    pub last_epoch: LeaderEpoch,
     /// The next offset.
     pub log_end: i64,
     /// What is before is deleted, and stays so whatever becomes of this process.
@@ -147,7 +148,7 @@ pub struct Appended {
     /// The log's first offset.
     pub log_start: i64,
     /// Under which leader epoch.
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// The topic's `flush.messages` is reached: the acknowledgement waits until this is on the device.
     pub must_flush: bool,
 }
@@ -259,7 +260,7 @@ impl Partition {
         acks_all: bool,
         guard: Option<VerificationGuard>,
     ) -> Result<Appended, AppendError> {
-        let settings = self.leading(-1)?.settings.clone();
+        let settings = self.leading(LeaderEpoch::NONE)?.settings.clone();
         let now_ms = env::wall_clock_ms();
         let batch = ottla_batch::validate(records, &produce_rules(&settings), now_ms)?;
         self.append_valid(&batch, acks_all, guard, now_ms)
@@ -275,7 +276,7 @@ impl Partition {
     ) -> Result<Appended, AppendError> {
         let bytes = batch.bytes().len() as u64;
         let records = batch.header().records_count;
-        let appended = self.append(self.leading(-1)?, batch, acks_all, guard, now_ms)?;
+        let appended = self.append(self.leading(LeaderEpoch::NONE)?, batch, acks_all, guard, now_ms)?;
         self.metrics.bytes_in.inc_by(bytes);
         self.traffic[0].fetch_add(bytes, Ordering::Relaxed);
         self.metrics.messages_in.inc_by(u64::try_from(records).unwrap_or(0));
@@ -287,7 +288,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`AppendError`]; nothing was appended then.
-    pub fn append_own(&self, batch: &Batch, since_epoch: i32, now_ms: i64) -> Result<Appended, AppendError> {
+    pub fn append_own(&self, batch: &Batch, since_epoch: LeaderEpoch, now_ms: i64) -> Result<Appended, AppendError> {
         self.append_own_verified(batch, since_epoch, None, now_ms)
     }
 
@@ -299,7 +300,7 @@ impl Partition {
     pub fn append_own_verified(
         &self,
         batch: &Batch,
-        since_epoch: i32,
+        since_epoch: LeaderEpoch,
         guard: Option<VerificationGuard>,
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
@@ -346,7 +347,7 @@ impl Partition {
             return Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch, must_flush });
         }
         let base_offset = state.log.log_end();
-        let stamped = batch.stamp(base_offset, leader_epoch, append_time_ms);
+        let stamped = batch.stamp(base_offset, leader_epoch.0, append_time_ms);
         if let Err(error) = state.log.append(&[stamped], now_ms) {
             self.note_append_error(&mut state, &error);
             return Err(error.into());
@@ -422,8 +423,8 @@ impl Partition {
     }
 
     /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
-    pub fn leader_epoch(&self) -> Option<i32> {
-        match &self.leading(-1).ok()?.role {
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        match &self.leading(LeaderEpoch::NONE).ok()?.role {
             Role::Leader(leadership) => Some(leadership.epoch()),
             Role::Bystander | Role::Follower(_) | Role::Offline => None,
         }
@@ -433,7 +434,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Busy`].
-    pub fn leader_epoch_unless_busy(&self) -> Result<Option<i32>, Busy> {
+    pub fn leader_epoch_unless_busy(&self) -> Result<Option<LeaderEpoch>, Busy> {
         let state = self.unless_busy().ok_or(Busy)?;
         Ok(match &state.role {
             Role::Leader(leadership) if !leadership.gives_way() => Some(leadership.epoch()),
@@ -443,12 +444,12 @@ impl Partition {
 
     /// Whether this broker has led the partition without a break since this epoch, and does not give way: nobody else
     /// has written to the log, and nothing of it was cut off.
-    pub fn leads_since(&self, leader_epoch: i32) -> bool {
+    pub fn leads_since(&self, leader_epoch: LeaderEpoch) -> bool {
         self.leading_since(leader_epoch).is_ok()
     }
 
-    /// The partition's lock, if this broker leads it, and in the epoch that the client believes (−1: it does not say).
-    fn leading(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
+    /// The partition's lock, if this broker leads it, in the epoch that the client believes (none: it does not say).
+    fn leading(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.followed(believed_epoch)?;
         match &state.role {
             Role::Leader(leadership) if leadership.gives_way() => Err(NotServed::NotLeader),
@@ -463,7 +464,7 @@ impl Partition {
     }
 
     /// The same for a follower, to which this broker does not give way: that it comes is what ends that.
-    fn followed(&self, believed_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn followed(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
         let state = self.state.lock();
         let epoch = match &state.role {
             Role::Leader(leadership) => leadership.epoch(),
@@ -477,8 +478,8 @@ impl Partition {
     /// The partition's lock, if this broker has led it without a break since an epoch, an append's for instance. A
     /// producer names no epoch: to the producer, a broker that was not the leader in between is not the leader any
     /// more, even if it leads again. (Producers do not know FENCED_LEADER_EPOCH: they would stop instead of retrying.)
-    fn leading_since(&self, leader_epoch: i32) -> Result<MutexGuard<'_, State>, NotServed> {
-        let state = self.leading(-1)?;
+    fn leading_since(&self, leader_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
+        let state = self.leading(LeaderEpoch::NONE)?;
         match &state.role {
             Role::Leader(leadership) if leadership.has_led_since(leader_epoch) => Ok(state),
             Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => Err(NotServed::NotLeader),
@@ -529,23 +530,31 @@ impl State {
         self.kept_log_start.min(self.log.log_start())
     }
 
-    /// The epoch of the last record, which may have been deleted (−1: there was none), and the next offset.
-    fn last_epoch_and_end(&self) -> (i32, i64) {
+    /// The epoch of the last record, which may have been deleted (none: there was no record), and the next offset.
+    fn last_epoch_and_end(&self) -> (LeaderEpoch, i64) {
         let log_end = self.log.log_end();
         (self.epoch_at(log_end - 1), log_end)
     }
 
-    /// The leader epoch of an offset; −1 if there is none.
-    fn epoch_at(&self, offset: i64) -> i32 {
-        self.log.epochs().epoch_at(offset).unwrap_or(-1)
+    /// The leader epoch of an offset, or none.
+    fn epoch_at(&self, offset: i64) -> LeaderEpoch {
+        self.log.epochs().epoch_at(offset).map_or(LeaderEpoch::NONE, LeaderEpoch)
+    }
+
+    /// The largest leader epoch in the log that is not above `epoch`, and the offset at which it ended. `None` if
+    /// `epoch` is above all that this log knows.
+    fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, i64)> {
+        let (floor, end) = self.log.epochs().end_offset_for(epoch.0, self.log.log_end())?;
+        Some((LeaderEpoch(floor), end))
     }
 }
 
-/// Whether the epoch that a client believes (−1: it does not say) is the one that it is.
-fn check_epoch(believed: i32, epoch: i32) -> Result<(), NotServed> {
-    match believed {
-        0.. if believed < epoch => Err(NotServed::FencedLeaderEpoch),
-        0.. if believed > epoch => Err(NotServed::UnknownLeaderEpoch),
-        _ => Ok(()),
+/// Whether the epoch that a client believes (none: it does not say) is the one that it is.
+fn check_epoch(believed: LeaderEpoch, epoch: LeaderEpoch) -> Result<(), NotServed> {
+    match believed.cmp(&epoch) {
+        _ if believed.is_none() => Ok(()),
+        cmp::Ordering::Less => Err(NotServed::FencedLeaderEpoch),
+        cmp::Ordering::Greater => Err(NotServed::UnknownLeaderEpoch),
+        cmp::Ordering::Equal => Ok(()),
     }
 }

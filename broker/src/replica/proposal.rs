@@ -99,7 +99,7 @@ impl Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{BrokerId, PartitionEpoch};
+    use crate::image::{BrokerId, LeaderEpoch, PartitionEpoch};
 
     fn assignment(leader_epoch: i32, partition_epoch: i32) -> Assignment {
         Assignment {
@@ -108,7 +108,7 @@ mod tests {
             adding: vec![],
             removing: vec![],
             leader: Some(BrokerId(0)),
-            leader_epoch,
+            leader_epoch: LeaderEpoch(leader_epoch),
             partition_epoch: PartitionEpoch(partition_epoch),
             isr: vec![],
             reports: vec![],

@@ -9,6 +9,7 @@ use ottla_share::{DeliveryState, LoadError, PersisterError, SharePartition, Stat
 use super::ShareError;
 use super::shared::{Active, Shared, State};
 use crate::env;
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
 use crate::share_state::codes;
@@ -38,7 +39,7 @@ impl Shared {
     }
 
     async fn read(&self) -> Result<SharePartition, ShareError> {
-        let request = Request::Read { leader_epoch: self.since_epoch };
+        let request = Request::Read { leader_epoch: self.since_epoch.0 };
         let ReadState { state_epoch, start_offset, batches } =
             match self.persister.ask(self.place.clone(), request).await {
                 Reply::Read(read) => read.map_err(persister_error)?,
@@ -72,7 +73,7 @@ impl Shared {
 
     /// Looks an offset up; the log's end if there is no such record.
     async fn find(&self, wanted: Wanted) -> Result<i64, ShareError> {
-        let found = self.partition.find(wanted, Bound::HighWatermark, -1).map_err(read_error)?;
+        let found = self.partition.find(wanted, Bound::HighWatermark, LeaderEpoch::NONE).map_err(read_error)?;
         let search = match found {
             Found::At(record) => return Ok(record.offset),
             Found::Somewhere(search) => search,

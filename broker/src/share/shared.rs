@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::{ShareError, Shares, config, sharing};
 use crate::coordinator::Clock;
 use crate::env::Workers;
-use crate::image::ImageReceiver;
+use crate::image::{ImageReceiver, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::share_state::persister::Persister;
@@ -32,7 +32,7 @@ pub struct Shared {
     pub(super) place: Place,
     pub(super) partition: Arc<Partition>,
     /// The leader epoch in which it began.
-    pub(super) since_epoch: i32,
+    pub(super) since_epoch: LeaderEpoch,
     pub(super) clock: Arc<Clock>,
     pub(super) workers: Workers,
     images: ImageReceiver,
@@ -84,7 +84,12 @@ pub(super) struct Queued {
 
 impl Shared {
     /// A share partition that is yet to be loaded; see [`Shared::load`].
-    pub(super) fn new(shares: &Shares, place: Place, partition: Arc<Partition>, since_epoch: i32) -> Arc<Shared> {
+    pub(super) fn new(
+        shares: &Shares,
+        place: Place,
+        partition: Arc<Partition>,
+        since_epoch: LeaderEpoch,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             place,
             partition,

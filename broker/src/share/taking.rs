@@ -14,6 +14,7 @@ use super::ShareError;
 use super::batches::Headers;
 use super::loading::read_error;
 use super::shared::{Shared, State};
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Wanted};
 use crate::watermark::Reached;
@@ -142,7 +143,7 @@ impl Shared {
         if from >= self.partition.bound(bound).get() {
             drop(state);
             // A member should hear that this broker leads no more, or that the disk has failed.
-            return self.partition.find(Wanted::Earliest, bound, -1).map(|_| None).map_err(read_error);
+            return self.partition.find(Wanted::Earliest, bound, LeaderEpoch::NONE).map(|_| None).map_err(read_error);
         }
         if active.is_taken {
             active.was_refused = true;
@@ -181,7 +182,12 @@ impl Shared {
     }
 
     fn read_from(&self, offset: i64, max_bytes: usize, at_least_one: bool, copied: usize) -> Result<Read, ReadError> {
-        let from = ReadFrom { offset, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: -1 };
+        let from = ReadFrom {
+            offset,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start: -1,
+        };
         self.partition.read(&from, max_bytes, at_least_one, copied, Reader::Consumer(self.bound()))
     }
 

@@ -62,7 +62,7 @@ impl Shared {
         let batches = queued.iter().flat_map(|queued| &queued.write.batches).map(state_batch).collect();
         Some(WriteState {
             state_epoch: last.state_epoch,
-            leader_epoch: self.since_epoch,
+            leader_epoch: self.since_epoch.0,
             start_offset: last.start,
             delivery_complete_count: last.delivery_complete_count,
             batches,

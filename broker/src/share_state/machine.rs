@@ -11,7 +11,7 @@ use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
-use crate::image::{ClusterImage, SHARE_GROUP_STATE};
+use crate::image::{ClusterImage, LeaderEpoch, SHARE_GROUP_STATE};
 
 /// Every record before this offset is of no use any more.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ impl Machine for Shard {
     type Reply = Reply;
     type Message = DeleteBefore;
 
-    fn new(image: &ClusterImage, _: i32) -> Shard {
+    fn new(image: &ClusterImage, _: LeaderEpoch) -> Shard {
         Shard::new(config(image), 0)
     }
 

@@ -7,7 +7,7 @@ use ottla_wire::ErrorCode;
 
 use crate::env::Instant;
 use crate::groups::Groups;
-use crate::image::{CONSUMER_OFFSETS, ImageReceiver};
+use crate::image::{CONSUMER_OFFSETS, ImageReceiver, LeaderEpoch};
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{AppendError, Appended, NotAcknowledged, Partition};
 use crate::replica::{NotServed, Replicas};
@@ -67,7 +67,7 @@ impl Ends {
             self.groups.append_marker(number, end)?
         } else {
             let TransactionEnd { producer_id, producer_epoch, marker, transaction_version } = end;
-            partition.append_marker(producer_id, producer_epoch, marker, transaction_version, -1)?
+            partition.append_marker(producer_id, producer_epoch, marker, transaction_version, LeaderEpoch::NONE)?
         };
         if appended.must_flush {
             self.replicas.flush_soon(&partition);

@@ -12,7 +12,7 @@ use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
-use crate::image::{ClusterImage, TRANSACTION_STATE};
+use crate::image::{ClusterImage, LeaderEpoch, TRANSACTION_STATE};
 
 /// How long a request waits for its record to be committed. Kafka takes the request time-out of brokers.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,12 +22,12 @@ impl Machine for Shard {
     type Reply = Reply;
     type Message = WriteMarkers;
 
-    fn new(image: &ClusterImage, leader_epoch: i32) -> Shard {
+    fn new(image: &ClusterImage, leader_epoch: LeaderEpoch) -> Shard {
         let TransactionSettings { max_timeout, id_expiration, timeout_interval, expiry_interval } =
             image.settings.transactions;
         let transaction_version = transaction_version(image);
         let config = Config { max_timeout, id_expiration, timeout_interval, expiry_interval, transaction_version };
-        Shard::new(config, leader_epoch)
+        Shard::new(config, leader_epoch.0)
     }
 
     fn commit_timeout(_: &BrokerSettings) -> Duration {

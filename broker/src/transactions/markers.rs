@@ -353,7 +353,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::image::{Assignment, PartitionEpoch, Topic};
+    use crate::image::{Assignment, LeaderEpoch, PartitionEpoch, Topic};
 
     /// A topic "t" with one partition, led by broker 5 or nobody.
     fn topic(leader: Option<i32>) -> Topic {
@@ -364,7 +364,7 @@ mod tests {
             adding: vec![],
             removing: vec![],
             leader,
-            leader_epoch: 0,
+            leader_epoch: LeaderEpoch::FIRST,
             partition_epoch: PartitionEpoch::FIRST,
             isr: vec![],
             reports: vec![],

@@ -17,7 +17,7 @@ use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::Me;
 use ottla_broker::image::{
-    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, PartitionEpoch, Topic,
+    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch, Topic,
 };
 use ottla_broker::metrics::Metrics;
 use ottla_broker::node::{Config, Listener, Node};
@@ -174,7 +174,7 @@ pub fn topic(name: &str, config: &[(&str, &str)]) -> Topic {
         adding: vec![],
         removing: vec![],
         leader: Some(ME.id),
-        leader_epoch: 0,
+        leader_epoch: LeaderEpoch::FIRST,
         partition_epoch: PartitionEpoch::FIRST,
         isr: vec![IsrMember { broker: ME.id, incarnation: ME.incarnation }],
         reports: vec![],

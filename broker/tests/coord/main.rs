@@ -21,7 +21,7 @@ use kube::{Api, Client, ResourceExt};
 use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap, Whose};
 use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
-use ottla_broker::image::{BrokerId, ClusterImage};
+use ottla_broker::image::{BrokerId, ClusterImage, LeaderEpoch};
 use ottla_crds::{
     BrokerOverride, Brokers, ClusterRef, DeletionPolicy, Endpoint, GroupOverride, KafkaAssignment, KafkaCluster,
     KafkaClusterSpec, KafkaTopic, KafkaTopicSpec, names,
@@ -242,7 +242,7 @@ async fn a_broker_that_was_killed_comes_back_at_once_and_leads_what_it_led() {
     assert_eq!(coord.incarnation(), incarnation);
     let image = coord.images().borrow().clone();
     let entry = &image.topic("orders").unwrap().partitions[0];
-    assert_eq!((entry.leader, entry.leader_epoch), (Some(BrokerId(0)), 0));
+    assert_eq!((entry.leader, entry.leader_epoch), (Some(BrokerId(0)), LeaderEpoch::FIRST));
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +293,8 @@ async fn a_directory_that_lost_its_past_leads_only_what_it_reported() {
     let coord = world.open(&dir).await;
     assert_ne!(coord.incarnation(), incarnation);
     shows(&coord, "nobody leads", |image| led(image, "orders") == 0).await;
-    let report = Ask::Report { topic_id, partition: 0, leader_epoch: 1, last_epoch: -1, log_end: 0, log_start: 0 };
+    let (leader_epoch, last_epoch) = (LeaderEpoch(1), LeaderEpoch::NONE);
+    let report = Ask::Report { topic_id, partition: 0, leader_epoch, last_epoch, log_end: 0, log_start: 0 };
     coord.ask().send(report).await.unwrap();
     shows(&coord, "it leads again", |image| led(image, "orders") == 1).await;
     let entry = coord.images().borrow().topic("orders").unwrap().partitions[0].clone();

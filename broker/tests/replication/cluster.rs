@@ -9,7 +9,7 @@ use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::{Ask, QUEUE_BOUND, Swap};
 use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::{
-    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, Me, PartitionEpoch, Topic,
+    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, LeaderEpoch, Me, PartitionEpoch, Topic,
 };
 use ottla_broker::metrics::Metrics;
 use ottla_config::{BrokerSettings, TopicSettings};
@@ -92,7 +92,7 @@ impl Cluster {
             adding: vec![],
             removing: vec![],
             leader: Some(BrokerId(0)),
-            leader_epoch: 0,
+            leader_epoch: LeaderEpoch::FIRST,
             partition_epoch: PartitionEpoch::FIRST,
             isr: ids.map(|id| member(id, life(id))).to_vec(),
             reports: vec![],
@@ -253,7 +253,7 @@ impl Cluster {
     pub fn elect(&self, leader: i32) {
         self.change(|objects| {
             objects.assignment.leader = Some(BrokerId(leader));
-            objects.assignment.leader_epoch += 1;
+            objects.assignment.leader_epoch.0 += 1;
         });
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use ottla_broker::image::{BrokerId, Incarnation};
+use ottla_broker::image::{BrokerId, Incarnation, LeaderEpoch};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_rules::assignment::{Live, LiveBroker};
@@ -155,7 +155,7 @@ async fn an_in_sync_follower_that_can_not_read_its_log_copies_it_again_at_the_fl
     damage(&mut cluster, 2).await;
     until("it is back in sync", || {
         let objects = cluster.objects.lock();
-        objects.assignment.leader_epoch == 1 && objects.assignment.isr.contains(&member(2, life(2)))
+        objects.assignment.leader_epoch == LeaderEpoch(1) && objects.assignment.isr.contains(&member(2, life(2)))
     })
     .await;
     cluster.produce(0, &["next"]).await;

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 fn leader(objects: &Mutex<Objects>) -> (BrokerId, i32, u16) {
     let objects = objects.lock();
     let leader = objects.assignment.leader.unwrap();
-    (leader, objects.assignment.leader_epoch, objects.ports[&leader])
+    (leader, objects.assignment.leader_epoch.0, objects.ports[&leader])
 }
 
 /// Commits for a partition of the offsets topic itself: it is there.
@@ -103,7 +103,7 @@ fn fail_over(cluster: &Cluster) {
         let next = |id: i32| BrokerId((old.unwrap().0 + id) % 3);
         let in_sync = |id: &BrokerId| assignment.isr.iter().any(|member| member.broker == *id);
         assignment.leader = [next(1), next(2)].into_iter().find(in_sync).or(old);
-        assignment.leader_epoch += 1;
+        assignment.leader_epoch.0 += 1;
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla_broker::image::LeaderEpoch;
 use ottla_wire::ErrorCode;
 use ottla_wire::m01_fetch::{FetchPartition, ReplicaState};
 use ottla_wire::m75_describe_topic_partitions::DescribeTopicPartitionsRequest;
@@ -71,7 +72,7 @@ async fn an_old_leader_cannot_shrink_the_isr_nor_commit_anything() {
     cluster.produce(1, &["new"]).await;
     let (code, _) = cluster.try_produce(&mut old, &["old"], 1500).await;
     assert_ne!(code, ErrorCode::NONE);
-    until("it tries", || cluster.objects.lock().asked.iter().any(|ask| ask.leader_epoch == 0)).await;
+    until("it tries", || cluster.objects.lock().asked.iter().any(|ask| ask.leader_epoch == LeaderEpoch::FIRST)).await;
     assert!(!cluster.isr().contains(&member(0, life(0))), "and it is itself the one who went");
     assert_eq!(cluster.seen(1).await, ["shared", "new"]);
 }

@@ -2,6 +2,7 @@
 
 use ottla_batch::{Batch, BatchBuilder, Batches, Codec, Marker, NewRecord, Outcome};
 use ottla_broker::env;
+use ottla_broker::image::LeaderEpoch;
 use ottla_wire::ErrorCode;
 use ottla_wire::m78_share_fetch::ShareFetchPartitionData;
 use tokio::time::timeout;
@@ -19,7 +20,10 @@ fn in_transaction(value: &str, sequence: i32) -> Batch {
 }
 
 fn end_transaction(setup: &Setup, outcome: Outcome) {
-    setup.partition().append_marker(PRODUCER, 0, Marker { outcome, coordinator_epoch: 0 }, 1, -1).unwrap();
+    setup
+        .partition()
+        .append_marker(PRODUCER, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE)
+        .unwrap();
 }
 
 /// The values of the records that an answer gives to its member.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_batch::Batch;
-use ottla_broker::image::{Group, PartitionEpoch, SHARE_GROUP_STATE, Topic};
+use ottla_broker::image::{Group, LeaderEpoch, PartitionEpoch, SHARE_GROUP_STATE, Topic};
 use ottla_broker::replica::partition::Partition;
 use ottla_config::GroupSettings;
 use ottla_rules::features::{Features, SHARE_VERSION};
@@ -84,7 +84,7 @@ impl Setup {
         let mut topic = self.topic.clone();
         let shown = &mut topic.partitions[0];
         (shown.leader, shown.leader_epoch, shown.partition_epoch) =
-            (leads.then_some(common::ME.id), epoch, PartitionEpoch(epoch));
+            (leads.then_some(common::ME.id), LeaderEpoch(epoch), PartitionEpoch(epoch));
         let topic = Arc::new(topic);
         self.one.images.send_modify(|image| {
             Arc::make_mut(image).topics.insert(topic.id, topic.clone());

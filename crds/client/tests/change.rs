@@ -6,7 +6,7 @@ use kube::{Api, api::PostParams};
 use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec};
 use ottla_kube::change;
 use ottla_local_api::{Server, Store};
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, Live, LiveBroker, PartitionEpoch};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LeaderEpoch, Live, LiveBroker, PartitionEpoch};
 
 fn live(brokers: &[i32]) -> Live {
     let broker = |id: &i32| (BrokerId(*id), LiveBroker { incarnation: Incarnation(1), draining: false });
@@ -77,7 +77,7 @@ async fn the_same_write_twice_is_one_change() {
 async fn what_the_rules_refuse_is_an_error_and_not_a_stale_read() {
     let (_server, api, read) = object(1).await;
     let mut next = after_a_death(&read.spec.partitions[0]);
-    next.leader_epoch = 0;
+    next.leader_epoch = LeaderEpoch::FIRST;
     let error = change::write(&api, &read, &[next]).await.unwrap_err();
     assert!(error.to_string().contains("the leader can not change without a higher leader epoch"), "{error}");
 }

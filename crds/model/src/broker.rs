@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_rules::assignment::{
-    Assignment, BrokerId, Follower, Leader, Position, RecoveryReport, Remedy, high_watermark, maximal_isr,
+    Assignment, BrokerId, Follower, Leader, LeaderEpoch, Position, RecoveryReport, Remedy, high_watermark, maximal_isr,
 };
 
 use crate::Protocol;
@@ -157,7 +157,7 @@ impl Protocol {
     /// A broker that can't read its log disowns it, and copies it again: the worst case, all of it.
     pub(crate) fn remedy(&self, state: &mut State, id: BrokerId) -> Option<()> {
         let broker = state.broker(id);
-        let acted_in = broker.damaged.filter(|_| !self.is(Mutant::CopiedInTheSameEpoch)).unwrap_or(-1);
+        let acted_in = broker.damaged.filter(|_| !self.is(Mutant::CopiedInTheSameEpoch)).unwrap_or(LeaderEpoch::NONE);
         let remedy = match broker.view.remedy(id, broker.incarnation, acted_in) {
             Remedy::Disown(_) if self.is(Mutant::CopiedInTheIsr) => Remedy::CopyAnew,
             remedy => remedy,
@@ -205,7 +205,7 @@ impl Protocol {
         let report = RecoveryReport {
             broker: id,
             incarnation: broker.incarnation,
-            last_epoch: broker.log.last().map_or(-1, |record| record.epoch),
+            last_epoch: broker.log.last().map_or(LeaderEpoch::NONE, |record| record.epoch),
             log_end: broker.log_end(),
             log_start: Some(0),
         };
@@ -275,7 +275,7 @@ impl Broker {
 fn where_logs_part(follower: &[Record], leader: &[Record]) -> Option<usize> {
     let last = follower.last()?.epoch;
     let end = leader.iter().take_while(|record| record.epoch <= last).count();
-    let epoch = leader[..end].last().map_or(-1, |record| record.epoch);
+    let epoch = leader[..end].last().map_or(LeaderEpoch::NONE, |record| record.epoch);
     let own_end = follower.iter().take_while(|record| record.epoch <= epoch).count();
     let parted = epoch != last || end < follower.len();
     parted.then(|| end.min(own_end))

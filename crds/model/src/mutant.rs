@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_rules::assignment::{Assignment, IsrMember, Live, RecoveryReport};
+use ottla_rules::assignment::{Assignment, IsrMember, LeaderEpoch, Live, RecoveryReport};
 
 use crate::scenario::{Bounds, CALM};
 
@@ -89,13 +89,13 @@ pub(crate) fn complete_with_any_target(entry: &Assignment, live: &Live) -> Optio
     let isr: Vec<IsrMember> = entry.isr.iter().filter(|member| target.contains(&member.broker)).copied().collect();
     let valid = |member: &&IsrMember| live.get(&member.broker).is_some_and(|b| b.incarnation == member.incarnation);
     let leader = isr.iter().find(valid)?.broker;
-    let partition_epoch = entry.partition_epoch.next()?;
+    let (leader_epoch, partition_epoch) = (entry.leader_epoch.next()?, entry.partition_epoch.next()?);
     entry.is_reassigning().then(|| Assignment {
         replicas: target,
         adding: Vec::new(),
         removing: Vec::new(),
         leader: Some(leader),
-        leader_epoch: entry.leader_epoch + 1,
+        leader_epoch,
         partition_epoch,
         isr,
         ..entry.clone()
@@ -122,7 +122,13 @@ pub(crate) fn with_reports_of_the_missing(entry: &Arc<Assignment>, live: &Live) 
         if let Some(there) = live.get(&broker) {
             entry.reports.retain(|report| report.broker != broker);
             let (incarnation, log_start) = (there.incarnation, Some(0));
-            entry.reports.push(RecoveryReport { broker, incarnation, last_epoch: -1, log_end: 0, log_start });
+            entry.reports.push(RecoveryReport {
+                broker,
+                incarnation,
+                last_epoch: LeaderEpoch::NONE,
+                log_end: 0,
+                log_start,
+            });
         }
     }
     entry

@@ -1,6 +1,6 @@
 //! What must always hold, and what must be seen to happen.
 
-use ottla_rules::assignment::{BrokerId, PartitionEpoch};
+use ottla_rules::assignment::{BrokerId, LeaderEpoch, PartitionEpoch};
 use stateright::{Expectation, Property};
 
 use crate::Protocol;
@@ -20,7 +20,8 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::always("no two leaders acknowledge different records", |_, state: &State| !state.seen.conflict),
         Property::always("an epoch has one leader", |_, state: &State| {
-            let mut epochs: Vec<i32> = leaders(state).map(|leader| state.broker(leader).view.leader_epoch).collect();
+            let mut epochs: Vec<LeaderEpoch> =
+                leaders(state).map(|leader| state.broker(leader).view.leader_epoch).collect();
             epochs.sort_unstable();
             epochs.windows(2).all(|pair| pair[0] != pair[1])
         }),
@@ -41,7 +42,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("a record is acknowledged", |_, state: &State| !state.acknowledged.is_empty()),
         Property::sometimes("a record is acknowledged after a crash and an election", |_, state: &State| {
-            state.used.crashes > 0 && state.acknowledged.iter().any(|record| record.epoch > 0)
+            state.used.crashes > 0 && state.acknowledged.iter().any(|record| record.epoch > LeaderEpoch::FIRST)
         }),
         Property::sometimes("a crashed broker joins the ISR again", |_, state: &State| {
             state.entry.isr.iter().any(|member| member.incarnation.0 > 1)
@@ -79,7 +80,7 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("a record is acknowledged after a leader has disowned its log", |_, state: &State| {
             let only_damage = state.used.damages > 0 && state.used.crashes + state.used.suspicions == 0;
-            only_damage && state.acknowledged.iter().any(|record| record.epoch > 1)
+            only_damage && state.acknowledged.iter().any(|record| record.epoch > LeaderEpoch(1))
         }),
         Property::sometimes("a log that can not be read is copied again", |_, state: &State| state.seen.copied_anew),
         Property::sometimes("a reassignment is done", |_, state: &State| {
@@ -92,7 +93,9 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
         Property::sometimes("a reassignment is cancelled", |_, state: &State| state.seen.cancelled),
         Property::sometimes("a draining leader has handed over", |_, state: &State| {
             let handed_over = |id: &BrokerId| state.broker(*id).draining && state.entry.leader != Some(*id);
-            state.entry.leader.is_some() && state.entry.leader_epoch > 0 && state.ids().any(|id| handed_over(&id))
+            state.entry.leader.is_some()
+                && state.entry.leader_epoch > LeaderEpoch::FIRST
+                && state.ids().any(|id| handed_over(&id))
         }),
     ]
 }

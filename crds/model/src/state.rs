@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_rules::assignment::{
-    Assignment, BrokerId, Incarnation, IsrMember, Live, LiveBroker, Position, RecoveryOrder,
+    Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Live, LiveBroker, Position, RecoveryOrder,
 };
 
 use crate::scenario::{Bounds, Used};
@@ -13,7 +13,7 @@ use crate::scenario::{Bounds, Used};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The leader epoch it was appended under.
-    pub epoch: i32,
+    pub epoch: LeaderEpoch,
     /// Its number among all records ever produced.
     pub number: usize,
 }
@@ -37,7 +37,7 @@ pub struct State {
     pub acknowledged: Vec<Record>,
     /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was
     /// lost by right, on more machines than the producers could count on.
-    pub recovered_in: Option<i32>,
+    pub recovered_in: Option<LeaderEpoch>,
     /// Whether an order to recover was ever obeyed.
     pub obeyed: bool,
     /// The ISR when somebody last led, while nobody does.
@@ -111,7 +111,7 @@ pub struct Broker {
     /// It asked to lead nothing.
     pub draining: bool,
     /// It can't read its log, with which it had a role in this leader epoch.
-    pub damaged: Option<i32>,
+    pub damaged: Option<LeaderEpoch>,
     /// It was a replica, was none, and lost its log.
     pub has_left: bool,
 }

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use age::Age;
 pub use damage::Remedy;
-pub use epochs::{Epochs, PartitionEpoch};
+pub use epochs::{Epochs, LeaderEpoch, PartitionEpoch};
 pub use high_watermark::{Position, high_watermark};
 pub use isr::{Follower, Leader, maximal_isr};
 pub use recovery::RecoveryOrder;
@@ -104,7 +104,7 @@ pub struct Assignment {
     pub leader: Option<BrokerId>,
     /// A counter from 0 that rises by 1 with each change of leader, and when a replica leaves or disowns its log.
     #[schemars(range(min = 0))]
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// A counter from 0 that rises by 1 with each change of this entry: the token of compare-and-swap.
     #[schemars(range(min = 0))]
     pub partition_epoch: PartitionEpoch,
@@ -131,7 +131,7 @@ pub struct RecoveryReport {
     /// The broker's incarnation when it reported.
     pub incarnation: Incarnation,
     /// The leader epoch of the last batch in its log. -1: the log is empty.
-    pub last_epoch: i32,
+    pub last_epoch: LeaderEpoch,
     /// The offset after the last record in its log.
     pub log_end: i64,
     /// The offset at which its log begins: earlier records were deleted. Absent: an older broker, which does not say.
@@ -257,7 +257,7 @@ impl Assignment {
             adding: Vec::new(),
             removing: Vec::new(),
             leader: None,
-            leader_epoch: 0,
+            leader_epoch: LeaderEpoch::FIRST,
             partition_epoch: PartitionEpoch::FIRST,
             isr,
             reports: Vec::new(),
@@ -316,7 +316,7 @@ impl Assignment {
         // triggerLeaderEpochBumpForReplicaReassignmentIfNeeded).
         let leaves = |broker: &BrokerId| !next.replicas.contains(broker);
         if next.leader != self.leader || self.replicas.iter().any(leaves) {
-            next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+            next.leader_epoch = self.leader_epoch.next().ok_or(Refusal::Exhausted)?;
         }
         Ok(next)
     }

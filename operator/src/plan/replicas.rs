@@ -195,7 +195,7 @@ fn shortened(mut sentences: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use ottla_rules::assignment::{IsrMember, LiveBroker, PartitionEpoch, RecoveryReport};
+    use ottla_rules::assignment::{IsrMember, LeaderEpoch, LiveBroker, PartitionEpoch, RecoveryReport};
 
     use super::*;
 
@@ -220,7 +220,7 @@ mod tests {
             adding: Vec::new(),
             removing: Vec::new(),
             leader: leader.map(BrokerId),
-            leader_epoch: 4,
+            leader_epoch: LeaderEpoch(4),
             partition_epoch: PartitionEpoch(9),
             isr: isr.iter().map(member).collect(),
             reports: Vec::new(),
@@ -302,8 +302,8 @@ mod tests {
     #[test]
     fn the_condition_shows_the_command_and_why_an_order_is_refused() {
         let (broker, incarnation) = (BrokerId(1), Incarnation(2));
-        let report = RecoveryReport { broker, incarnation, last_epoch: 3, log_end: 50, log_start: None };
-        let waiting = entry(0, None, &[0, 1]).report(4, report).unwrap();
+        let report = RecoveryReport { broker, incarnation, last_epoch: LeaderEpoch(3), log_end: 50, log_start: None };
+        let waiting = entry(0, None, &[0, 1]).report(LeaderEpoch(4), report).unwrap();
         let here = live(&[(1, 2)]);
         let mut topic = KafkaTopic::new("orders", Default::default());
         topic.metadata.namespace = Some("shop".to_owned());
@@ -321,7 +321,11 @@ mod tests {
         let (_, elsewhere) = told_after(&topic, std::slice::from_ref(&waiting), &here, &[2]);
         assert!(elsewhere.contains("kubectl patch"), "{elsewhere}");
 
-        let order = |leader_epoch, broker| RecoveryOrder { partition: 0, leader_epoch, broker: BrokerId(broker) };
+        let order = |leader_epoch, broker| RecoveryOrder {
+            partition: 0,
+            leader_epoch: LeaderEpoch(leader_epoch),
+            broker: BrokerId(broker),
+        };
         for (leader_epoch, broker, expected) in [
             (4, 0, "spec.recovery names broker 0 for partition 0, but that broker has not reported its log yet"),
             (4, 2, "spec.recovery names broker 2 for partition 0, but that broker holds no replica"),

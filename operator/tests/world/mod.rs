@@ -21,7 +21,7 @@ use ottla_local_api::{Faults, Server, Store};
 use ottla_operator::acting::Acting;
 use ottla_operator::coordination::{OnPlatform, run_on_platform};
 use ottla_operator::plan::platform::Platform;
-use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, RecoveryReport};
+use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, LeaderEpoch, RecoveryReport};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -244,7 +244,8 @@ impl World {
     /// What a broker does whose entries are void.
     pub async fn report(&self, broker: BrokerId, incarnation: i64, log_end: i64) {
         let incarnation = Incarnation(incarnation);
-        let report = RecoveryReport { broker, incarnation, last_epoch: 0, log_end, log_start: Some(0) };
+        let report =
+            RecoveryReport { broker, incarnation, last_epoch: LeaderEpoch::FIRST, log_end, log_start: Some(0) };
         self.change(|entry| entry.report(entry.leader_epoch, report).ok()).await;
     }
 

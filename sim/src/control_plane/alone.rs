@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use ottla_crds::{KafkaTopic, Recovery};
-use ottla_rules::assignment::{BrokerId, IsrMember, RecoveryOrder};
+use ottla_rules::assignment::{BrokerId, IsrMember, LeaderEpoch, RecoveryOrder};
 use serde_json::Value;
 
 use super::broker::GRACE;
@@ -153,7 +153,7 @@ impl World {
         self.until(HEALING, "an order is offered for each that waits", |_, view| {
             let offered: Vec<_> =
                 view.topics.iter().filter_map(offer).flat_map(|(_, recovery)| given_up(&recovery)).collect();
-            let is_offered = |waits: (Partition, i32)| offered.contains(&waits);
+            let is_offered = |waits: (Partition, LeaderEpoch)| offered.contains(&waits);
             view.entries()
                 .all(|(partition, entry)| entry.leader.is_some() || is_offered((partition, entry.leader_epoch)))
         })?;
@@ -181,7 +181,7 @@ fn offer(topic: &KafkaTopic) -> Option<(Value, Recovery)> {
 }
 
 /// The partitions that it is about, each with the leader epoch in which it waits.
-fn given_up(recovery: &Recovery) -> Vec<(Partition, i32)> {
+fn given_up(recovery: &Recovery) -> Vec<(Partition, LeaderEpoch)> {
     let waits = |order: &RecoveryOrder| ((recovery.topic_id, order.partition), order.leader_epoch);
     recovery.partitions.iter().map(waits).collect()
 }

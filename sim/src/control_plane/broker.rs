@@ -14,7 +14,7 @@ use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::drain;
 use ottla_broker::image::{ClusterImage, Topic, Topics};
 use ottla_crds::Endpoint;
-use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader};
+use ottla_rules::assignment::{Assignment, BrokerId, Follower, Incarnation, Leader, LeaderEpoch};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -91,7 +91,7 @@ impl Broker {
                 let topic_id = topic.id;
                 if entry.asks_for_report(self.id, me) {
                     let Assignment { partition, leader_epoch, .. } = *entry;
-                    let (last_epoch, log_end, log_start) = (0, 0, 0);
+                    let (last_epoch, log_end, log_start) = (LeaderEpoch::FIRST, 0, 0);
                     let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
                     let _ = coord.ask().try_send(report);
                 }

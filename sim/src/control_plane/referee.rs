@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use ottla_broker::image::ClusterImage;
 use ottla_crds::KafkaAssignment;
-use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember, PartitionEpoch};
+use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 use uuid::Uuid;
 
 /// A topic's id and a partition's number.
@@ -27,7 +27,7 @@ pub struct Referee {
     /// What brokers have files of on their disks.
     pub files: BTreeSet<(BrokerId, Partition)>,
     /// Every entry that ever was, since an API server that was set back may be given any of them again.
-    history: BTreeSet<(Partition, i32, PartitionEpoch, u64)>,
+    history: BTreeSet<(Partition, LeaderEpoch, PartitionEpoch, u64)>,
     /// Objects as they were written last, by name.
     objects: BTreeMap<String, (u64, KafkaAssignment)>,
     /// Which topic has a name.
@@ -35,9 +35,9 @@ pub struct Referee {
     /// Topics that somebody has deleted.
     ended: BTreeSet<Uuid>,
     /// What administrators have ordered: partitions, each in a leader epoch.
-    pub given_up: BTreeSet<(Partition, i32)>,
+    pub given_up: BTreeSet<(Partition, LeaderEpoch)>,
     /// Who has led, by partition and leader epoch.
-    led: BTreeMap<(Partition, i32), (BrokerId, Incarnation)>,
+    led: BTreeMap<(Partition, LeaderEpoch), (BrokerId, Incarnation)>,
     wrong: Vec<String>,
 }
 
@@ -220,7 +220,7 @@ impl Referee {
 }
 
 /// An entry in few bytes.
-fn trace_of(partition: Partition, entry: &Assignment) -> (Partition, i32, PartitionEpoch, u64) {
+fn trace_of(partition: Partition, entry: &Assignment) -> (Partition, LeaderEpoch, PartitionEpoch, u64) {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     entry.hash(&mut hasher);

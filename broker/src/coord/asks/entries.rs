@@ -2,7 +2,7 @@
 
 use ottla_crds::{KafkaAssignment, PARTITIONS_PER_OBJECT, names};
 use ottla_kube::change;
-use ottla_rules::assignment::{Age, Assignment, RecoveryReport, Refusal};
+use ottla_rules::assignment::{Age, Assignment, LeaderEpoch, RecoveryReport, Refusal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl Desk {
         &self,
         topic_id: Uuid,
         partition: i32,
-        leader_epoch: i32,
+        leader_epoch: LeaderEpoch,
         report: RecoveryReport,
     ) -> Result<(), Failed> {
         self.transition(topic_id, partition, |entry| entry.report(leader_epoch, report)).await

@@ -205,7 +205,7 @@ pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponse
         error_code,
         partition_index: assignment.partition,
         leader_id: leader.map_or(-1, |leader| leader.0),
-        leader_epoch: assignment.leader_epoch,
+        leader_epoch: assignment.leader_epoch.0,
         replica_nodes: assignment.replicas.iter().map(|id| id.0).collect(),
         isr_nodes: assignment
             .isr

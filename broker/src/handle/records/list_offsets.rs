@@ -12,7 +12,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use crate::handle::context::Context;
 use crate::handle::once::once;
-use crate::image::Topic;
+use crate::image::{LeaderEpoch, Topic};
 use crate::replica::NotServed;
 use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
 use crate::reply::Reply;
@@ -54,7 +54,7 @@ fn find(
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
     let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));
     let partition = partition.map_err(|error| ErrorCode::from(&error))?;
-    let found = partition.find(what, bound, wanted.current_leader_epoch);
+    let found = partition.find(what, bound, LeaderEpoch(wanted.current_leader_epoch));
     found.map_err(|error| code(&error, context.version))
 }
 

@@ -10,7 +10,7 @@ use ottla_wire::m23_offset_for_leader_epoch::{
 use uuid::Uuid;
 
 use crate::handle::context::Context;
-use crate::image::BrokerId;
+use crate::image::{BrokerId, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::reply::Reply;
 
@@ -27,10 +27,11 @@ pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply 
         };
         let partitions = topic.partitions.iter().map(|wanted| {
             let partition = known.and_then(|topic| context.handler.replicas.get(topic, wanted.partition));
-            let end = partition.and_then(|p| p.end_of_epoch(wanted.leader_epoch, wanted.current_leader_epoch));
+            let (epoch, believed) = (LeaderEpoch(wanted.leader_epoch), LeaderEpoch(wanted.current_leader_epoch));
+            let end = partition.and_then(|p| p.end_of_epoch(epoch, believed));
             let answer = EpochEndOffset { partition: wanted.partition, ..Default::default() };
             match end {
-                Ok(Some((leader_epoch, end_offset))) => EpochEndOffset { leader_epoch, end_offset, ..answer },
+                Ok(Some((epoch, end_offset))) => EpochEndOffset { leader_epoch: epoch.0, end_offset, ..answer },
                 Ok(None) => answer,
                 Err(error) => EpochEndOffset { error_code: ErrorCode::from(&error), ..answer },
             }

@@ -18,7 +18,7 @@ use super::round::{self, Asked, FETCH_VERSION, Meaning, Resting};
 use super::{FetcherId, LIMITS, MovesRate, Silent, Work};
 use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
-use crate::image::Me;
+use crate::image::{LeaderEpoch, Me};
 use crate::replica::checkpoints::Checkpoints;
 use crate::replica::partition::Partition;
 use crate::replica::partition::following::{FollowError, NextFetch};
@@ -212,7 +212,7 @@ async fn news(todo: &mut watch::Receiver<Work>, work: &Work) {
 
 /// The partitions of one connection.
 struct Rounds {
-    partitions: HashMap<TopicIdPartition, (Arc<Partition>, i32)>,
+    partitions: HashMap<TopicIdPartition, (Arc<Partition>, LeaderEpoch)>,
     /// Who is asked for first: those that had nothing last time.
     order: Vec<TopicIdPartition>,
     resting: Resting,

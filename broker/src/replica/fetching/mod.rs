@@ -25,7 +25,7 @@ use super::partition::Partition;
 use super::throttle::Throttle;
 use crate::dialer::{Dialer, Limits};
 use crate::env::{self, Instant, Workers};
-use crate::image::{BrokerId, ClusterImage, Me, Route};
+use crate::image::{BrokerId, ClusterImage, LeaderEpoch, Me, Route};
 
 /// For connections to leaders. A broker that does not answer for Kafka's default of `replica.socket.timeout.ms` is
 /// asked again.
@@ -127,7 +127,7 @@ pub(super) struct Work {
     /// How the leader is reached; none while nobody says.
     pub route: Option<Route>,
     /// What to fetch, and the leader epoch in which it is followed.
-    pub partitions: Vec<(Arc<Partition>, i32)>,
+    pub partitions: Vec<(Arc<Partition>, LeaderEpoch)>,
     /// How to fetch.
     pub settings: Arc<BrokerSettings>,
 }
@@ -135,9 +135,10 @@ pub(super) struct Work {
 impl Work {
     /// Whether `newer` has something that this one has not: less to do is no reason to start again.
     fn lacks_some_of(&self, newer: &Work) -> bool {
-        let known: HashMap<*const Partition, i32> =
+        let known: HashMap<*const Partition, LeaderEpoch> =
             self.partitions.iter().map(|(partition, epoch)| (Arc::as_ptr(partition), *epoch)).collect();
-        let is_known = |(partition, epoch): &(Arc<Partition>, i32)| known.get(&Arc::as_ptr(partition)) == Some(epoch);
+        let is_known =
+            |(partition, epoch): &(Arc<Partition>, LeaderEpoch)| known.get(&Arc::as_ptr(partition)) == Some(epoch);
         self.route != newer.route
             || !Arc::ptr_eq(&self.settings, &newer.settings)
             || !newer.partitions.iter().all(is_known)

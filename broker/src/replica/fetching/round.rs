@@ -9,7 +9,7 @@ use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTo
 use ottla_wire::{ErrorCode, Records, TopicIdPartition};
 
 use crate::env::Instant;
-use crate::image::Me;
+use crate::image::{LeaderEpoch, Me};
 use crate::replica::partition::following::{Copied, NextFetch};
 
 /// The version that followers speak: the one with the high watermark that the follower knows.
@@ -40,9 +40,9 @@ pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchReque
         let most = settings.replica_fetch_max_bytes;
         let wanted = FetchPartition {
             partition: *partition,
-            current_leader_epoch: next.leader_epoch,
+            current_leader_epoch: next.leader_epoch.0,
             fetch_offset: next.offset,
-            last_fetched_epoch: next.last_epoch,
+            last_fetched_epoch: next.last_epoch.0,
             log_start_offset: next.log_start,
             partition_max_bytes: room.map_or(most, |room| i32::try_from(room).map_or(most, |room| most.min(room))),
             high_watermark: next.told_high_watermark,
@@ -94,7 +94,7 @@ pub enum Meaning {
     /// The logs part: the leader's `epoch` ends at `end_offset`.
     Cut {
         /// The largest epoch that the leader has, not above the follower's last.
-        epoch: i32,
+        epoch: LeaderEpoch,
         /// Its end in the leader's log.
         end_offset: i64,
     },
@@ -112,7 +112,7 @@ pub fn meaning(answer: PartitionData) -> Meaning {
     let PartitionData { error_code, high_watermark, log_start_offset, diverging_epoch, records, .. } = answer;
     match error_code {
         ErrorCode::NONE if diverging_epoch.epoch >= 0 || diverging_epoch.end_offset >= 0 => {
-            Meaning::Cut { epoch: diverging_epoch.epoch, end_offset: diverging_epoch.end_offset }
+            Meaning::Cut { epoch: LeaderEpoch(diverging_epoch.epoch), end_offset: diverging_epoch.end_offset }
         }
         ErrorCode::NONE => {
             let records = records.as_ref().and_then(ottla_wire::Records::as_bytes).cloned().unwrap_or_default();
@@ -182,7 +182,7 @@ mod tests {
         let parted = EpochEndOffset { epoch: 2, end_offset: 20 };
         assert!(matches!(meaning(ok.clone()), Meaning::Copy(Copied { high_watermark: 7, log_start: 3, .. })));
         let cut = meaning(PartitionData { diverging_epoch: parted, ..ok });
-        assert!(matches!(cut, Meaning::Cut { epoch: 2, end_offset: 20 }));
+        assert!(matches!(cut, Meaning::Cut { epoch: LeaderEpoch(2), end_offset: 20 }));
         assert!(matches!(meaning(error(ErrorCode::OFFSET_OUT_OF_RANGE)), Meaning::StartAnew { log_start: 3 }));
         let unsaid = PartitionData { log_start_offset: -1, ..error(ErrorCode::OFFSET_OUT_OF_RANGE) };
         assert!(matches!(meaning(unsaid), Meaning::Rest(_)), "an offset that nobody named is not where to begin");
@@ -195,7 +195,13 @@ mod tests {
     #[test]
     fn a_request_says_who_follows_and_names_each_topic_once() {
         let me = Me { id: BrokerId(2), incarnation: Incarnation(77) };
-        let next = NextFetch { leader_epoch: 5, offset: 9, last_epoch: 4, log_start: 1, told_high_watermark: 8 };
+        let next = NextFetch {
+            leader_epoch: LeaderEpoch(5),
+            offset: 9,
+            last_epoch: LeaderEpoch(4),
+            log_start: 1,
+            told_high_watermark: 8,
+        };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)]
             .map(|(id, number)| Asked { key: TopicIdPartition::new(id, number), next, room: None })
@@ -212,9 +218,9 @@ mod tests {
     #[test]
     fn what_is_copied_slowly_shares_the_room_and_who_has_caught_up_needs_none() {
         let next = |offset, told_high_watermark| NextFetch {
-            leader_epoch: 5,
+            leader_epoch: LeaderEpoch(5),
             offset,
-            last_epoch: 4,
+            last_epoch: LeaderEpoch(4),
             log_start: 0,
             told_high_watermark,
         };
@@ -230,7 +236,13 @@ mod tests {
 
     #[test]
     fn only_what_is_copied_slowly_counts() {
-        let next = NextFetch { leader_epoch: 0, offset: 0, last_epoch: -1, log_start: 0, told_high_watermark: -1 };
+        let next = NextFetch {
+            leader_epoch: LeaderEpoch::FIRST,
+            offset: 0,
+            last_epoch: LeaderEpoch::NONE,
+            log_start: 0,
+            told_high_watermark: -1,
+        };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let asked = [((a, 0), Some(7)), ((a, 1), None), ((b, 0), Some(7)), ((b, 1), Some(7))];
         let asked = asked.map(|((id, number), room)| Asked { key: TopicIdPartition::new(id, number), next, room });

@@ -7,6 +7,7 @@
 use super::role::Role;
 use super::{Partition, State};
 use crate::env::{self, Instant};
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 
 /// Why records were not deleted, or not everywhere.
@@ -39,7 +40,7 @@ impl Partition {
     /// # Errors
     /// See [`DeleteError`], but `TimedOut`.
     pub fn delete_records(&self, offset: i64) -> Result<i64, DeleteError> {
-        let mut state = self.leading(-1)?;
+        let mut state = self.leading(LeaderEpoch::NONE)?;
         if state.settings.cleanup_policy.compact && !state.settings.cleanup_policy.delete {
             return Err(DeleteError::Policy);
         }
@@ -80,7 +81,7 @@ impl Partition {
     pub async fn deleted_everywhere(&self, offset: i64, deadline: Instant) -> Result<i64, DeleteError> {
         loop {
             let reached = self.low_watermark.reached(offset);
-            drop(self.leading(-1)?);
+            drop(self.leading(LeaderEpoch::NONE)?);
             let low_watermark = self.low_watermark.get();
             if low_watermark >= offset {
                 return Ok(low_watermark);
@@ -115,7 +116,8 @@ mod tests {
     fn fetch(partition: &Partition, broker: i32, log_start: i64) {
         let IsrMember { broker, incarnation } = member(broker);
         let offset = partition.log_end.get();
-        let from = ReadFrom { offset, current_leader_epoch: 0, last_fetched_epoch: -1, log_start };
+        let from =
+            ReadFrom { offset, current_leader_epoch: LeaderEpoch(0), last_fetched_epoch: LeaderEpoch::NONE, log_start };
         partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation }).unwrap();
     }
 
@@ -124,7 +126,7 @@ mod tests {
         let fixture = Fixture::new(&[]);
         fixture.elect(0, 0);
         let partition = &fixture.partition;
-        partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+        partition.append_own(&batch(b'x', 10), LeaderEpoch(0), 0).unwrap();
         for broker in [1, 2] {
             fetch(partition, broker, 0);
         }
@@ -156,7 +158,7 @@ mod tests {
         let fixture = Fixture::new(&[]);
         fixture.elect(0, 0);
         let partition = &fixture.partition;
-        partition.append_own(&batch(b'x', 10), 0, 0).unwrap();
+        partition.append_own(&batch(b'x', 10), LeaderEpoch(0), 0).unwrap();
         for log_start in [0, 1] {
             [1, 2].iter().for_each(|broker| fetch(partition, *broker, log_start));
             assert_eq!(partition.delete_records(-1).unwrap(), 1);
@@ -168,7 +170,7 @@ mod tests {
         partition.keeps_log_start(1);
         assert_eq!(partition.deleted_everywhere(1, soon()).await.unwrap(), 1);
         fixture.elect(1, 1);
-        assert_eq!(partition.next_fetch(1).unwrap().log_start, 1);
+        assert_eq!(partition.next_fetch(LeaderEpoch(1)).unwrap().log_start, 1);
     }
 
     #[test]
@@ -176,12 +178,12 @@ mod tests {
         let fixture = Fixture::new(&[]);
         fixture.elect(1, 0);
         let partition = &fixture.partition;
-        let asked = partition.next_fetch(0).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
         let records = batch(b'x', 10).stamp(0, 0, None).slices().map(|slice| slice.to_vec()).concat().into();
         partition.append_from_leader(&asked, &Copied { records, high_watermark: 1, log_start: 1 }).unwrap();
-        assert_eq!((partition.standing().log_start, partition.next_fetch(0).unwrap().log_start), (1, 0));
+        assert_eq!((partition.standing().log_start, partition.next_fetch(LeaderEpoch(0)).unwrap().log_start), (1, 0));
         partition.keeps_log_start(1);
-        assert_eq!(partition.next_fetch(0).unwrap().log_start, 1);
+        assert_eq!(partition.next_fetch(LeaderEpoch(0)).unwrap().log_start, 1);
     }
 
     #[test]

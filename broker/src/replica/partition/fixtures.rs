@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::leadership::Surroundings;
 use super::{Found, Partition};
-use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me, PartitionEpoch, Topic};
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me, PartitionEpoch, Topic};
 use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
 
@@ -89,7 +89,7 @@ fn assignment(leader: Option<i32>, leader_epoch: i32) -> Assignment {
         adding: vec![],
         removing: vec![],
         leader: leader.map(BrokerId),
-        leader_epoch,
+        leader_epoch: LeaderEpoch(leader_epoch),
         partition_epoch: PartitionEpoch(leader_epoch),
         isr: [0, 1, 2].map(member).to_vec(),
         reports: vec![],

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::role::Role;
 use super::{Partition, State};
 use crate::env;
-use crate::image::BrokerId;
+use crate::image::{BrokerId, LeaderEpoch};
 use crate::replica::checkpoints::Checkpoints;
 use crate::replica::throttle::Throttled;
 
@@ -21,7 +21,7 @@ use crate::replica::throttle::Throttled;
 #[derive(Debug)]
 pub(super) struct Following {
     pub leader: BrokerId,
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// The high watermark that the leader has sent last.
     pub told: i64,
     /// The newest assignment names what our disk holds now in the ISR.
@@ -34,11 +34,11 @@ pub(super) struct Following {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NextFetch {
     /// The leader epoch in which it follows.
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// Its log end.
     pub offset: i64,
-    /// The epoch of its last record, which may have been deleted; −1: it had none.
-    pub last_epoch: i32,
+    /// The epoch of its last record, which may have been deleted; none: it had no record.
+    pub last_epoch: LeaderEpoch,
     /// Its first offset, as the checkpoints have it.
     pub log_start: i64,
     /// The high watermark that the follower received last; −1: none in this epoch.
@@ -78,13 +78,13 @@ pub enum FollowError {
     )]
     OtherEpoch {
         /// The batch's epoch.
-        found: i32,
+        found: LeaderEpoch,
         /// Its first offset.
         offset: i64,
         /// The epoch of the batch before it.
-        last: i32,
+        last: LeaderEpoch,
         /// The epoch in which this follower asked.
-        asked: i32,
+        asked: LeaderEpoch,
     },
     /// The log could not be cut.
     #[error("failed to cut the log: {0}")]
@@ -93,7 +93,7 @@ pub enum FollowError {
     #[error("the leader's epoch {epoch} ends at {end_offset}: nothing to cut there")]
     NothingToCut {
         /// The epoch.
-        epoch: i32,
+        epoch: LeaderEpoch,
         /// Its end at the leader.
         end_offset: i64,
     },
@@ -101,7 +101,7 @@ pub enum FollowError {
 
 impl Partition {
     /// Whom this broker copies the partition from, and in which leader epoch.
-    pub fn follows(&self) -> Option<(BrokerId, i32)> {
+    pub fn follows(&self) -> Option<(BrokerId, LeaderEpoch)> {
         match &self.state.lock().role {
             Role::Follower(following) => Some((following.leader, following.leader_epoch)),
             Role::Bystander | Role::Leader(_) | Role::Offline => None,
@@ -123,7 +123,7 @@ impl Partition {
 
     /// Where this broker continues, while it follows in this epoch; none while a flush is due and has not ended, for
     /// the next fetch acknowledges what comes before it.
-    pub fn next_fetch(&self, leader_epoch: i32) -> Option<NextFetch> {
+    pub fn next_fetch(&self, leader_epoch: LeaderEpoch) -> Option<NextFetch> {
         let state = self.following(leader_epoch)?;
         if state.log.recovery_point() < state.flush_due.min(state.log.log_end()) {
             return None;
@@ -192,7 +192,7 @@ impl Partition {
     pub fn part_from(
         &self,
         asked: &NextFetch,
-        epoch: i32,
+        epoch: LeaderEpoch,
         end_offset: i64,
         checkpoints: &Mutex<Checkpoints>,
     ) -> Result<(), FollowError> {
@@ -214,7 +214,12 @@ impl Partition {
         Ok(())
     }
 
-    pub(super) fn cut_to_end_of(&self, asked: &NextFetch, epoch: i32, end_offset: i64) -> Result<(), FollowError> {
+    pub(super) fn cut_to_end_of(
+        &self,
+        asked: &NextFetch,
+        epoch: LeaderEpoch,
+        end_offset: i64,
+    ) -> Result<(), FollowError> {
         let Some(mut state) = self.still_asking(asked) else { return Ok(()) };
         let (log_end, offset) = (state.log.log_end(), where_to_cut(&state, epoch, end_offset));
         if offset >= log_end {
@@ -222,7 +227,7 @@ impl Partition {
         }
         let high_watermark = self.high_watermark.get();
         if offset < high_watermark {
-            tracing::error!(topic = %self.topic, partition = self.number, offset, high_watermark, epoch,
+            tracing::error!(topic = %self.topic, partition = self.number, offset, high_watermark, %epoch,
                 "the new leader lacks committed records: cutting below the high watermark");
         }
         let cut = state.log.truncate_to(offset, env::wall_clock_ms());
@@ -270,7 +275,7 @@ impl Partition {
     }
 
     /// The partition's lock, if this broker follows in this epoch.
-    fn following(&self, leader_epoch: i32) -> Option<MutexGuard<'_, State>> {
+    fn following(&self, leader_epoch: LeaderEpoch) -> Option<MutexGuard<'_, State>> {
         let state = self.state.lock();
         let in_epoch = matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch);
         in_epoch.then_some(state)
@@ -302,7 +307,7 @@ fn whole_batches(records: Bytes) -> (Vec<Stamped>, Option<BadBatch>) {
 fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, FollowError)> {
     let mut last = asked.last_epoch;
     for (good, header) in batches.iter().map(Stamped::header).enumerate() {
-        let found = header.partition_leader_epoch;
+        let found = LeaderEpoch(header.partition_leader_epoch);
         if !(last..=asked.leader_epoch).contains(&found) {
             let (offset, asked) = (header.base_offset, asked.leader_epoch);
             return Some((good, FollowError::OtherEpoch { found, offset, last, asked }));
@@ -313,9 +318,9 @@ fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, 
 }
 
 /// Where a log parts from its leader's, whose `epoch` ends at `end_offset`.
-fn where_to_cut(state: &State, epoch: i32, end_offset: i64) -> i64 {
+fn where_to_cut(state: &State, epoch: LeaderEpoch, end_offset: i64) -> i64 {
     let log_end = state.log.log_end();
-    let own_end = state.log.epochs().end_offset_for(epoch, log_end).map_or(log_end, |(_, end)| end);
+    let own_end = state.end_of_epoch(epoch).map_or(log_end, |(_, end)| end);
     end_offset.min(own_end).max(0)
 }
 
@@ -343,7 +348,7 @@ mod tests {
         for (epochs, end) in cases {
             let fixture = Fixture::new(&[]);
             fixture.elect(1, 5);
-            let asked = fixture.partition.next_fetch(5).unwrap();
+            let asked = fixture.partition.next_fetch(LeaderEpoch(5)).unwrap();
             let copied = Copied { records: records(epochs), high_watermark: 3, log_start: 0 };
             let taken = fixture.partition.append_from_leader(&asked, &copied);
             assert_eq!(fixture.partition.log_end.get(), *end, "{epochs:?}");
@@ -358,13 +363,13 @@ mod tests {
         fixture.elect(1, 0);
         let partition = &fixture.partition;
         let copy_one = || {
-            let asked = partition.next_fetch(0).unwrap();
+            let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
             let batch = batch(b'x', 10).stamp(asked.offset, 0, None);
             let records = batch.slices().map(|slice| slice.to_vec()).concat().into();
             partition.append_from_leader(&asked, &Copied { records, high_watermark: 0, log_start: 0 }).unwrap();
         };
         copy_one();
-        assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(1), "not due yet");
+        assert_eq!(partition.next_fetch(LeaderEpoch(0)).map(|next| next.offset), Some(1), "not due yet");
         // Somebody else flushes while the second record comes.
         let running = partition.begin_flush().unwrap();
         std::thread::scope(|threads| {
@@ -373,13 +378,16 @@ mod tests {
                 std::thread::yield_now();
             }
             for _ in 0..100 {
-                assert_eq!(partition.next_fetch(0), None);
+                assert_eq!(partition.next_fetch(LeaderEpoch(0)), None);
                 std::thread::yield_now();
             }
             partition.run_flushes(running);
             copying.join().unwrap();
         });
-        assert_eq!((partition.durable.get(), partition.next_fetch(0).map(|next| next.offset)), (2, Some(2)));
+        assert_eq!(
+            (partition.durable.get(), partition.next_fetch(LeaderEpoch(0)).map(|next| next.offset)),
+            (2, Some(2))
+        );
     }
 
     #[test]
@@ -388,7 +396,7 @@ mod tests {
         fixture.elect(1, 0);
         let partition = &fixture.partition;
         let copy = |records: &[i32]| {
-            let asked = partition.next_fetch(0).unwrap();
+            let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
             let stamped = (asked.offset..).zip(records).map(|(offset, _)| batch(b'x', 10).stamp(offset, 0, None));
             let records: Vec<u8> =
                 stamped.flat_map(|batch| batch.slices().map(|slice| slice.to_vec()).concat()).collect();
@@ -397,10 +405,10 @@ mod tests {
         };
         copy(&[1, 2, 3]);
         assert_eq!(partition.durable.get(), 3, "the third made it due");
-        let asked = partition.next_fetch(0).unwrap();
-        partition.cut_to_end_of(&asked, 0, 1).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
+        partition.cut_to_end_of(&asked, LeaderEpoch(0), 1).unwrap();
         copy(&[4]);
-        assert_eq!(partition.next_fetch(0).map(|next| next.offset), Some(2), "one record is not three");
+        assert_eq!(partition.next_fetch(LeaderEpoch(0)).map(|next| next.offset), Some(2), "one record is not three");
     }
 
     /// These checkpoints, once they say where the partition stands.
@@ -415,7 +423,7 @@ mod tests {
         fixture.elect(1, 0);
         let partition = &fixture.partition;
         for offset in 0..2 {
-            let asked = partition.next_fetch(0).unwrap();
+            let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
             let records = batch(b'x', 10).stamp(offset, 0, None).slices().map(|slice| slice.to_vec()).concat();
             let copied = Copied { records: records.into(), high_watermark: 0, log_start: 0 };
             partition.append_from_leader(&asked, &copied).unwrap();
@@ -429,11 +437,11 @@ mod tests {
         // No new file can be written beside the old one.
         let beside = data.path().join(format!("{}.tmp", ottla_log::checkpoints::RECOVERY_POINTS));
         std::fs::create_dir(&beside).unwrap();
-        let asked = partition.next_fetch(0).unwrap();
-        assert!(partition.part_from(&asked, 0, 1, &checkpoints).is_err());
+        let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
+        assert!(partition.part_from(&asked, LeaderEpoch(0), 1, &checkpoints).is_err());
         assert_eq!(partition.log_end.get(), 2, "a restart would miss the second record");
         std::fs::remove_dir(&beside).unwrap();
-        partition.part_from(&asked, 0, 1, &checkpoints).unwrap();
+        partition.part_from(&asked, LeaderEpoch(0), 1, &checkpoints).unwrap();
         assert_eq!((partition.log_end.get(), flushed_to()), (1, 1));
     }
 
@@ -442,7 +450,7 @@ mod tests {
         let fixture = Fixture::new(&[]);
         fixture.elect(1, 0);
         let partition = &fixture.partition;
-        let asked = partition.next_fetch(0).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
         // The first five of eight were deleted.
         let copied = Copied { records: records(&[0; 8]), high_watermark: 8, log_start: 5 };
         partition.append_from_leader(&asked, &copied).unwrap();
@@ -451,8 +459,8 @@ mod tests {
         let checkpoints = stored(partition, load());
         let log_start = || load().of(&partition.topic, 0).1.log_start;
         assert_eq!(log_start(), 5);
-        let asked = partition.next_fetch(0).unwrap();
-        partition.part_from(&asked, 0, 3, &checkpoints).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
+        partition.part_from(&asked, LeaderEpoch(0), 3, &checkpoints).unwrap();
         assert_eq!((partition.log_end.get(), log_start()), (3, 3));
     }
 }

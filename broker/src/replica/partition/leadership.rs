@@ -9,7 +9,7 @@ use std::time::Duration;
 use ottla_rules::assignment::{self as rules, Follower, Leader, Position, maximal_isr};
 
 use crate::env::Instant;
-use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, Me};
+use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me};
 
 /// How long clients may take to send to a new leader what they had sent to the one before.
 const NEWS_OF_A_LEADER: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub struct Leadership {
 /// coordinator either: partitions refuse the markers of one whose epoch is older than another's that they have heard.
 #[derive(Clone, Copy, Debug)]
 pub struct LedSince {
-    leader_epoch: i32,
+    leader_epoch: LeaderEpoch,
     began: Instant,
 }
 
@@ -115,7 +115,7 @@ impl Leadership {
     }
 
     /// The leader epoch.
-    pub fn epoch(&self) -> i32 {
+    pub fn epoch(&self) -> LeaderEpoch {
         self.committed.leader_epoch
     }
 
@@ -130,14 +130,14 @@ impl Leadership {
     }
 
     /// Whether this broker leads without a break since it led in `epoch`.
-    pub fn has_led_since(&self, epoch: i32) -> bool {
+    pub fn has_led_since(&self, epoch: LeaderEpoch) -> bool {
         (self.led_since.leader_epoch..=self.epoch()).contains(&epoch)
     }
 
     /// Whether clients may not have heard yet that another broker led before.
     pub fn took_over_lately(&self, now: Instant) -> bool {
         let LedSince { leader_epoch, began } = self.led_since;
-        leader_epoch > 0 && now.duration_since(began) < NEWS_OF_A_LEADER
+        leader_epoch > LeaderEpoch::FIRST && now.duration_since(began) < NEWS_OF_A_LEADER
     }
 
     /// The offset at which it starts: nothing is known to be committed before the high watermark has passed that.
@@ -363,7 +363,7 @@ mod tests {
             adding: vec![],
             removing: vec![],
             leader: Some(BrokerId(0)),
-            leader_epoch: 3,
+            leader_epoch: LeaderEpoch(3),
             partition_epoch: PartitionEpoch(7),
             isr: isr.to_vec(),
             reports: vec![],
@@ -423,13 +423,14 @@ mod tests {
         assert!(leader.took_over_lately(began + Duration::from_secs(9)));
         assert!(!leader.took_over_lately(began + Duration::from_secs(10)));
         let me = Me { id: BrokerId(0), incarnation: Incarnation(1) };
-        let first = Assignment { leader_epoch: 0, ..assignment(&[member(0, 1)]) };
+        let first = Assignment { leader_epoch: LeaderEpoch::FIRST, ..assignment(&[member(0, 1)]) };
         let first = Leadership::new(me, first, Surroundings::default(), 0, began);
         assert!(!first.took_over_lately(began));
         let (mut leads_on, _) = self::leader(&[member(0, 1)]);
         leads_on.lead_on(first.led_since());
         assert!(!leads_on.took_over_lately(began), "it led before, too");
-        assert!(leads_on.has_led_since(0) && leads_on.has_led_since(3) && !leads_on.has_led_since(4));
+        let has_led_since = |epoch| leads_on.has_led_since(LeaderEpoch(epoch));
+        assert!(has_led_since(0) && has_led_since(3) && !has_led_since(4));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use parking_lot::MutexGuard;
 
 use super::role::Role;
 use super::{Appended, Partition, State, check_epoch};
-use crate::image::{BrokerId, Incarnation};
+use crate::image::{BrokerId, Incarnation, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::watermark::Watermark;
 
@@ -67,10 +67,10 @@ pub enum Wanted {
 pub struct ReadFrom {
     /// The first offset wanted.
     pub offset: i64,
-    /// The leader epoch that the reader knows; −1: it does not say.
-    pub current_leader_epoch: i32,
-    /// The epoch of the last record that the reader has; −1: it does not say.
-    pub last_fetched_epoch: i32,
+    /// The leader epoch that the reader knows; none: it does not say.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the last record that the reader has; none: it does not say.
+    pub last_fetched_epoch: LeaderEpoch,
     /// Where a follower's log begins; −1: it does not say.
     pub log_start: i64,
 }
@@ -93,7 +93,7 @@ pub struct Read {
     /// What the reader may see beyond the chunk.
     pub rest: Rest,
     /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
-    pub diverging: Option<(i32, i64)>,
+    pub diverging: Option<(LeaderEpoch, i64)>,
 }
 
 /// What there is beyond what was read, up to where the reader may see.
@@ -261,8 +261,8 @@ impl Partition {
             rest: Rest::Nothing,
             diverging: None,
         };
-        if from.last_fetched_epoch >= 0 {
-            let known = state.log.epochs().end_offset_for(from.last_fetched_epoch, log_end);
+        if !from.last_fetched_epoch.is_none() {
+            let known = state.end_of_epoch(from.last_fetched_epoch);
             let (epoch, end) = known.ok_or(ReadError::OutOfRange { log_start, high_watermark })?;
             if epoch < from.last_fetched_epoch || end < from.offset {
                 read.diverging = Some((epoch, end));
@@ -328,7 +328,7 @@ impl Partition {
 
     /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came
     /// to.
-    fn readable(&self, believed_epoch: i32, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn readable(&self, believed_epoch: LeaderEpoch, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {
         if let Reader::Roaming(_) = reader {
             let state = self.state.lock();
             if let Role::Follower(following) = &state.role {
@@ -355,22 +355,26 @@ impl Partition {
     ///
     /// # Errors
     /// When this broker does not lead the partition in the epoch that the reader believes.
-    pub fn end_of_epoch(&self, epoch: i32, believed_epoch: i32) -> Result<Option<(i32, i64)>, NotServed> {
+    pub fn end_of_epoch(
+        &self,
+        epoch: LeaderEpoch,
+        believed_epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, i64)>, NotServed> {
         let state = self.leading(believed_epoch)?;
-        Ok((epoch >= 0).then(|| state.log.epochs().end_offset_for(epoch, state.log.log_end())).flatten())
+        Ok(if epoch.is_none() { None } else { state.end_of_epoch(epoch) })
     }
 
     /// Looks an offset up, as far as that needs no disk.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: i32) -> Result<Found, ReadError> {
+    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: LeaderEpoch) -> Result<Found, ReadError> {
         let state = self.leading(believed_epoch)?;
         let up_to = self.bound(bound).get();
         let high_watermark = self.high_watermark.get();
         // A new leader does not know yet how much is committed (KIP-207).
         let unsettled = matches!(&state.role, Role::Leader(leadership) if high_watermark < leadership.epoch_start());
-        let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset) };
+        let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset).0 };
         let search = match wanted {
             Wanted::Nothing => return Ok(Found::At(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
             Wanted::Latest if unsettled => return Err(ReadError::NotAvailable),
@@ -421,7 +425,13 @@ impl Partition {
     ///
     /// # Errors
     /// See [`ReadError`]; also when this broker has not led without a break since the epoch.
-    pub fn scan(&self, offset: i64, up_to: i64, since_epoch: i32, max_bytes: usize) -> Result<Bytes, ReadError> {
+    pub fn scan(
+        &self,
+        offset: i64,
+        up_to: i64,
+        since_epoch: LeaderEpoch,
+        max_bytes: usize,
+    ) -> Result<Bytes, ReadError> {
         let state = self.leading_since(since_epoch)?;
         let bounds = Bounds { from: offset, up_to, max_bytes, at_least_one: true };
         self.locate(state, bounds)?.map_or(Ok(Bytes::new()), |slice| copy(&slice))
@@ -431,7 +441,7 @@ impl Partition {
     ///
     /// # Errors
     /// When this broker has not led the partition without a break since this epoch.
-    pub fn whole_log(&self, leader_epoch: i32) -> Result<Appended, NotServed> {
+    pub fn whole_log(&self, leader_epoch: LeaderEpoch) -> Result<Appended, NotServed> {
         let state = self.leading_since(leader_epoch)?;
         let (log_start, end) = (state.log.log_start(), state.log.log_end());
         let base_offset = log_start;
@@ -473,12 +483,17 @@ mod tests {
         fixture.elect(0, 5);
         let partition = &fixture.partition;
         for byte in [b'a', b'b'] {
-            partition.append_own(&batch(byte, 100 << 10), 5, 0).unwrap();
+            partition.append_own(&batch(byte, 100 << 10), LeaderEpoch(5), 0).unwrap();
         }
         let IsrMember { broker, incarnation } = member(1);
         let reader = Reader::Follower { broker, incarnation };
         let read = |offset, max_bytes| {
-            let from = ReadFrom { offset, current_leader_epoch: 5, last_fetched_epoch: -1, log_start: -1 };
+            let from = ReadFrom {
+                offset,
+                current_leader_epoch: LeaderEpoch(5),
+                last_fetched_epoch: LeaderEpoch::NONE,
+                log_start: -1,
+            };
             match partition.read(&from, max_bytes, true, 0, reader).unwrap().chunk {
                 Some(Chunk::File(slice)) => slice,
                 other => panic!("{other:?}"),
@@ -488,9 +503,9 @@ mod tests {
         assert!([&first, &second, &both].iter().all(|slice| slice.file.is_intact()));
 
         fixture.elect(1, 6);
-        let asked = partition.next_fetch(6).unwrap();
-        partition.cut_to_end_of(&asked, 5, 1).unwrap();
-        let asked = partition.next_fetch(6).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(6)).unwrap();
+        partition.cut_to_end_of(&asked, LeaderEpoch(5), 1).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(6)).unwrap();
         let new = batch(b'n', 100 << 10).stamp(1, 6, None);
         let records = new.slices().map(|slice| slice.to_vec()).concat().into();
         partition.append_from_leader(&asked, &Copied { records, high_watermark: 0, log_start: 0 }).unwrap();

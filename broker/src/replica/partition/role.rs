@@ -138,12 +138,12 @@ impl Partition {
         }
         // The epoch is written before the first append under it: a follower that asks in between must learn that the
         // old epoch has ended, or it keeps records that we are about to overwrite (KIP-101).
-        state.log.start_epoch(assignment.leader_epoch)?;
+        state.log.start_epoch(assignment.leader_epoch.0)?;
         let epoch_start = state.log.log_end();
         let mut leadership = Leadership::new(self.me, assignment.clone(), surroundings, epoch_start, env::now());
         // An epoch that no image showed may have been another broker's.
         if let Role::Leader(before) = &state.role
-            && assignment.leader_epoch == before.epoch() + 1
+            && assignment.leader_epoch.follows(before.epoch())
         {
             // Requests that wait for what was appended continue to wait: it is still there (Kafka's DelayedProduce
             // knows no epoch).

@@ -7,6 +7,7 @@ use parking_lot::MutexGuard;
 
 use super::{AppendError, Appended, Partition, State};
 use crate::env;
+use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 
 /// What a marker says, as in WriteTxnMarkers.
@@ -45,7 +46,7 @@ impl Partition {
     /// # Errors
     /// That this broker does not lead it.
     pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, NotServed> {
-        let state = self.leading(-1)?;
+        let state = self.leading(LeaderEpoch::NONE)?;
         let mut active: Vec<_> = state.log.producers().iter().map(|(id, producer)| active(id, producer)).collect();
         active.sort_by_key(|producer| producer.id);
         Ok(active)
@@ -63,7 +64,7 @@ impl Partition {
         batch: &BatchHeader,
         supports_epoch_bump: bool,
     ) -> Result<Option<VerificationGuard>, AppendError> {
-        let mut state = self.leading(-1)?;
+        let mut state = self.leading(LeaderEpoch::NONE)?;
         Ok(state.log.begin_verification(batch, supports_epoch_bump, env::wall_clock_ms())?)
     }
 
@@ -92,7 +93,7 @@ impl Partition {
         producer_epoch: i16,
         marker: Marker,
         transaction_version: i8,
-        leader_epoch: i32,
+        leader_epoch: LeaderEpoch,
     ) -> Result<Appended, AppendError> {
         let end = TransactionEnd { producer_id, producer_epoch, marker, transaction_version };
         self.append_end(self.leading(leader_epoch)?, end)
@@ -102,7 +103,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Partition::append_marker`].
-    pub fn append_own_marker(&self, end: TransactionEnd, since_epoch: i32) -> Result<Appended, AppendError> {
+    pub fn append_own_marker(&self, end: TransactionEnd, since_epoch: LeaderEpoch) -> Result<Appended, AppendError> {
         self.append_end(self.leading_since(since_epoch)?, end)
     }
 
@@ -158,19 +159,29 @@ mod tests {
     }
 
     fn end(partition: &Partition, producer_id: i64, outcome: Outcome) -> Result<Appended, AppendError> {
-        partition.append_marker(producer_id, 0, Marker { outcome, coordinator_epoch: 0 }, 1, -1)
+        partition.append_marker(producer_id, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE)
     }
 
     /// Both followers have everything before `offset`.
     fn replicate(partition: &Partition, offset: i64) {
         for IsrMember { broker, incarnation } in [member(1), member(2)] {
-            let from = ReadFrom { offset, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: 0 };
+            let from = ReadFrom {
+                offset,
+                current_leader_epoch: LeaderEpoch::NONE,
+                last_fetched_epoch: LeaderEpoch::NONE,
+                log_start: 0,
+            };
             partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation }).unwrap();
         }
     }
 
     fn read(partition: &Partition, offset: i64, max_bytes: usize, reader: Reader) -> Read {
-        let from = ReadFrom { offset, current_leader_epoch: -1, last_fetched_epoch: -1, log_start: -1 };
+        let from = ReadFrom {
+            offset,
+            current_leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start: -1,
+        };
         partition.read(&from, max_bytes, true, 1 << 20, reader).unwrap()
     }
 
@@ -179,7 +190,7 @@ mod tests {
     }
 
     fn latest(partition: &Partition, bound: Bound) -> i64 {
-        match partition.find(Wanted::Latest, bound, -1).unwrap() {
+        match partition.find(Wanted::Latest, bound, LeaderEpoch::NONE).unwrap() {
             Found::At(record) => record.offset,
             Found::Somewhere(search) => panic!("{search:?}"),
         }
@@ -246,7 +257,7 @@ mod tests {
         fixture.elect(1, 0);
         let partition = &fixture.partition;
         let copy = |batches: &[Stamped], high_watermark| {
-            let asked = partition.next_fetch(0).unwrap();
+            let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
             let copied = Copied { records: bytes(batches), high_watermark, log_start: 0 };
             partition.append_from_leader(&asked, &copied).unwrap();
             partition.last_stable.get()
@@ -263,8 +274,8 @@ mod tests {
         assert_eq!(aborted(&read(partition, 0, 1 << 20, COMMITTED_ONLY)), [(7, 1)]);
 
         fixture.elect(2, 1);
-        let asked = partition.next_fetch(1).unwrap();
-        partition.cut_to_end_of(&asked, 0, 2).unwrap();
+        let asked = partition.next_fetch(LeaderEpoch(1)).unwrap();
+        partition.cut_to_end_of(&asked, LeaderEpoch(0), 2).unwrap();
         assert_eq!((partition.high_watermark.get(), partition.last_stable.get()), (2, 1), "it is open again");
     }
 
@@ -297,7 +308,10 @@ mod tests {
             |appended| matches!(appended, Err(AppendError::Producer(ProducerError::NotVerified { producer_id: 7 })));
         assert!(is_refused(partition.append_verified(&first, true, guard)));
         assert!(is_refused(partition.append_verified(&first, true, None)));
-        assert!(is_refused(partition.append_own(&first, 0, 0)), "nor does a coordinator write without asking");
+        assert!(
+            is_refused(partition.append_own(&first, LeaderEpoch(0), 0)),
+            "nor does a coordinator write without asking"
+        );
         append(partition, &first).unwrap();
         assert_eq!(partition.begin_verification(in_transaction(7, 1).header(), false).unwrap(), None);
         partition.append_verified(&in_transaction(7, 1), true, None).unwrap();
@@ -316,7 +330,7 @@ mod tests {
         append(partition, &in_transaction(7, 0)).unwrap();
         let marker = |coordinator_epoch| Marker { outcome: Outcome::Commit, coordinator_epoch };
         let mark = |epoch, coordinator_epoch, version| {
-            partition.append_marker(7, epoch, marker(coordinator_epoch), version, -1)
+            partition.append_marker(7, epoch, marker(coordinator_epoch), version, LeaderEpoch::NONE)
         };
         let is_stale = |result| matches!(result, Err(AppendError::Producer(ProducerError::StaleEpoch { .. })));
         assert!(is_stale(mark(0, 3, 2)));
@@ -326,7 +340,7 @@ mod tests {
         let fenced = mark(1, 2, 1).unwrap_err();
         assert!(matches!(fenced, AppendError::Producer(ProducerError::CoordinatorFenced { .. })), "{fenced:?}");
         fixture.elect(0, 1);
-        assert!(partition.append_marker(7, 2, marker(3), 2, 0).is_err(), "in an epoch that is over");
+        assert!(partition.append_marker(7, 2, marker(3), 2, LeaderEpoch(0)).is_err(), "in an epoch that is over");
         fixture.elect(1, 2);
         assert!(matches!(mark(2, 3, 2), Err(AppendError::NotServed(_))));
     }

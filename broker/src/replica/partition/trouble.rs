@@ -85,6 +85,7 @@ mod tests {
     use tracing::{Event, Level, Metadata, Subscriber, subscriber};
 
     use super::super::fixtures::Fixture;
+    use crate::image::LeaderEpoch;
 
     /// Hears how loud each event is.
     struct Loudness(Arc<Mutex<Vec<Level>>>);
@@ -124,7 +125,7 @@ mod tests {
         let fixture = following();
         let partition = &fixture.partition;
         let begin_at = |log_start| {
-            let asked = partition.next_fetch(0).unwrap();
+            let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
             loudness(|| partition.start_anew(&asked, log_start).unwrap())
         };
         assert_eq!(begin_at(5), [Level::DEBUG], "it was empty");

@@ -328,6 +328,7 @@ mod tests {
     use super::super::fixtures::leading_alone;
     use super::*;
     use crate::env;
+    use crate::image::LeaderEpoch;
 
     fn append(partition: &Partition) {
         append_at(partition, 0);
@@ -336,7 +337,7 @@ mod tests {
     fn append_at(partition: &Partition, now_ms: i64) {
         let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
         batch.push(ottla_batch::NewRecord::default());
-        partition.append_own(&batch.build(), 0, now_ms).unwrap();
+        partition.append_own(&batch.build(), LeaderEpoch(0), now_ms).unwrap();
     }
 
     #[test]
@@ -393,7 +394,7 @@ mod tests {
         })));
         let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
         batch.push(ottla_batch::NewRecord::default());
-        partition.append_own(&batch.build(), 0, 0).unwrap_err();
+        partition.append_own(&batch.build(), LeaderEpoch(0), 0).unwrap_err();
         stand_in(None);
         partition.close().expect_err("the next start cuts what is torn");
         assert!(!failure.is_noted());

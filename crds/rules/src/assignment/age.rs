@@ -43,12 +43,12 @@ impl Assignment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BrokerId, PartitionEpoch};
+    use super::super::{BrokerId, LeaderEpoch, PartitionEpoch};
     use super::*;
 
     #[test]
     fn of_two_entries_one_is_newer_or_history_forked() {
-        let at = |(leader, partition)| Epochs { leader, partition: PartitionEpoch(partition) };
+        let at = |(leader, partition)| Epochs { leader: LeaderEpoch(leader), partition: PartitionEpoch(partition) };
         for (story, shown, known, expected) in [
             ("nothing happened", (3, 9), (3, 9), Age::Same),
             ("the ISR changed", (3, 10), (3, 9), Age::Newer),
@@ -73,7 +73,7 @@ mod tests {
             adding: vec![],
             removing: vec![],
             leader: None,
-            leader_epoch: 3,
+            leader_epoch: LeaderEpoch(3),
             partition_epoch: PartitionEpoch(9),
             isr: vec![],
             reports: vec![],

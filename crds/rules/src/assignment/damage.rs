@@ -8,7 +8,7 @@
 //!
 //! The result is as if the broker had lost its disk: elections, the floor and recoveries treat both in the same way.
 
-use super::{Assignment, BrokerId, Incarnation, IsrMember, RecoveryReport, Refusal};
+use super::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, RecoveryReport, Refusal};
 
 /// What a broker must do about a log that it can't read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub enum Remedy {
 
 impl Assignment {
     /// What `broker` must do about its log. `acted_in` is the last leader epoch in which it led or followed with that
-    /// log; -1: never.
-    pub fn remedy(&self, broker: BrokerId, incarnation: Incarnation, acted_in: i32) -> Remedy {
+    /// log; none: never.
+    pub fn remedy(&self, broker: BrokerId, incarnation: Incarnation, acted_in: LeaderEpoch) -> Remedy {
         let another_leads = self.leader.is_some_and(|leader| leader != broker);
         let is_in_sync = self.isr.contains(&IsrMember { broker, incarnation });
         let has_reported = |report: &RecoveryReport| (report.broker, report.incarnation) == (broker, incarnation);
@@ -51,7 +51,7 @@ impl Assignment {
             return self.changed_to(next);
         }
         next.partition_epoch = self.partition_epoch.next().ok_or(Refusal::Exhausted)?;
-        next.leader_epoch = self.leader_epoch.checked_add(1).ok_or(Refusal::Exhausted)?;
+        next.leader_epoch = self.leader_epoch.next().ok_or(Refusal::Exhausted)?;
         Ok(next)
     }
 }

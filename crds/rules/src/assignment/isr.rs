@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Assignment, BrokerId, Incarnation, IsrMember, Refusal};
+use super::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Refusal};
 
 /// A leader that wants to change the ISR, as it knows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Leader {
     /// The incarnation of its data directory.
     pub incarnation: Incarnation,
     /// The epoch in which it leads.
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// The offset at which that epoch starts.
     pub epoch_start: i64,
     /// Its high watermark.
@@ -33,7 +33,7 @@ pub struct Follower {
     /// The incarnation in its last fetch.
     pub incarnation: Incarnation,
     /// The leader epoch in its last fetch.
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// The offset that its last fetch asked for: it has every record before.
     pub log_end: i64,
     /// Where its log begins, as its last fetch said.

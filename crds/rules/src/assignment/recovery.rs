@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, BrokerId, Incarnation, IsrMember, Live, RecoveryReport, Refusal, Standing};
+use super::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Live, RecoveryReport, Refusal, Standing};
 
 /// An administrator's order that a broker leads a partition with the records that it has, although in-sync replicas are
 /// missing.
@@ -26,7 +26,7 @@ pub struct RecoveryOrder {
     pub partition: i32,
     /// The leader epoch in which the partition waits without a leader. In any other epoch the order has no effect.
     #[schemars(range(min = 0))]
-    pub leader_epoch: i32,
+    pub leader_epoch: LeaderEpoch,
     /// The id of the broker that will lead, with the records that it has.
     #[schemars(range(min = 0))]
     pub broker: BrokerId,
@@ -45,7 +45,7 @@ impl Assignment {
 
     /// Adds the report of a broker about a partition without a leader. The report was measured in `leader_epoch`: if a
     /// leader was elected since, the log may have changed, and the report is refused.
-    pub fn report(&self, leader_epoch: i32, report: RecoveryReport) -> Result<Self, Refusal> {
+    pub fn report(&self, leader_epoch: LeaderEpoch, report: RecoveryReport) -> Result<Self, Refusal> {
         if !self.replicas.contains(&report.broker) {
             return Err(Refusal::NotReplica);
         }
@@ -166,7 +166,7 @@ impl Assignment {
 
 impl RecoveryReport {
     /// By what logs are compared: the epoch first, then the offset.
-    fn length(&self) -> (i32, i64) {
+    fn length(&self) -> (LeaderEpoch, i64) {
         (self.last_epoch, self.log_end)
     }
 }

@@ -42,7 +42,7 @@ fn partition(isr: &[i32]) -> Assignment {
         adding: Vec::new(),
         removing: Vec::new(),
         leader: Some(BrokerId(0)),
-        leader_epoch: 5,
+        leader_epoch: LeaderEpoch(5),
         partition_epoch: PartitionEpoch(9),
         isr: isr.iter().copied().map(member).collect(),
         reports: Vec::new(),
@@ -58,7 +58,7 @@ fn leader_zero() -> Leader {
     Leader {
         broker: BrokerId(0),
         incarnation: incarnation(0, 1),
-        leader_epoch: 5,
+        leader_epoch: LeaderEpoch(5),
         epoch_start: 100,
         high_watermark: 200,
         log_start: 50,
@@ -70,7 +70,7 @@ fn follower(broker: i32) -> Follower {
     Follower {
         broker: BrokerId(broker),
         incarnation: incarnation(broker, 1),
-        leader_epoch: 5,
+        leader_epoch: LeaderEpoch(5),
         log_end: 200,
         log_start: 50,
         leaving: false,
@@ -79,7 +79,7 @@ fn follower(broker: i32) -> Follower {
 
 fn report(broker: i32, life: i64, last_epoch: i32, log_end: i64) -> RecoveryReport {
     let (broker, incarnation) = (BrokerId(broker), incarnation(broker, life));
-    RecoveryReport { broker, incarnation, last_epoch, log_end, log_start: Some(0) }
+    RecoveryReport { broker, incarnation, last_epoch: LeaderEpoch(last_epoch), log_end, log_start: Some(0) }
 }
 
 /// Leader, ISR and how far the epochs went.
@@ -91,7 +91,7 @@ fn outcome(
     Ok((
         after.leader.map(|leader| leader.0),
         after.isr.iter().map(|member| member.broker.0).collect(),
-        after.leader_epoch - before.leader_epoch,
+        after.leader_epoch.0 - before.leader_epoch.0,
         after.partition_epoch.0 - before.partition_epoch.0,
     ))
 }
@@ -101,7 +101,7 @@ fn a_new_partition_is_led_by_its_first_replica_that_is_there() {
     let created = Assignment::create(7, ids(&[2, 0, 1]), &live(&[0, 1])).unwrap();
     assert_eq!(created.leader, Some(BrokerId(0)));
     assert_eq!(created.isr, [member(0), member(1)]);
-    assert_eq!(created.epochs(), Epochs { leader: 0, partition: PartitionEpoch::FIRST });
+    assert_eq!(created.epochs(), Epochs { leader: LeaderEpoch::FIRST, partition: PartitionEpoch::FIRST });
     assert_eq!(Assignment::create(7, ids(&[2]), &live(&[0, 1])), None);
 }
 
@@ -220,7 +220,7 @@ fn the_leader_takes_out_who_lags() {
 fn an_old_leader_cannot_shrink_the_isr() {
     let before = partition(&[0, 1, 2]);
     for (story, leader) in [
-        ("deposed, and does not know", Leader { leader_epoch: 4, ..leader_zero() }),
+        ("deposed, and does not know", Leader { leader_epoch: LeaderEpoch(4), ..leader_zero() }),
         ("another broker leads", Leader { broker: BrokerId(1), incarnation: incarnation(1, 1), ..leader_zero() }),
         ("it lost its disk since", Leader { incarnation: incarnation(0, 2), ..leader_zero() }),
     ] {
@@ -255,7 +255,7 @@ fn a_follower_joins_when_it_has_every_acknowledged_record() {
         (
             "it fetched in the epoch before",
             leader_zero(),
-            Follower { leader_epoch: 4, ..follower(2) },
+            Follower { leader_epoch: LeaderEpoch(4), ..follower(2) },
             Err(Refusal::Behind),
         ),
         ("it holds no replica", leader_zero(), follower(3), Err(Refusal::NotReplica)),
@@ -276,7 +276,7 @@ fn a_follower_that_lost_its_disk_replaces_its_void_entry_when_it_has_caught_up()
 #[test]
 fn a_broker_leads_only_what_names_it_with_its_content_and_is_not_older_than_what_it_acted_on() {
     let newest = partition(&[0, 1]);
-    let at = |leader, partition| Some(Epochs { leader, partition: PartitionEpoch(partition) });
+    let at = |leader, partition| Some(Epochs { leader: LeaderEpoch(leader), partition: PartitionEpoch(partition) });
     for (story, broker, life, acted_on, expected) in [
         ("it is named", 0, 1, None, true),
         ("another is", 1, 1, None, false),
@@ -321,7 +321,7 @@ fn a_reassignment_grows_to_the_union_and_ends_when_every_target_is_in_sync() {
     let done = joined.complete_reassignment(&all).unwrap();
     assert_eq!(done.replicas, ids(&[3, 1]));
     assert_eq!(done.isr, [member(1), member(3)]);
-    assert_eq!((done.leader, done.leader_epoch), (Some(BrokerId(3)), joined.leader_epoch + 1));
+    assert_eq!((done.leader, done.leader_epoch), (Some(BrokerId(3)), joined.leader_epoch.next().unwrap()));
     assert!(!done.is_reassigning());
 }
 
@@ -331,7 +331,11 @@ fn a_reassignment_is_cancelled_while_the_old_replicas_fill_the_floor() {
     let moving = partition(&[0, 1, 2]).start_reassignment(&ids(&[3])).unwrap();
     let back = moving.cancel_reassignment(&all, MIN_IN_SYNC).unwrap();
     assert_eq!((back.replicas, back.isr), (ids(&[0, 1, 2]), partition(&[0, 1, 2]).isr));
-    assert_eq!((back.leader, back.leader_epoch), (moving.leader, moving.leader_epoch + 1), "the other one leaves");
+    assert_eq!(
+        (back.leader, back.leader_epoch),
+        (moving.leader, moving.leader_epoch.next().unwrap()),
+        "the other one leaves"
+    );
 
     let mut mostly_moved = moving.clone();
     mostly_moved.isr = vec![member(0), member(1), member(3)];
@@ -356,7 +360,7 @@ fn the_leader_epoch_rises_when_a_replica_leaves_though_the_leader_stays() {
     ] {
         let after = after.unwrap();
         assert_eq!(after.leader, before.leader, "{story}");
-        assert_eq!(after.leader_epoch, 5 + rises, "{story}");
+        assert_eq!(after.leader_epoch, LeaderEpoch(5 + rises), "{story}");
         assert!(after.partition_epoch.follows(before.partition_epoch), "{story}");
     }
 }
@@ -396,16 +400,19 @@ fn after_a_power_cut_the_longest_log_leads_once_every_last_member_has_reported()
     let mut now = without_leader(&[0, 1]);
     let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
     assert_eq!(now.waits_for(&all), ids(&[0, 1]));
-    now = now.report(5, report(0, 2, 5, 90)).unwrap();
-    now = now.report(5, report(2, 2, 5, 95)).unwrap();
+    now = now.report(LeaderEpoch(5), report(0, 2, 5, 90)).unwrap();
+    now = now.report(LeaderEpoch(5), report(2, 2, 5, 95)).unwrap();
     assert_eq!(now.waits_for(&all), ids(&[1]));
     assert_eq!(now.recover(&all), Err(Refusal::Behind));
-    now = now.report(5, report(1, 2, 4, 500)).unwrap();
+    now = now.report(LeaderEpoch(5), report(1, 2, 4, 500)).unwrap();
     let after = now.recover(&all).unwrap();
     assert_eq!(after.leader, Some(BrokerId(2)), "the longest of the last epoch, in the ISR or not");
     assert_eq!(after.isr, [IsrMember { broker: BrokerId(2), incarnation: incarnation(2, 2) }]);
     assert!(after.reports.is_empty());
-    assert_eq!(after.epochs(), Epochs { leader: now.leader_epoch + 1, partition: now.partition_epoch.next().unwrap() });
+    assert_eq!(
+        after.epochs(),
+        Epochs { leader: now.leader_epoch.next().unwrap(), partition: now.partition_epoch.next().unwrap() }
+    );
 }
 
 #[test]
@@ -417,7 +424,7 @@ fn who_holds_a_log_that_nobody_vouches_for_reports_once_in_the_isr_or_not() {
     assert!(!is_asked(&now, 0, 1), "it may simply lead");
     assert!(!is_asked(&now, 3, 1), "it is no replica");
     assert!(!is_asked(&partition(&[0, 1]), 2, 1), "somebody leads");
-    let now = now.report(5, report(2, 1, 5, 90)).unwrap();
+    let now = now.report(LeaderEpoch(5), report(2, 1, 5, 90)).unwrap();
     assert!(!is_asked(&now, 2, 1), "it has");
     assert!(is_asked(&now, 2, 2), "what it had then");
 }
@@ -425,14 +432,18 @@ fn who_holds_a_log_that_nobody_vouches_for_reports_once_in_the_isr_or_not() {
 #[test]
 fn among_equal_logs_the_preferred_replica_recovers() {
     let all = with_new_content(with_new_content(live(&[]), 0), 1);
-    let now = without_leader(&[0, 1]).report(5, report(1, 2, 5, 90)).unwrap().report(5, report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0, 1])
+        .report(LeaderEpoch(5), report(1, 2, 5, 90))
+        .unwrap()
+        .report(LeaderEpoch(5), report(0, 2, 5, 90))
+        .unwrap();
     assert_eq!(now.recover(&all).unwrap().leader, Some(BrokerId(0)));
 }
 
 #[test]
 fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
     let all = with_new_content(live(&[]), 0);
-    let now = without_leader(&[0, 1]).report(5, report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0, 1]).report(LeaderEpoch(5), report(0, 2, 5, 90)).unwrap();
     assert_eq!(now.waits_for(&all), ids(&[1]));
     assert_eq!(now.recover(&all), Err(Refusal::Behind));
     let back = with_new_content(live(&[1]), 0);
@@ -443,13 +454,21 @@ fn nobody_recovers_while_a_member_may_come_back_with_its_content() {
 
 #[test]
 fn an_order_elects_without_missing_members_for_one_leader_epoch() {
-    let order = |leader_epoch, broker| RecoveryOrder { partition: 3, leader_epoch, broker: BrokerId(broker) };
+    let order = |leader_epoch, broker| RecoveryOrder {
+        partition: 3,
+        leader_epoch: LeaderEpoch(leader_epoch),
+        broker: BrokerId(broker),
+    };
     // Broker 0 has lost its tail, broker 1 is away, broker 2 was not in sync.
     let here = with_new_content(live(&[2]), 0);
     let silent = without_leader(&[0, 1]);
-    let waiting = silent.report(5, report(0, 2, 5, 90)).unwrap().report(5, report(2, 1, 5, 80)).unwrap();
+    let waiting = silent
+        .report(LeaderEpoch(5), report(0, 2, 5, 90))
+        .unwrap()
+        .report(LeaderEpoch(5), report(2, 1, 5, 80))
+        .unwrap();
     let all_void = with_new_content(here.clone(), 1);
-    let all_reported = waiting.report(5, report(1, 2, 5, 10)).unwrap();
+    let all_reported = waiting.report(LeaderEpoch(5), report(1, 2, 5, 10)).unwrap();
     for (story, before, live, order, expected) in [
         ("the longest", &waiting, &here, order(5, 0), Ok((Some(0), vec![0], 1, 1))),
         ("one that was not in sync", &waiting, &here, order(5, 2), Ok((Some(2), vec![2], 1, 1))),
@@ -488,10 +507,10 @@ fn an_order_elects_without_missing_members_for_one_leader_epoch() {
 #[test]
 fn of_equal_logs_one_that_was_in_sync_leads_a_recovery() {
     let live = with_new_content(live(&[0]), 1);
-    let waiting = without_leader(&[1]).report(5, report(0, 1, 5, 90)).unwrap();
-    let equal = waiting.report(5, report(1, 2, 5, 90)).unwrap();
+    let waiting = without_leader(&[1]).report(LeaderEpoch(5), report(0, 1, 5, 90)).unwrap();
+    let equal = waiting.report(LeaderEpoch(5), report(1, 2, 5, 90)).unwrap();
     assert_eq!(equal.recover(&live).unwrap().leader, Some(BrokerId(1)), "broker 0 may have records that were deleted");
-    let longer = waiting.report(5, report(1, 2, 5, 89)).unwrap();
+    let longer = waiting.report(LeaderEpoch(5), report(1, 2, 5, 89)).unwrap();
     assert_eq!(longer.recover(&live).unwrap().leader, Some(BrokerId(0)), "broker 0 has more");
 }
 
@@ -519,9 +538,9 @@ fn records_that_were_deleted_on_every_in_sync_replica_stay_deleted_when_another_
             None,
         ),
     ] {
-        let mut now = without_leader(&[0, 1]).report(5, chosen).unwrap();
+        let mut now = without_leader(&[0, 1]).report(LeaderEpoch(5), chosen).unwrap();
         for (broker, (last_epoch, begins, ends)) in in_sync.into_iter().enumerate() {
-            now = now.report(5, report_from(broker as i32, last_epoch, begins, ends)).unwrap();
+            now = now.report(LeaderEpoch(5), report_from(broker as i32, last_epoch, begins, ends)).unwrap();
         }
         let led = now.recover(&all).unwrap();
         assert_eq!((led.leader, led.log_start), (Some(BrokerId(2)), log_start), "{story}");
@@ -531,9 +550,9 @@ fn records_that_were_deleted_on_every_in_sync_replica_stay_deleted_when_another_
 #[test]
 fn what_must_stay_deleted_is_known_until_a_replica_joins_that_has_deleted_it() {
     let all = with_new_content(with_new_content(with_new_content(live(&[]), 0), 1), 2);
-    let mut now = without_leader(&[0, 1]).report(5, report_from(2, 5, Some(0), 90)).unwrap();
+    let mut now = without_leader(&[0, 1]).report(LeaderEpoch(5), report_from(2, 5, Some(0), 90)).unwrap();
     for broker in [0, 1] {
-        now = now.report(5, report_from(broker, 5, Some(40), 80)).unwrap();
+        now = now.report(LeaderEpoch(5), report_from(broker, 5, Some(40), 80)).unwrap();
     }
     let led = now.recover(&all).unwrap();
     let leader = |log_start| Leader {
@@ -567,11 +586,11 @@ fn what_must_stay_deleted_is_known_until_a_replica_joins_that_has_deleted_it() {
 
 #[test]
 fn a_report_counts_only_while_its_broker_has_what_it_reported() {
-    let now = without_leader(&[0]).report(5, report(0, 2, 5, 90)).unwrap();
+    let now = without_leader(&[0]).report(LeaderEpoch(5), report(0, 2, 5, 90)).unwrap();
     let mut lost_again = live(&[]);
     lost_again.insert(BrokerId(0), LiveBroker { incarnation: incarnation(0, 3), draining: false });
     assert_eq!(now.recover(&lost_again), Err(Refusal::Behind));
-    let beside = now.report(5, report(2, 2, 5, 95)).unwrap();
+    let beside = now.report(LeaderEpoch(5), report(2, 2, 5, 95)).unwrap();
     let not_seen_yet = with_new_content(live(&[2]), 0);
     assert_eq!(
         beside.waits_for(&not_seen_yet),
@@ -584,14 +603,18 @@ fn a_report_counts_only_while_its_broker_has_what_it_reported() {
     assert_eq!(beside.recover(&away), Err(Refusal::Behind));
     assert_eq!(beside.possible_order(&away).map(|order| order.broker), Some(BrokerId(0)));
     for (story, last_epoch, log_end) in [("as much", 5, 90), ("less", 5, 89), ("more, of an older epoch", 4, 500)] {
-        let beside = now.report(5, report(2, 2, last_epoch, log_end)).unwrap();
+        let beside = now.report(LeaderEpoch(5), report(2, 2, last_epoch, log_end)).unwrap();
         assert_eq!(beside.recover(&away).unwrap().leader, Some(BrokerId(0)), "the one that is not seen has {story}");
     }
-    assert_eq!(now.report(5, report(0, 2, 5, 90)), Err(Refusal::Unchanged));
-    assert_eq!(now.report(5, report(3, 2, 5, 90)), Err(Refusal::NotReplica));
-    assert_eq!(now.report(5, report(0, 1, 5, 90)), Err(Refusal::InIsr));
-    assert_eq!(partition(&[0]).report(5, report(0, 2, 5, 90)), Err(Refusal::NoRecovery));
-    assert_eq!(now.report(4, report(2, 2, 5, 95)), Err(Refusal::OtherEpoch), "its log has been cut or has grown since");
+    assert_eq!(now.report(LeaderEpoch(5), report(0, 2, 5, 90)), Err(Refusal::Unchanged));
+    assert_eq!(now.report(LeaderEpoch(5), report(3, 2, 5, 90)), Err(Refusal::NotReplica));
+    assert_eq!(now.report(LeaderEpoch(5), report(0, 1, 5, 90)), Err(Refusal::InIsr));
+    assert_eq!(partition(&[0]).report(LeaderEpoch(5), report(0, 2, 5, 90)), Err(Refusal::NoRecovery));
+    assert_eq!(
+        now.report(LeaderEpoch(4), report(2, 2, 5, 95)),
+        Err(Refusal::OtherEpoch),
+        "its log has been cut or has grown since"
+    );
 }
 
 #[test]
@@ -612,29 +635,31 @@ fn a_broker_that_can_not_read_its_log_disowns_it_before_it_copies_it_again() {
         ("a follower that the leader may be about to take in", partition(&[0, 1]), 2, 5, Some((Some(0), 1, 1))),
         ("a member of those who wait for a leader", without_leader(&[0, 1]), 1, 5, Some((None, 0, 1))),
     ] {
-        let Remedy::Disown(next) = before.remedy(BrokerId(broker), incarnation(broker, 1), acted_in) else {
+        let Remedy::Disown(next) = before.remedy(BrokerId(broker), incarnation(broker, 1), LeaderEpoch(acted_in))
+        else {
             panic!("{story}")
         };
         let after = Some((
             next.leader.map(|leader| leader.0),
-            next.leader_epoch - before.leader_epoch,
+            next.leader_epoch.0 - before.leader_epoch.0,
             next.partition_epoch.0 - before.partition_epoch.0,
         ));
         assert_eq!((after, next.isr.len()), (expected, before.isr.len()), "{story}");
         assert!(!next.isr.contains(&member(broker)), "{story}");
         let healed = next.heal(&all, MIN_IN_SYNC).unwrap_or(next.clone());
         assert_ne!(healed.leader, Some(BrokerId(broker)), "{story}");
-        let again = healed.remedy(BrokerId(broker), incarnation(broker, 1), acted_in);
+        let again = healed.remedy(BrokerId(broker), incarnation(broker, 1), LeaderEpoch(acted_in));
         let expected = if healed.leader.is_some() { Remedy::CopyAnew } else { Remedy::Wait };
         assert_eq!(again, expected, "{story}");
     }
-    let remedy = |entry: &Assignment, broker, life| entry.remedy(BrokerId(broker), incarnation(broker, life), 5);
+    let remedy =
+        |entry: &Assignment, broker, life| entry.remedy(BrokerId(broker), incarnation(broker, life), LeaderEpoch(5));
     assert_eq!(remedy(&without_leader(&[0, 1]), 2, 1), Remedy::Wait, "it may be all that is left");
-    let reported = without_leader(&[0, 1]).report(5, report(2, 1, 4, 70)).unwrap();
+    let reported = without_leader(&[0, 1]).report(LeaderEpoch(5), report(2, 1, 4, 70)).unwrap();
     let Remedy::Disown(silent) = remedy(&reported, 2, 1) else {
         panic!("it can't be elected by a log that it can't read")
     };
-    assert_eq!((silent.reports.len(), silent.isr, silent.leader_epoch), (0, reported.isr.clone(), 5));
+    assert_eq!((silent.reports.len(), silent.isr, silent.leader_epoch), (0, reported.isr.clone(), LeaderEpoch(5)));
     assert_eq!(remedy(&reported, 2, 2), Remedy::Wait, "that was said of what it had before");
     assert_eq!(remedy(&partition(&[0]), 0, 2), Remedy::Wait, "its entry is void already, and nobody else leads");
     assert_eq!(remedy(&partition(&[0, 1]), 3, 1), Remedy::Wait, "it holds no replica");
@@ -646,18 +671,20 @@ fn a_partition_waits_for_a_disowned_log_until_it_is_repaired_or_an_order_drops_i
     let alone = partition(&[0]).disown(BrokerId(0)).unwrap();
     assert_eq!(alone.heal(&all, 1), Err(Refusal::Unchanged));
     assert_eq!(alone.waits_for(&live(&[1])), ids(&[0]), "whether it is there or not");
-    let beside = alone.report(6, report(1, 1, 5, 80)).unwrap();
+    let beside = alone.report(LeaderEpoch(6), report(1, 1, 5, 80)).unwrap();
     assert_eq!(beside.recover(&all), Err(Refusal::Behind));
     assert_eq!(beside.possible_order(&all).map(|order| order.broker), Some(BrokerId(1)));
-    let mended = beside.report(6, report(0, 1, 5, 90)).unwrap();
+    let mended = beside.report(LeaderEpoch(6), report(0, 1, 5, 90)).unwrap();
     assert_eq!(outcome(&mended, mended.recover(&all)), Ok((Some(0), vec![0], 1, 1)));
-    let Remedy::Disown(broken_again) = mended.remedy(BrokerId(0), incarnation(0, 1), 5) else { panic!("{mended:?}") };
+    let Remedy::Disown(broken_again) = mended.remedy(BrokerId(0), incarnation(0, 1), LeaderEpoch(5)) else {
+        panic!("{mended:?}")
+    };
     assert_eq!((broken_again.reports, broken_again.leader_epoch), (beside.reports, beside.leader_epoch));
 
     let copied = partition(&[0, 1]).disown(BrokerId(1)).unwrap();
-    let leader = Leader { leader_epoch: 6, ..leader_zero() };
+    let leader = Leader { leader_epoch: LeaderEpoch(6), ..leader_zero() };
     assert_eq!(copied.expand(&leader, &follower(1)), Err(Refusal::Behind), "it said so before");
-    let said_anew = Follower { leader_epoch: 6, ..follower(1) };
+    let said_anew = Follower { leader_epoch: LeaderEpoch(6), ..follower(1) };
     assert_eq!(copied.expand(&leader, &said_anew).unwrap().isr, [member(0), member(1)]);
 }
 
@@ -674,6 +701,6 @@ fn a_deleted_topics_replica_goes_from_its_entry_floor_or_not() {
 fn an_epoch_at_its_end_stops_changes_instead_of_starting_over() {
     let last = Assignment { partition_epoch: PartitionEpoch(i32::MAX), ..partition(&[0, 1]) };
     assert_eq!(last.expand(&leader_zero(), &follower(2)), Err(Refusal::Exhausted));
-    let last = Assignment { leader_epoch: i32::MAX, ..partition(&[0, 1, 2]) };
+    let last = Assignment { leader_epoch: LeaderEpoch(i32::MAX), ..partition(&[0, 1, 2]) };
     assert_eq!(last.heal(&live(&[1]), MIN_IN_SYNC), Err(Refusal::Exhausted));
 }

@@ -37,7 +37,7 @@ pub fn offline(assignments: &[Assignment], live: &Live) -> Vec<(i32, Vec<BrokerI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assignment::{Incarnation, LiveBroker, RecoveryReport};
+    use crate::assignment::{Incarnation, LeaderEpoch, LiveBroker, RecoveryReport};
 
     fn live(brokers: &[(i32, i64)]) -> Live {
         let broker =
@@ -76,7 +76,8 @@ mod tests {
         assert_eq!(leaders(&leaderless), [(3, None)]);
         assert_eq!(elect(&leaderless, &returned, 1), [], "it has not reported yet");
         let (broker, incarnation) = (BrokerId(0), Incarnation(2));
-        let report = RecoveryReport { broker, incarnation, last_epoch: 0, log_end: 17, log_start: Some(0) };
+        let report =
+            RecoveryReport { broker, incarnation, last_epoch: LeaderEpoch::FIRST, log_end: 17, log_start: Some(0) };
         let reported = [leaderless[0].report(leaderless[0].leader_epoch, report).unwrap()];
         assert_eq!(leaders(&elect(&reported, &returned, 1)), [(3, Some(0))]);
     }

@@ -91,7 +91,7 @@ fn an_administrator_accepts_the_loss_of_a_dead_broker() {
     story.returns(2);
     story.operator_acts();
     story.waits();
-    let epoch = story.entry.leader_epoch;
+    let epoch = story.entry.leader_epoch.0;
     story.administrator_orders(2, epoch);
     story.reports(2, 0, 60);
     story.administrator_orders(2, epoch - 1);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use expect_test::Expect;
 use ottla_rules::{
     assignment::{
-        Assignment, BrokerId, Follower, Incarnation, IsrMember, Leader, Live, LiveBroker, RecoveryOrder,
+        Assignment, BrokerId, Follower, Incarnation, IsrMember, Leader, LeaderEpoch, Live, LiveBroker, RecoveryOrder,
         RecoveryReport, Refusal, Remedy,
     },
     plan::election,
@@ -146,7 +146,13 @@ impl Story {
     /// A replica reports its log while the partition has no leader.
     pub fn reports(&mut self, broker: i32, last_epoch: i32, log_end: i64) {
         let (id, incarnation) = (BrokerId(broker), self.incarnation(broker));
-        let report = RecoveryReport { broker: id, incarnation, last_epoch, log_end, log_start: Some(0) };
+        let report = RecoveryReport {
+            broker: id,
+            incarnation,
+            last_epoch: LeaderEpoch(last_epoch),
+            log_end,
+            log_start: Some(0),
+        };
         let outcome = self.entry.report(self.entry.leader_epoch, report);
         self.change(
             &format!("broker {broker} reports that its log ends at offset {log_end}, in epoch {last_epoch}"),
@@ -156,7 +162,7 @@ impl Story {
 
     /// An administrator orders an unclean election, and the operator obeys or refuses.
     pub fn administrator_orders(&mut self, broker: i32, leader_epoch: i32) {
-        let order = RecoveryOrder { partition: 0, leader_epoch, broker: BrokerId(broker) };
+        let order = RecoveryOrder { partition: 0, leader_epoch: LeaderEpoch(leader_epoch), broker: BrokerId(broker) };
         let outcome = self.entry.obey(&order, &self.live);
         self.change(&format!("spec.recovery orders: broker {broker} leads, for leader epoch {leader_epoch}"), outcome);
     }
@@ -170,7 +176,7 @@ impl Story {
     /// A broker can't read its log, which had a role last in this leader epoch.
     pub fn can_not_read_its_log(&mut self, broker: i32, acted_in: i32) {
         let text = format!("broker {broker} can't read its log, with which it acted last in epoch {acted_in}");
-        match self.entry.remedy(BrokerId(broker), self.incarnation(broker), acted_in) {
+        match self.entry.remedy(BrokerId(broker), self.incarnation(broker), LeaderEpoch(acted_in)) {
             Remedy::Disown(next) => self.change(&format!("{text}, and disowns it"), Ok(next)),
             Remedy::CopyAnew => self.line(&format!("{text}, and copies it from the leader")),
             Remedy::Wait => self.line(&format!("{text}, and waits")),

@@ -8,7 +8,7 @@ use ottla_wire::m01_fetch::{FetchRequest, FetchTopic};
 use uuid::Uuid;
 
 use crate::handle::context::Context;
-use crate::image::{BrokerId, Incarnation, IsrMember};
+use crate::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::replica::partition::Partition;
 use crate::replica::partition::reading::{Bound, ReadFrom, Reader};
@@ -120,8 +120,8 @@ fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec
             index: partition.partition,
             from: ReadFrom {
                 offset: partition.fetch_offset,
-                current_leader_epoch: partition.current_leader_epoch,
-                last_fetched_epoch: partition.last_fetched_epoch,
+                current_leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+                last_fetched_epoch: LeaderEpoch(partition.last_fetched_epoch),
                 log_start: partition.log_start_offset,
             },
             max_bytes: usize::try_from(partition.partition_max_bytes.min(MAX_PARTITION_BYTES)).unwrap_or(0),

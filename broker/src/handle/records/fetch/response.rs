@@ -76,7 +76,7 @@ fn fill(answer: &mut PartitionData, read: Read, reader: Reader) {
     answer.last_stable_offset = read.last_stable;
     answer.log_start_offset = read.log_start;
     if let Some((epoch, end_offset)) = read.diverging {
-        answer.diverging_epoch = EpochEndOffset { epoch, end_offset };
+        answer.diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset };
     }
     let aborted = read.aborted.iter();
     let aborted = aborted.map(|&ottla_log::AbortedTransaction { producer_id, first_offset, .. }| AbortedTransaction {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use ottla_crds::{KafkaAssignment, KafkaClusterSpec, KafkaTopic};
-use ottla_rules::assignment::{Assignment, Incarnation, IsrMember, LiveBroker, PartitionEpoch};
+use ottla_rules::assignment::{Assignment, Incarnation, IsrMember, LeaderEpoch, LiveBroker, PartitionEpoch};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -63,7 +63,7 @@ pub(super) fn entry(partition: i32, replicas: &[i32]) -> Assignment {
         replicas,
         adding: Vec::new(),
         removing: Vec::new(),
-        leader_epoch: 1,
+        leader_epoch: LeaderEpoch(1),
         partition_epoch: PartitionEpoch(1),
         reports: Vec::new(),
         log_start: None,
