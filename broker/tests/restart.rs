@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::{OneBroker, batch, topic, until};
 use ottla_broker::image::{LeaderEpoch, PartitionEpoch, Topic};
 use ottla_log::disk::Change;
-use ottla_log::disk::simulated::{Below, stand_in_below};
+use ottla_log::disk::simulated::{Below, Looks, stand_in_below};
 use parking_lot::Mutex;
 
 /// What is changed on the disk below a directory from now on.
@@ -63,4 +63,20 @@ async fn a_restart_on_the_same_assignments_changes_no_file() {
     live(data.path(), true, &topics).await;
     let changed = changes.lock().clone();
     assert!(!changed.is_empty() && changed.iter().all(|change| !change.contains("used-0")), "{changed:#?}");
+}
+
+/// What a start looks at for an idle log: its folder's names, and seven files, of which the one with the topic id is
+/// read when the folders are found and when the log is opened.
+const LOOKS_AT_AN_IDLE_LOG: usize = 9;
+
+#[tokio::test]
+async fn a_restart_looks_at_each_file_of_an_idle_log_once() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = [topic("idle", &[])];
+    live(data.path(), false, &topics).await;
+    let looks = Looks::below(&data.path().join("idle-0"));
+    for start in ["first", "second"] {
+        live(data.path(), true, &topics).await;
+        assert_eq!(looks.take(), LOOKS_AT_AN_IDLE_LOG, "{start}");
+    }
 }

@@ -94,15 +94,19 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Reports a change to a simulated disk, which may refuse it.
+/// Reports a change to a simulated disk, which may refuse it; and a look, which is counted.
 #[cfg(feature = "simulated")]
-use simulated::tell;
+use simulated::{look, tell};
 
 #[cfg(not(feature = "simulated"))]
 #[inline]
 fn tell(_: Change<'_>) -> io::Result<()> {
     Ok(())
 }
+
+#[cfg(not(feature = "simulated"))]
+#[inline]
+fn look(_: &Path) {}
 
 /// The mode of a file that only its owner may read and write.
 const PRIVATE: u32 = 0o600;
@@ -278,6 +282,7 @@ pub fn remove_dir(path: &Path) -> DiskResult<()> {
 
 /// Names in a directory, in no order. Names that are not UTF-8 can't be ours and are left out.
 pub fn list(dir: &Path) -> DiskResult<Vec<String>> {
+    look(dir);
     let error = |e| DiskError::new("list", dir, e);
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(error)? {
@@ -301,6 +306,7 @@ pub fn stat(path: &Path) -> DiskResult<(u64, i64)> {
 
 /// The whole of a small file; none when it is not there.
 pub fn read(path: &Path) -> DiskResult<Option<Vec<u8>>> {
+    look(path);
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),

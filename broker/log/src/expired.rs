@@ -24,10 +24,10 @@ fn marked(names: &[String]) -> impl Iterator<Item = i64> {
 }
 
 /// Remove what retention had taken from a log that is not open. Where nothing else is left, an empty segment begins
-/// where the last one ended, or the log would give out its offsets again. May be interrupted.
-pub(crate) fn complete_retention(dir: &Path) -> DiskResult<()> {
-    let names = disk::list(dir)?;
-    let Some(last) = marked(&names).max() else { return Ok(()) };
+/// where the last one ended, or the log would give out its offsets again. True when anything had been taken. May be
+/// interrupted. The folder holds files of these `names`.
+pub(crate) fn complete_retention(dir: &Path, names: &[String]) -> DiskResult<bool> {
+    let Some(last) = marked(names).max() else { return Ok(false) };
     let logs = names.iter().filter_map(|name| segment::parse_name(name)).filter(|(_, extension)| *extension == LOG);
     let (taken, left): (Vec<i64>, Vec<i64>) = logs.map(|(base_offset, _)| base_offset).partition(|base| *base <= last);
     taken.iter().try_for_each(|base_offset| remove_segment_files(dir, *base_offset))?;
@@ -38,7 +38,7 @@ pub(crate) fn complete_retention(dir: &Path) -> DiskResult<()> {
         let end_offset = end_of(&segment::path(dir, last, LOG).with_added_extension(EXPIRED), last)?;
         DiskFile::create(&segment::path(dir, end_offset, LOG))?;
     }
-    remove_marked(dir, &names)
+    remove_marked(dir, names).map(|()| true)
 }
 
 /// Before a log starts again at another offset: what is marked says nothing of the segments to come. The folder must be

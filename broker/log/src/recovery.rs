@@ -33,7 +33,7 @@ use crate::files::Files;
 use crate::flush::Dirty;
 use crate::log::{Log, remove_segment_files};
 use crate::producers::Producers;
-use crate::segment::{self, Active, LOG, OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX};
+use crate::segment::{self, Active, LOG, OFFSET_INDEX, SNAPSHOT, TIME_INDEX, TRANSACTION_INDEX};
 use crate::transactions::markers;
 use crate::walk::{LogError, Walk};
 
@@ -79,10 +79,7 @@ impl Log {
         files: &Arc<Files>,
         now_ms: i64,
     ) -> Result<(Log, Opened), LogError> {
-        create_if_missing(dir)?;
-        swap::complete_swaps(dir)?;
-        expired::complete_retention(dir)?;
-        let names = tidy(dir)?;
+        let names = tidied(dir)?;
         let mut opened = Opened::default();
         let mut segments = Segments::open(dir, &names, &config, &hint, files, now_ms, &mut opened)?;
         if segments.log_end < hint.log_start {
@@ -125,7 +122,7 @@ impl Log {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
         log.recover_epochs(&segments.epochs, segments.last.as_ref(), hint.clean || hint.intact)?;
-        log.recover_producers(now_ms, &segments.unindexed)?;
+        log.recover_producers(offsets_of(&names, SNAPSHOT), now_ms, &segments.unindexed)?;
         Ok((log, opened))
     }
 
@@ -201,19 +198,32 @@ pub fn put_aside_from(damaged: &Path) -> DiskResult<Option<PathBuf>> {
     Ok(aside)
 }
 
-fn create_if_missing(dir: &Path) -> DiskResult<()> {
-    match disk::stat(dir) {
+/// The names of a log's files, after what earlier lives left half-done was completed or removed. The folder is made if
+/// it is missing. A folder in which nothing was left half-done is listed once: a start opens thousands.
+fn tidied(dir: &Path) -> Result<Vec<String>, LogError> {
+    let mut names = list_or_create(dir)?;
+    if swap::complete_swaps(dir, &names)? {
+        names = disk::list(dir)?;
+    }
+    if expired::complete_retention(dir, &names)? {
+        names = disk::list(dir)?;
+    }
+    Ok(tidy(dir, names)?)
+}
+
+fn list_or_create(dir: &Path) -> DiskResult<Vec<String>> {
+    match disk::list(dir) {
         Err(error) if error.is_not_found() => {
             disk::create_dirs(dir)?;
-            dir.parent().map_or(Ok(()), disk::sync_dir)
+            dir.parent().map_or(Ok(()), disk::sync_dir)?;
+            Ok(Vec::new())
         }
-        other => other.map(drop),
+        listed => listed,
     }
 }
 
-/// Remove what earlier lives left half-done; names of all other files.
-fn tidy(dir: &Path) -> DiskResult<Vec<String>> {
-    let mut names = disk::list(dir)?;
+/// Remove what is left of what was never finished, or is on its way out; the names of all other files.
+fn tidy(dir: &Path, mut names: Vec<String>) -> DiskResult<Vec<String>> {
     let logs = offsets_of(&names, LOG);
     let indexes = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX];
     let is_junk = |name: &String| {

@@ -71,7 +71,7 @@ impl Log {
         self.dirty.truncated(self.log_end);
         self.forget_epochs_without_records()?;
         let unindexed = self.active.lacks_aborted.then_some(self.active.base_offset);
-        self.recover_producers(now_ms, &unindexed.into_iter().collect())
+        self.recover_producers(self.snapshots()?, now_ms, &unindexed.into_iter().collect())
     }
 
     /// Remove everything; the next offset is `offset`.

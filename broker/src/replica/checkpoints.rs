@@ -34,6 +34,11 @@ impl Positions {
             first_dirty: first_dirty.map(|first_dirty| first_dirty.min(offset)),
         }
     }
+
+    /// Whether less of the log is there than was `known`.
+    pub fn are_behind(&self, known: &Positions) -> bool {
+        self.recovery_point < known.recovery_point || self.high_watermark < known.high_watermark
+    }
 }
 
 /// The checkpoints of one data directory.
@@ -105,9 +110,7 @@ impl Checkpoints {
     /// # Errors
     /// As [`Checkpoints::store`]. Then nothing may be appended or cut.
     pub fn lower(&mut self, key: PartitionKey, now: Positions) -> DiskResult<()> {
-        let is_behind =
-            |known: &Positions| now.recovery_point < known.recovery_point || now.high_watermark < known.high_watermark;
-        if self.positions.get(&key).is_some_and(is_behind) {
+        if self.positions.get(&key).is_some_and(|known| now.are_behind(known)) {
             self.positions.insert(key, now);
             self.written = false;
         }

@@ -32,8 +32,20 @@ pub enum ClaimError {
     Disk(#[from] disk::DiskError),
 }
 
-/// Makes sure that the folder of the partition is there and this topic's; true when it was before. The files of another
-/// topic of this name are quarantined, unless it `stands`: is assigned, too.
+/// What was there in a partition's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Was {
+    /// The partition's own folder, or one without a topic id, which it has now.
+    Its,
+    /// Nothing.
+    Nothing,
+    /// The folder of another topic of the same name, which is quarantined now: what the checkpoints say is about that
+    /// one.
+    Anothers,
+}
+
+/// Makes sure that the folder of the partition is there and this topic's; gives what was there before. The files of
+/// another topic of this name are quarantined, unless it `stands`: is assigned, too.
 ///
 /// # Errors
 /// See [`ClaimError`].
@@ -43,34 +55,23 @@ pub fn claim(
     partition: i32,
     topic_id: Uuid,
     stands: impl Fn(Uuid) -> bool,
-) -> Result<bool, ClaimError> {
+) -> Result<Was, ClaimError> {
     let dir = data.join(partition_name(topic, partition));
-    let mut was_there = dir.exists();
-    if was_there {
-        match read_topic_id(&dir)? {
-            Some(id) if id == topic_id => return Ok(true),
-            Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
-            Some(id) => {
-                tracing::warn!(topic, partition, %id, "quarantined the files of another topic of the same name");
-                disk::rename(&dir, &free_stray(data, topic, partition, id))?;
-                was_there = false;
-            }
-            None => {}
+    let was = match read_topic_id(&dir)? {
+        Some(id) if id == topic_id => return Ok(Was::Its),
+        Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
+        Some(id) => {
+            tracing::warn!(topic, partition, %id, "quarantined the files of another topic of the same name");
+            disk::rename(&dir, &free_stray(data, topic, partition, id))?;
+            Was::Anothers
         }
-    }
+        None if dir.exists() => Was::Its,
+        None => Was::Nothing,
+    };
     disk::create_dirs(&dir)?;
     write_topic_id(&dir, topic_id)?;
     disk::sync_dir(data)?;
-    Ok(was_there)
-}
-
-/// Whether the folder with the partition's name is another topic's: then the checkpoints speak of that one.
-///
-/// # Errors
-/// When the disk refuses, or the folder's metadata is malformed.
-pub fn is_of_another(data: &Path, topic: &str, partition: i32, topic_id: Uuid) -> Result<bool, MetadataError> {
-    let dir = data.join(partition_name(topic, partition));
-    Ok(dir.exists() && read_topic_id(&dir)?.is_some_and(|id| id != topic_id))
+    Ok(was)
 }
 
 /// The partitions that have a folder here, and the names of their topics. [`claim`] decides about a folder without a
@@ -205,12 +206,12 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let nobody = |_| false;
-        assert!(!claim(data.path(), "t", 0, old, nobody).unwrap(), "it is new");
-        assert!(claim(data.path(), "t", 0, old, nobody).unwrap());
+        assert_eq!(claim(data.path(), "t", 0, old, nobody).unwrap(), Was::Nothing);
+        assert_eq!(claim(data.path(), "t", 0, old, nobody).unwrap(), Was::Its);
         std::fs::write(data.path().join("t-0/precious"), "x").unwrap();
         let taken = claim(data.path(), "t", 0, new, |id| id == old);
         assert!(matches!(taken, Err(ClaimError::Taken(id)) if id == old), "{taken:?}");
-        assert!(!claim(data.path(), "t", 0, new, nobody).unwrap());
+        assert_eq!(claim(data.path(), "t", 0, new, nobody).unwrap(), Was::Anothers);
         assert_eq!(read_topic_id(&data.path().join("t-0")).unwrap(), Some(new));
         let aside = data.path().join(stray_name("t", 0, old));
         assert!(aside.join("precious").exists());

@@ -44,7 +44,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use ottla_log::failure::Failure;
 use ottla_log::folder::partition_name;
-use ottla_log::{Files, Log, LogError, RecoveryHint};
+use ottla_log::{Files, LogError};
 use ottla_wire::TopicIdPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
@@ -53,7 +53,7 @@ use uuid::Uuid;
 use self::beside::{Beside, Done};
 use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
-use self::opening::{FIRST_RETRY, OpenError, Unopened, open_log};
+use self::opening::{FIRST_RETRY, OpenError, OpenedLog, Unopened, hint_of_torn, open_log};
 use self::partition::leadership::Surroundings;
 use self::partition::{Extent, Found, Partition};
 use self::proposal::Proposal;
@@ -334,24 +334,9 @@ impl Replicas {
 
     async fn partition_of(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Option<Arc<Partition>> {
         let torn = self.unopened.lock().torn.get(&TopicIdPartition::new(topic.id, number)).copied();
-        let (data, of, checkpoints) = (self.dir.clone(), topic.clone(), self.checkpoints.clone());
-        let find = move || {
-            let found = match torn {
-                Some(known @ Positions { recovery_point, log_start, high_watermark, .. }) => {
-                    (RecoveryHint { clean: false, intact: true, recovery_point, log_start, high_watermark }, known)
-                }
-                // The holder of the lock may be waiting for the disk.
-                None => checkpoints.lock().of(&of.name, number),
-            };
-            (found, folders::is_of_another(&data, &of.name, number, of.id))
-        };
-        let ((hint, mut known), of_another) = self.workers.run(find).await;
-        if of_another.unwrap_or(false) {
-            known = Positions::default();
-        }
         // Recovery may take long: what is done after it looks at the newest image.
         let newest = || images.borrow().clone();
-        let mut opened = self.try_to_open(&newest(), &topic, number, hint).await;
+        let mut opened = self.try_to_open(&newest(), &topic, number, torn).await;
         let mut copies_anew = false;
         while let Err(OpenError::Log(LogError::Corrupt { path, .. })) = &opened {
             // Asked once: the folder knows the answer, and would want another epoch for each segment.
@@ -359,9 +344,11 @@ impl Replicas {
             if !copies_anew || !self.put_aside_damaged(path).await {
                 break;
             }
-            opened = self.try_to_open(&newest(), &topic, number, hint).await;
+            opened = self.try_to_open(&newest(), &topic, number, torn).await;
         }
-        let (mut log, mut proposal) = opened.ok()?;
+        let opened = opened.ok()?;
+        let known = opened.known();
+        let OpenedLog { mut log, mut proposal, hint, stated, .. } = opened;
         // With another incarnation no broker relies on what the disk had, nor on what was just quarantined, or was to
         // be truncated.
         let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
@@ -385,6 +372,10 @@ impl Replicas {
         let found = Found { log, high_watermark: known.high_watermark, proposal };
         let metrics = self.metrics.topics.of(&topic.name);
         let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
+        // Most logs are where they were. Thousands of them need not wait for another turn of a worker.
+        if torn.is_none() && !partition.positions().are_behind(&stated) {
+            return Some(partition);
+        }
         let (opened, checkpoints) = (partition.clone(), self.checkpoints.clone());
         let key = (topic.name.to_string(), number);
         let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
@@ -400,11 +391,20 @@ impl Replicas {
         image: &Arc<ClusterImage>,
         topic: &Arc<Topic>,
         number: i32,
-        hint: RecoveryHint,
-    ) -> Result<(Log, Proposal), OpenError> {
-        let (data, files) = (self.dir.clone(), self.files.clone());
+        torn: Option<Positions>,
+    ) -> Result<OpenedLog, OpenError> {
+        let (data, files, checkpoints) = (self.dir.clone(), self.files.clone(), self.checkpoints.clone());
         let (image, of) = (image.clone(), topic.clone());
-        let opened = self.workers.run(move || open_log(&data, &image, &of, number, hint, &files)).await;
+        let open = move || {
+            let (hint, stated) = match torn {
+                Some(known) => (hint_of_torn(known), known),
+                // The holder of the lock may be waiting for the disk.
+                None => checkpoints.lock().of(&of.name, number),
+            };
+            let (log, proposal, was) = open_log(&data, &image, &of, number, hint, &files)?;
+            Ok(OpenedLog { log, proposal, hint, stated, was })
+        };
+        let opened = self.workers.run(open).await;
         opened.inspect_err(|error| {
             // Other partitions are served; this one is tried again.
             tracing::error!(topic = %topic.name, partition = number, %error, "failed to open a log");

@@ -11,7 +11,7 @@ use ottla_log::{Files, Log, LogError, RecoveryHint};
 use ottla_wire::TopicIdPartition;
 
 use super::checkpoints::Positions;
-use super::folders;
+use super::folders::{self, Was};
 use super::proposal::Proposal;
 use super::rules::log_config;
 use crate::env::{self, Instant};
@@ -81,8 +81,35 @@ impl Unopened {
     }
 }
 
+/// A log that has been opened.
+pub struct OpenedLog {
+    /// The log.
+    pub log: Log,
+    /// What was asked for last.
+    pub proposal: Proposal,
+    /// How it was opened.
+    pub hint: RecoveryHint,
+    /// What was known of a log of its name before.
+    pub stated: Positions,
+    /// What was in the place of its folder.
+    pub was: Was,
+}
+
+impl OpenedLog {
+    /// What was known of this very log.
+    pub fn known(&self) -> Positions {
+        if self.was == Was::Anothers { Positions::default() } else { self.stated }
+    }
+}
+
+/// How to open a log that a full disk has torn in this process.
+pub fn hint_of_torn(known: Positions) -> RecoveryHint {
+    let Positions { recovery_point, log_start, high_watermark, first_dirty: _ } = known;
+    RecoveryHint { clean: false, intact: true, recovery_point, log_start, high_watermark }
+}
+
 /// Opens a partition's log where it is, in the folder of its name in the data directory `data`; makes it if it is not
-/// there.
+/// there. Also gives what was in its place.
 ///
 /// # Errors
 /// When the disk refuses or the files make no sense.
@@ -93,11 +120,11 @@ pub fn open_log(
     number: i32,
     hint: RecoveryHint,
     files: &Arc<Files>,
-) -> Result<(Log, Proposal), OpenError> {
+) -> Result<(Log, Proposal, Was), OpenError> {
     let name = topic.name.as_ref();
-    let was_there = folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
+    let was = folders::claim(data, name, number, topic.id, |other| image.topics.contains_key(&other))?;
     // The checkpoints know logs by name: those of a new one are about another topic of its name.
-    let hint = if was_there { hint } else { RecoveryHint::default() };
+    let hint = if was == Was::Its { hint } else { RecoveryHint::default() };
     let dir = data.join(partition_name(name, number));
     let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
     if opened.cut_bytes > 0 {
@@ -116,7 +143,7 @@ pub fn open_log(
     for error in &opened.corrupt {
         tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
     }
-    Ok((log, Proposal::open_after(&dir, hint.clean)?))
+    Ok((log, Proposal::open_after(&dir, hint.clean)?, was))
 }
 
 /// Why a partition's log does not open.
@@ -153,10 +180,10 @@ mod tests {
         let files = Files::new(1, 1 << 10);
         for id in [1, 2] {
             let image = ClusterImage::default();
-            let (log, _) = open_log(data.path(), &image, &topic(id), 0, hint, &files).unwrap();
+            let (log, ..) = open_log(data.path(), &image, &topic(id), 0, hint, &files).unwrap();
             assert_eq!((log.log_start(), log.log_end(), log.recovery_point()), (0, 0, 0), "topic {id}");
         }
-        let (log, _) = open_log(data.path(), &ClusterImage::default(), &topic(2), 0, hint, &files).unwrap();
+        let (log, ..) = open_log(data.path(), &ClusterImage::default(), &topic(2), 0, hint, &files).unwrap();
         assert_eq!(log.log_start(), 5, "that is its own");
     }
 }

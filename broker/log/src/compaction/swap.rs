@@ -107,23 +107,26 @@ impl Log {
     }
 }
 
-/// Complete the exchange that a crash has interrupted, and forget one that had not begun. May be interrupted itself.
-pub(crate) fn complete_swaps(dir: &Path) -> Result<(), LogError> {
+/// Complete the exchange that a crash has interrupted, and forget one that had not begun; true when there was one. May
+/// be interrupted itself. The folder holds files of these `names`.
+pub(crate) fn complete_swaps(dir: &Path, names: &[String]) -> Result<bool, LogError> {
     let swap_of = |name: &str, extension: &str| {
         let (base_offset, rest) = segment::parse_name(name)?;
         (rest.strip_suffix(SWAP)?.strip_suffix('.')? == extension).then_some(base_offset)
     };
-    let names = disk::list(dir)?;
+    let mut found = false;
     for base_offset in names.iter().filter_map(|name| swap_of(name, LOG)) {
+        found = true;
         let old = names.iter().filter_map(|name| segment::parse_name(name)).filter(|(_, extension)| *extension == LOG);
         complete_swap(dir, base_offset, old.map(|(old, _)| old))?;
     }
     for extension in [TRANSACTION_INDEX, OFFSET_INDEX, TIME_INDEX] {
         for base_offset in names.iter().filter_map(|name| swap_of(name, extension)) {
+            found = true;
             disk::remove(&marked(dir, base_offset, extension, SWAP))?;
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn complete_swap(dir: &Path, base_offset: i64, segments: impl Iterator<Item = i64>) -> Result<(), LogError> {

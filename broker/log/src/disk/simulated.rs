@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -46,6 +47,41 @@ impl Drop for Below {
     fn drop(&mut self) {
         BELOW.lock().retain(|(_, disk)| !Arc::ptr_eq(disk, &self.disk));
     }
+}
+
+/// Counts, until it is dropped, how often small files are read as a whole and directories are listed below a directory.
+/// These change nothing, so a stand-in does not hear of them; but a start pays for each.
+#[must_use = "nobody counts any more once this is dropped"]
+pub struct Looks {
+    count: Arc<AtomicUsize>,
+}
+
+static LOOKS: Mutex<Vec<(PathBuf, Arc<AtomicUsize>)>> = Mutex::new(Vec::new());
+
+impl Looks {
+    /// Counts from now on.
+    pub fn below(dir: &Path) -> Looks {
+        let count = Arc::<AtomicUsize>::default();
+        LOOKS.lock().push((dir.to_owned(), count.clone()));
+        Looks { count }
+    }
+
+    /// How many there were since the last call.
+    pub fn take(&self) -> usize {
+        self.count.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        LOOKS.lock().retain(|(_, count)| !Arc::ptr_eq(count, &self.count));
+    }
+}
+
+pub(super) fn look(path: &Path) {
+    let looks = LOOKS.lock();
+    let counts = looks.iter().filter(|(dir, _)| path.starts_with(dir));
+    counts.for_each(|(_, count)| _ = count.fetch_add(1, Ordering::Relaxed));
 }
 
 pub(super) fn tell(change: Change<'_>) -> io::Result<()> {

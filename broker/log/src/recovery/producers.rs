@@ -25,14 +25,19 @@ impl Log {
     ///
     /// A snapshot does not know the transactions that have ended before it, and whose markers are not committed: where
     /// there are markers between the high watermark and the newest snapshot, an older one must do. Segments that are
-    /// `unindexed`, named by their bases, get their transaction index.
-    pub(crate) fn recover_producers(&mut self, now_ms: i64, unindexed: &BTreeSet<i64>) -> Result<(), LogError> {
+    /// `unindexed`, named by their bases, get their transaction index. The `snapshots` are those in the log's folder.
+    pub(crate) fn recover_producers(
+        &mut self,
+        mut snapshots: BTreeSet<i64>,
+        now_ms: i64,
+        unindexed: &BTreeSet<i64>,
+    ) -> Result<(), LogError> {
         self.high_watermark = self.high_watermark.min(self.log_end);
-        let mut found = self.newest_snapshot(self.log_end)?;
+        let mut found = self.newest_snapshot(&mut snapshots, self.log_end)?;
         if let Some((newest, _)) = &found {
-            self.remove_stray_snapshots(*newest)?;
+            self.remove_stray_snapshots(&mut snapshots, *newest)?;
             if self.has_markers_between(self.high_watermark, *newest)? {
-                found = self.newest_snapshot(self.high_watermark)?;
+                found = self.newest_snapshot(&mut snapshots, self.high_watermark)?;
             }
         }
         // Also what was deleted, but is still there: it may hold a marker that the snapshot lacks.
@@ -57,15 +62,20 @@ impl Log {
         producers.verify_as(std::mem::take(&mut self.producers));
         self.producers = producers;
         if let Some(first) = unindexed.first().filter(|first| **first < at) {
-            aborted = self.aborted_behind(*first)?;
+            aborted = self.aborted_behind(snapshots, *first)?;
         }
         unindexed.iter().try_for_each(|base_offset| self.index_aborted(*base_offset, &aborted))
     }
 
+    /// The offsets of the snapshots in the log's folder.
+    pub(crate) fn snapshots(&self) -> DiskResult<BTreeSet<i64>> {
+        Ok(offsets_of(&disk::list(&self.dir)?, SNAPSHOT))
+    }
+
     /// The aborted transactions whose markers are at `offset`, where a segment begins, or behind it. Of producers this
     /// learns nothing that is not known: compaction may have removed the marker of a transaction that was open there.
-    fn aborted_behind(&self, offset: i64) -> Result<Vec<AbortedTransaction>, LogError> {
-        let found = self.newest_snapshot(offset)?;
+    fn aborted_behind(&self, mut snapshots: BTreeSet<i64>, offset: i64) -> Result<Vec<AbortedTransaction>, LogError> {
+        let found = self.newest_snapshot(&mut snapshots, offset)?;
         let (at, mut producers) = found.unwrap_or((self.first_base(), Producers::default()));
         let mut aborted = Vec::new();
         self.replay(at, |batch, marker| {
@@ -99,9 +109,10 @@ impl Log {
         Ok(())
     }
 
-    /// The newest snapshot up to an offset, and that offset. Removes those that are not whole, or ahead of the log.
-    fn newest_snapshot(&self, up_to: i64) -> DiskResult<Option<(i64, Producers)>> {
-        for offset in offsets_of(&disk::list(&self.dir)?, SNAPSHOT).into_iter().rev() {
+    /// The newest of the snapshots up to an offset, and that offset. Removes those that are not whole, or ahead of the
+    /// log.
+    fn newest_snapshot(&self, all: &mut BTreeSet<i64>, up_to: i64) -> DiskResult<Option<(i64, Producers)>> {
+        for offset in all.clone().into_iter().rev() {
             let path = segment::path(&self.dir, offset, SNAPSHOT);
             if offset <= up_to
                 && let Some(producers) = disk::read(&path)?.and_then(|bytes| snapshot::decode(&bytes))
@@ -110,19 +121,19 @@ impl Log {
             }
             if offset <= up_to || offset > self.log_end {
                 disk::remove(&path)?;
+                all.remove(&offset);
             }
         }
         Ok(None)
     }
 
     /// Older snapshots stay as long as their segments do: truncation may go back to them.
-    fn remove_stray_snapshots(&self, newest: i64) -> DiskResult<()> {
-        let older: BTreeSet<i64> = offsets_of(&disk::list(&self.dir)?, SNAPSHOT);
-        let is_stray = |offset: &&i64| !(self.sealed.contains_key(offset) || self.active.base_offset == **offset);
-        older
-            .range(..newest)
-            .filter(is_stray)
-            .try_for_each(|offset| disk::remove(&segment::path(&self.dir, *offset, SNAPSHOT)))
+    fn remove_stray_snapshots(&self, all: &mut BTreeSet<i64>, newest: i64) -> DiskResult<()> {
+        let is_stray = |offset: &i64| !(self.sealed.contains_key(offset) || self.active.base_offset == *offset);
+        for stray in all.extract_if(..newest, |offset| is_stray(offset)) {
+            disk::remove(&segment::path(&self.dir, stray, SNAPSHOT))?;
+        }
+        Ok(())
     }
 
     fn has_markers_between(&self, from: i64, to: i64) -> Result<bool, LogError> {
