@@ -12,6 +12,8 @@
 //! - [`replicated`]: three brokers
 //! - [`broker`]: a broker's process: start, stop, CPU time, memory
 //! - [`client`]: who sees a fail-over
+//! - [`laptop`]: a laptop with many partitions that starts again
+//! - [`leading`]: whether partitions lead
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
 //! - [`transactional`]: transactions with librdkafka
@@ -27,6 +29,8 @@ mod client;
 mod coordinator;
 mod failover;
 mod franz;
+mod laptop;
+mod leading;
 mod lean;
 mod null;
 #[cfg(feature = "cluster")]

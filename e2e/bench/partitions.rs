@@ -16,12 +16,14 @@ use rustix::process::Signal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PARTITIONS_PER_TOPIC: usize = 100;
+use crate::{laptop, leading};
+
+pub const PARTITIONS_PER_TOPIC: usize = 100;
 /// A request may create 10,000 topics and partitions.
 const TOPICS_PER_REQUEST: usize = 90;
-const LIMIT: Duration = Duration::from_secs(900);
+pub const LIMIT: Duration = Duration::from_secs(900);
 /// Every look at ten thousand partitions is half a megabyte.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Measures Ottla with so many partitions, and prints the table.
 pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
@@ -29,13 +31,14 @@ pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
     println!("| {partitions} partitions in topics of {PARTITIONS_PER_TOPIC}, three replicas each | |\n|---|--:|");
 
     let begin = Instant::now();
-    create(&trio, partitions / PARTITIONS_PER_TOPIC)?;
+    create(&trio.address(0), partitions / PARTITIONS_PER_TOPIC)?;
     row("CreateTopics, ninety topics a request, answered after", seconds(begin));
     wait_for(&trio, partitions, "every replica in sync", is_whole)?;
     row("every replica in sync after", seconds(begin));
     until(LIMIT, "every replica's folder", || {
         std::thread::sleep(LOOK_EVERY);
-        Ok((folders(&trio)? == partitions * usize::from(BROKERS)).then_some(()))
+        let folders = (0..BROKERS).map(|id| folders(&trio.data(id))).sum::<Result<usize>>()?;
+        Ok((folders == partitions * usize::from(BROKERS)).then_some(()))
     })?;
     row("every replica's folder on its disk after", seconds(begin));
     for kind in ["kafkatopics", "kafkaassignments"] {
@@ -62,21 +65,34 @@ pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
     }
     let begin = Instant::now();
     trio.heal()?;
-    wait_for(&trio, partitions, "leaders", |one| one.leader_id >= 0)?;
-    row("all stopped and started: every partition has a leader after", seconds(begin));
+    wait_until_all_lead(&trio, partitions)?;
+    row("stopped one after the other, and all started: every partition leads after", seconds(begin));
     wait_for(&trio, partitions, "every replica in sync", is_whole)?;
-    row("all stopped and started: every replica in sync after", seconds(begin));
-    Ok(())
+    row("stopped one after the other, and all started: every replica in sync after", seconds(begin));
+
+    trio.kill_control()?;
+    for id in 0..BROKERS {
+        trio.end_broker(id, Signal::KILL)?;
+    }
+    let begin = Instant::now();
+    trio.heal()?;
+    wait_until_all_lead(&trio, partitions)?;
+    row("all killed and started: every partition leads after", seconds(begin));
+    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
+    row("all killed and started: every replica in sync after", seconds(begin));
+    drop(trio);
+    laptop::run(partitions, ottla)
 }
 
-fn create(trio: &Trio, topics: usize) -> Result<()> {
+/// Creates so many topics.
+pub fn create(address: &str, topics: usize) -> Result<()> {
     let topic = |number: usize| CreatableTopic {
         name: format!("many-{number}").into(),
         num_partitions: PARTITIONS_PER_TOPIC as i32,
         replication_factor: BROKERS as i16,
         ..Default::default()
     };
-    let mut connection = Connection::open(trio.bootstrap().split(',').next().context("there are brokers")?)?;
+    let mut connection = Connection::open(address)?;
     connection.wait_at_most(LIMIT)?;
     let topics: Vec<_> = (0..topics).map(topic).collect();
     for topics in topics.chunks(TOPICS_PER_REQUEST) {
@@ -88,16 +104,14 @@ fn create(trio: &Trio, topics: usize) -> Result<()> {
     Ok(())
 }
 
-fn folders(trio: &Trio) -> Result<usize> {
-    let mut count = 0;
-    for id in 0..BROKERS {
-        let entries = std::fs::read_dir(trio.data(id))?;
-        count += entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("many-")).count();
-    }
-    Ok(count)
+/// What a broker has of the topics in this data directory.
+pub fn folders(data: &Path) -> Result<usize> {
+    let entries = std::fs::read_dir(data)?.flatten();
+    Ok(entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("many-")).count())
 }
 
-fn is_whole(partition: &MetadataResponsePartition) -> bool {
+/// Whether every replica is in sync.
+pub fn is_whole(partition: &MetadataResponsePartition) -> bool {
     partition.leader_id >= 0 && partition.isr_nodes.len() == usize::from(BROKERS)
 }
 
@@ -111,6 +125,15 @@ fn wait_for(
         std::thread::sleep(LOOK_EVERY);
         let shown = trio.all_partitions().unwrap_or_default();
         Ok((shown.len() == partitions && shown.iter().all(&right)).then_some(()))
+    })
+}
+
+/// Waits until every partition has a leader that answers for it.
+fn wait_until_all_lead(trio: &Trio, partitions: usize) -> Result<()> {
+    until(LIMIT, "leaders", || {
+        std::thread::sleep(LOOK_EVERY);
+        let all_lead = leading::all_lead(|broker| trio.address(broker), partitions);
+        Ok(all_lead.unwrap_or(false).then_some(()))
     })
 }
 
@@ -128,10 +151,12 @@ fn resident(trio: &Trio) -> Result<String> {
     Ok(all.join(", "))
 }
 
-fn seconds(begin: Instant) -> String {
+/// How long it took.
+pub fn seconds(begin: Instant) -> String {
     format!("{:.1} s", begin.elapsed().as_secs_f64())
 }
 
-fn row(what: &str, value: String) {
+/// Prints a row of the table.
+pub fn row(what: &str, value: String) {
     println!("| {what} | {value} |");
 }
