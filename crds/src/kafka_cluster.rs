@@ -11,13 +11,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClientQuotas, KafkaClusterStatus, Listener, ListenerType,
+    KafkaClusterStatus, Listener, ListenerType,
     kafka_topic::DeletionPolicy,
     names,
     pod_template::{PodTemplate, Resources},
     pool::Pool,
+    rebalance::Rebalance,
     rollout::Rollout,
     schema,
+    security::{Authorization, ClusterQuotas, Security},
     storage::Storage,
 };
 use ottla_rules::assignment::BrokerId;
@@ -466,96 +468,6 @@ impl Brokers {
     }
 }
 
-/// What users may do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Authorization {
-    /// The names of principals that may do everything, without `User:`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 100),
-        inner(length(max = 1024)),
-        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = [{
-            "rule": "self.all(name, !name.startsWith('User:'))",
-            "message": "superUsers lists names without 'User:'",
-        }])
-    )]
-    pub super_users: Vec<String>,
-    /// Whether everybody may use a resource that no ACL names, as Kafka's `allow.everyone.if.no.acl.found`.
-    #[serde(default)]
-    pub allow_everyone_if_no_acl_found: bool,
-}
-
-/// How much clients may do that are known by their `client.id` or address.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterQuotas {
-    /// Clients with one `client.id`, of any user.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 1000),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clientId"])
-    )]
-    pub clients: Vec<ClientQuotas>,
-    /// Clients at one address.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["ip"]))]
-    pub ips: Vec<IpQuota>,
-}
-
-/// How many connections an address may make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IpQuota {
-    /// The address; `*` stands for each without a quota of its own.
-    #[schemars(length(min = 1, max = 64))]
-    pub ip: String,
-    /// New connections per second, at each broker.
-    #[schemars(range(min = 1))]
-    pub connection_creation_rate: i32,
-}
-
-/// The authorities of a cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Security {
-    /// The authority of the brokers' certificates.
-    #[serde(default)]
-    pub cluster_ca: Authority,
-    /// The authority of the users' certificates.
-    #[serde(default)]
-    pub clients_ca: Authority,
-}
-
-/// An authority.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Authority {
-    /// Counts the authority's keys. Raise it by one for a new key: brokers trust both until everybody has the new one.
-    #[serde(default = "one_i64")]
-    #[schemars(range(min = 1))]
-    pub key_generation: i64,
-    /// How many days clients have, when there is a new key, to trust the brokers' new authority or to use their users'
-    /// new certificates. Default: 7.
-    #[serde(default = "a_week")]
-    #[schemars(range(min = 0, max = 365))]
-    pub overlap_days: i64,
-}
-
-impl Default for Authority {
-    fn default() -> Authority {
-        Authority { key_generation: 1, overlap_days: a_week() }
-    }
-}
-
-fn a_week() -> i64 {
-    7
-}
-
-fn one_i64() -> i64 {
-    1
-}
-
 /// Defaults of topics that do not set these values themselves. The fields stand for Kafka's settings `num.partitions`,
 /// `default.replication.factor` and `min.insync.replicas`, which can be set in `config` instead. A value that is set in
 /// neither place is 1, as in Kafka.
@@ -595,70 +507,6 @@ impl TopicDefaults {
     fn set(mut self) -> Vec<&'static str> {
         self.by_name().into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
     }
-}
-
-/// Which replicas the operator moves by itself, and how fast.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Rebalance {
-    /// Add: new brokers get replicas of the others. Remove: brokers that leave give theirs to the others. Default:
-    /// both. Empty: replicas move only where somebody asks for it.
-    #[serde(default = "every_occasion", deserialize_with = "crate::words::occasions")]
-    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub auto: Vec<Occasion>,
-    /// How long a new broker must have been online until it gets replicas of the others, in seconds. Default: 600.
-    #[serde(default = "ten_minutes")]
-    #[schemars(range(min = 0, max = 86400))]
-    pub add_after_seconds: i32,
-    /// The most bytes per second that a broker copies of replicas that are moved to it, such as `100Mi`. The operator
-    /// lowers the rate while producers wait longer than before. Default: 100Mi.
-    #[serde(default = "max_rate")]
-    #[schemars(
-        length(min = 1, max = 20),
-        regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
-    )]
-    pub max_rate: String,
-    /// The bytes per second below which the operator does not lower the rate. Default: 2Mi.
-    #[serde(default = "min_rate")]
-    #[schemars(
-        length(min = 1, max = 20),
-        regex(pattern = r"^[1-9][0-9]*(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
-    )]
-    pub min_rate: String,
-}
-
-/// When the operator moves replicas by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Occasion {
-    /// A broker is new.
-    Add,
-    /// A broker leaves.
-    Remove,
-    /// An occasion of a newer version: nothing moves.
-    #[serde(skip_deserializing)]
-    Unknown,
-}
-
-impl Default for Rebalance {
-    fn default() -> Self {
-        Self { auto: every_occasion(), add_after_seconds: ten_minutes(), max_rate: max_rate(), min_rate: min_rate() }
-    }
-}
-
-fn every_occasion() -> Vec<Occasion> {
-    vec![Occasion::Add, Occasion::Remove]
-}
-
-fn ten_minutes() -> i32 {
-    600
-}
-
-fn max_rate() -> String {
-    "100Mi".to_owned()
-}
-
-fn min_rate() -> String {
-    "2Mi".to_owned()
 }
 
 /// Where a broker's rack is read from.

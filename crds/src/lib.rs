@@ -26,8 +26,10 @@ pub mod names;
 mod pod_template;
 mod pool;
 pub mod quantity;
+mod rebalance;
 mod rollout;
 mod schema;
+mod security;
 mod storage;
 mod words;
 
@@ -40,8 +42,8 @@ pub use definitions::{CONTRACT, all};
 pub use issuer_keys::IssuerKeys;
 pub use kafka_assignment::{KafkaAssignment, KafkaAssignmentSpec, PARTITIONS_PER_OBJECT};
 pub use kafka_cluster::{
-    Authority, Authorization, BrokerOverride, Brokers, ClusterQuotas, FeaturesSpec, GroupOverride, IpQuota,
-    KafkaCluster, KafkaClusterSpec, Occasion, Rack, Rebalance, Security, TopicDefaults, WireChanges,
+    BrokerOverride, Brokers, FeaturesSpec, GroupOverride, KafkaCluster, KafkaClusterSpec, Rack, TopicDefaults,
+    WireChanges,
 };
 pub use kafka_rebalance::{
     BrokerChange, KafkaRebalance, KafkaRebalanceSpec, KafkaRebalanceStatus, RebalanceMode, RebalanceState,
@@ -60,9 +62,11 @@ pub use listener::{
 };
 pub use pod_template::{Amounts, PodTemplate, Resources, SecretName, TopologySpread, Unsatisfiable};
 pub use pool::{Pool, PoolPods, PoolStatus};
+pub use rebalance::{Occasion, Rebalance};
 pub use rollout::{
     Day, FailedRevision, Interrupt, OperatorUpgrade, Rollout, RolloutBacklog, RolloutBlocker, RolloutPolicy,
     RolloutProgress, RolloutState, RolloutStatus, Window,
 };
 pub use schema::{ClusterRef, GROUP, VERSION};
+pub use security::{Authority, Authorization, ClusterQuotas, IpQuota, Security};
 pub use storage::{OnLostNode, RemovedVolumes, Storage};

@@ -4,6 +4,7 @@
 //! pool, those of the default pool from 0.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration};
 use ottla_rules::assignment::BrokerId;
@@ -83,12 +84,16 @@ pub struct PoolPods {
 impl Pool {
     /// The ids of the brokers that the spec asks for.
     pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + Clone + use<> {
-        (self.first_broker..self.first_broker.saturating_add(self.replicas)).map(BrokerId)
+        self.ids().map(BrokerId)
     }
 
     /// Whether the spec asks for this broker, as one of the pool.
     pub fn has(&self, id: BrokerId) -> bool {
-        (self.first_broker..self.first_broker.saturating_add(self.replicas)).contains(&id.0)
+        self.ids().contains(&id.0)
+    }
+
+    fn ids(&self) -> Range<i32> {
+        self.first_broker..self.first_broker.saturating_add(self.replicas)
     }
 }
 

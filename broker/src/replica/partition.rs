@@ -424,10 +424,7 @@ impl Partition {
 
     /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        match &self.leading(LeaderEpoch::NONE).ok()?.role {
-            Role::Leader(leadership) => Some(leadership.epoch()),
-            Role::Bystander | Role::Follower(_) | Role::Offline => None,
-        }
+        self.state.lock().role.leader_epoch()
     }
 
     /// The same for a look at every partition; an error while it is busy.
@@ -435,11 +432,7 @@ impl Partition {
     /// # Errors
     /// See [`Busy`].
     pub fn leader_epoch_unless_busy(&self) -> Result<Option<LeaderEpoch>, Busy> {
-        let state = self.unless_busy().ok_or(Busy)?;
-        Ok(match &state.role {
-            Role::Leader(leadership) if !leadership.gives_way() => Some(leadership.epoch()),
-            Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => None,
-        })
+        Ok(self.unless_busy().ok_or(Busy)?.role.leader_epoch())
     }
 
     /// Whether this broker has led the partition without a break since this epoch, and does not give way: nobody else

@@ -6,14 +6,15 @@ use ottla_e2e::cluster::namespace::{Namespace, cluster};
 use ottla_e2e::cluster::{LIMIT, judge, say};
 use ottla_e2e::wait::until;
 use ottla_e2e::witness::Load;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
+
+use crate::rolls::{patch, until_it_is};
 
 const LOAD: Load = Load { producers: 1, pace: Duration::from_millis(5), members: 2, java: true };
 const DURABLE: &str = "defaults: {replicationFactor: 3, minInSyncReplicas: 2}\n  rebalance: {addAfterSeconds: 5}";
 const ONLINE: &str = "get okc/kafka -o jsonpath={.status.brokers[?(@.state==\"Online\")].id}";
 const PODS: &str = "get pods -l ottla.io/cluster=kafka --sort-by=.metadata.name -o jsonpath={.items[*].metadata.name}";
-const ROLLOUT: &str = "get okc/kafka -o jsonpath={.status.rollout.state}";
 const CLAIMS: &str = "get pvc --sort-by=.metadata.name -o jsonpath={.items[*].metadata.name}";
 
 /// A second class, by the same provisioner as the default one; it goes with the story.
@@ -36,10 +37,6 @@ impl Drop for Class<'_> {
     fn drop(&mut self) {
         let _ = self.0.kubectl(&format!("delete storageclass {} --ignore-not-found", self.1));
     }
-}
-
-fn patch(namespace: &Namespace<'_>, spec: Value) -> Result<()> {
-    namespace.kubectl(&format!("patch okc/kafka --type=merge --patch={}", json!({ "spec": spec }))).map(drop)
 }
 
 /// How many replicas each of these brokers holds.
@@ -83,7 +80,7 @@ fn a_storage_class_is_replaced_under_load_and_a_pool_comes_back_that_was_removed
     let requests =
         "get pods -l ottla.io/pool=fast -o jsonpath={.items[*].spec.containers[*].resources.requests.memory}";
     namespace.prints(requests, "220Mi 220Mi 220Mi")?;
-    namespace.prints(ROLLOUT, "Idle")?;
+    until_it_is(&namespace, "Idle")?;
     load.go_on()?;
     let (rolled, of_pool) = (namespace.starts()?, |start: &&String| start.contains("fast"));
     let same = now.iter().filter(|start| rolled.contains(start));

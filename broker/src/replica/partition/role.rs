@@ -10,7 +10,7 @@ use super::following::Following;
 use super::leadership::{Leadership, Surroundings};
 use super::{Partition, State};
 use crate::env;
-use crate::image::{Assignment, IsrMember};
+use crate::image::{Assignment, IsrMember, LeaderEpoch};
 use crate::replica::rules::log_config;
 
 /// What this broker is to a partition.
@@ -25,6 +25,16 @@ pub(super) enum Role {
     Follower(Following),
     /// Its files can't be trusted or its disk failed: served again after a restart.
     Offline,
+}
+
+impl Role {
+    /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
+    pub(super) fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        match self {
+            Role::Leader(leadership) if !leadership.gives_way() => Some(leadership.epoch()),
+            Role::Leader(_) | Role::Bystander | Role::Follower(_) | Role::Offline => None,
+        }
+    }
 }
 
 impl Partition {
