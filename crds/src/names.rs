@@ -262,6 +262,13 @@ pub fn digest(content: &str) -> String {
     format!("{:016x}", fnv1a(&[content.trim()]))
 }
 
+/// Half of a [`digest`], for what people read and type.
+pub fn short_digest(content: &str) -> String {
+    let mut digest = digest(content);
+    digest.truncate(8);
+    digest
+}
+
 /// Whether two different topics would share the name of a metric, where dots become underscores. Kafka refuses to
 /// create the second of them.
 pub fn colliding(one: &str, other: &str) -> bool {

@@ -47,9 +47,9 @@ impl Revision {
         let broker_file = config_map::broker_file(cluster).to_yaml();
         let nameless = pod::pod_template(cluster, "");
         let pools = pools(cluster);
-        let mut hash = short_hash(&format!("{}\n{broker_file}", json!(nameless)));
+        let mut hash = names::short_digest(&format!("{}\n{broker_file}", json!(nameless)));
         if !pools.is_empty() {
-            hash = format!("{hash}-{}", short_hash(&json!(pools).to_string()));
+            hash = format!("{hash}-{}", names::short_digest(&json!(pools).to_string()));
         }
         let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
         let inputs = inputs(cluster, asked_image);
@@ -58,7 +58,7 @@ impl Revision {
 
     /// The revision of pods of an earlier operator, by the template in their StatefulSet.
     pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
-        let hash = short_hash(&json!(template).to_string());
+        let hash = names::short_digest(&json!(template).to_string());
         Revision { hash, template: template.clone(), broker_file: None, pools: BTreeMap::new(), inputs }
     }
 
@@ -105,7 +105,6 @@ impl Revision {
     /// Whether it asks for the pod of a pool that was made with `revision`, a name, and `own`, as in its annotation: as
     /// [`Revision::template_of`] makes it now, or made it before the spec said something of the pool.
     pub fn asks_for(&self, pool: &Pool, revision: &str, own: &str) -> bool {
-        let of_template = |name: &str| name.split('-').next().map(str::to_owned);
         let has_own = match pool.name.as_ref().and_then(|name| self.pools.get(name)) {
             Some(asked) => own == pod::own_hash(asked),
             None => own.is_empty() || pool.entry.as_ref().is_some_and(|entry| own == pod::own_hash(&entry.pods)),
@@ -174,9 +173,9 @@ pub fn read_by(pods: &PodSpec) -> Option<&str> {
     Some(volume.config_map.as_ref()?.name.as_str())
 }
 
-/// Half of a digest: the name of a revision is read and typed by people.
-fn short_hash(content: &str) -> String {
-    names::digest(content)[..8].to_owned()
+/// The half of a revision's name that stands for its template and its file.
+fn of_template(name: &str) -> &str {
+    name.split_once('-').map_or(name, |(of_template, _)| of_template)
 }
 
 #[cfg(test)]

@@ -216,8 +216,7 @@ impl Choice {
                 .iter()
                 .filter_map(|(name, pod)| {
                     let id = cluster.of_pod(name)?;
-                    let (revision, same) = self.of_pod(cluster, pod, cluster.pool(id));
-                    let seen = PodRevision { same, ..pod_revision(name, pod, revision) };
+                    let seen = pod_revision(name, pod, self.of_pod(cluster, pod, cluster.pool(id)));
                     let lost_node = lost_node(id, pod, seen.unscheduled.is_some(), read);
                     let is_cut_off = lost_node.is_some() || is_on_unready(pod, read);
                     Some((id, PodRevision { is_cut_off, lost_node, ..seen }))
@@ -226,17 +225,19 @@ impl Choice {
         }
     }
 
-    /// The revision with which the pod of a pool was made, and all that ask for it as it is. One that its own revision
-    /// no longer asks for has a name of its own: it was made with what the spec said of the pool then.
+    /// The revision with which the pod of a pool was made, and all that ask for it as it is. One of which nothing is
+    /// known any more asked for it when it was made.
     fn of_pod(&self, cluster: &ValidatedCluster, pod: &Pod, pool: &Pool) -> (String, BTreeSet<String>) {
         let revision = |pods: &PodSpec| read_by(pods).and_then(|map| revision_name(&cluster.name, map));
         let name = self.named(pod.spec.as_ref().and_then(revision).unwrap_or_default());
         let annotations = pod.metadata.annotations.as_ref();
         let own = annotations.and_then(|all| all.get(names::POOL_PODS_ANNOTATION)).map_or("", String::as_str);
-        let same: BTreeSet<String> =
+        let mut asked_by: BTreeSet<String> =
             self.all().filter(|one| one.asks_for(pool, &name, own)).map(|one| one.hash.clone()).collect();
-        let is_known = self.all().any(|one| one.hash == name);
-        if is_known && !same.contains(&name) { (format!("{name}+{own}"), same) } else { (name, same) }
+        if !self.all().any(|one| one.hash == name) {
+            asked_by.insert(name.clone());
+        }
+        (name, asked_by)
     }
 
     /// Pods of an earlier operator have the revision that was adopted, also those that it had not restarted after a
@@ -246,7 +247,7 @@ impl Choice {
     }
 }
 
-fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
+fn pod_revision(name: &str, pod: &Pod, (revision, asked_by): (String, BTreeSet<String>)) -> PodRevision {
     let status = pod.status.as_ref();
     let condition = |type_: &str| {
         status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == type_))
@@ -267,7 +268,7 @@ fn pod_revision(name: &str, pod: &Pod, revision: String) -> PodRevision {
     PodRevision {
         name: name.to_owned(),
         revision,
-        same: BTreeSet::new(),
+        asked_by,
         uid: pod.metadata.uid.clone(),
         version: pod.metadata.resource_version.clone(),
         stage,

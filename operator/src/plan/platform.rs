@@ -82,8 +82,9 @@ pub struct PodRevision {
     pub name: String,
     /// The revision with which it was made.
     pub revision: String,
-    /// More revisions that ask for it as it is: they differ in other pools only.
-    pub same: BTreeSet<String>,
+    /// The revisions that ask for it as it is: not always the one with which it was made, if the spec says something
+    /// else of its pool by now, and also others, which differ from that one in other pools only.
+    pub asked_by: BTreeSet<String>,
     /// Its uid.
     pub uid: Option<String>,
     /// Its resource version.
@@ -106,7 +107,7 @@ pub struct PodRevision {
 impl PodRevision {
     /// Whether it is as this revision asks for.
     pub fn has(&self, revision: &str) -> bool {
-        self.revision == revision || self.same.contains(revision)
+        self.asked_by.contains(revision)
     }
 }
 

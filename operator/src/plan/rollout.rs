@@ -81,9 +81,7 @@ pub fn decide(
         Wanted::Held(offer) | Wanted::Later(offer, _) | Wanted::Roll(offer)
             if restarts_nobody(&next, offer, &scene) =>
         {
-            (next.state, next.from, next.to) = (RolloutState::Idle, offer.revision.clone(), None);
-            next.why.clear();
-            follow(&mut next, &scene, Advance::Done)
+            finish(&mut next, &scene, offer.revision.clone())
         }
         Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
         Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
@@ -199,11 +197,14 @@ fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) ->
 fn roll(next: &mut RolloutStatus, scene: &Scene<'_>) -> Option<Restart> {
     let to = next.to.clone().unwrap_or_default();
     let advance = sets::advance(&to, next, scene);
-    if matches!(advance, Advance::Done) {
-        (next.state, next.from, next.to) = (RolloutState::Idle, to, None);
-        next.why.clear();
-    }
-    follow(next, scene, advance)
+    if matches!(advance, Advance::Done) { finish(next, scene, to) } else { follow(next, scene, advance) }
+}
+
+/// All brokers have this revision.
+fn finish(next: &mut RolloutStatus, scene: &Scene<'_>, revision: String) -> Option<Restart> {
+    (next.state, next.from, next.to) = (RolloutState::Idle, revision, None);
+    next.why.clear();
+    follow(next, scene, Advance::Done)
 }
 
 /// Writes into the status how the roll advances.

@@ -57,9 +57,10 @@ pub fn of_pool(default: &PodTemplateSpec, pool: &Pool, own: Option<&PoolPods>) -
     let own = own.unwrap_or(&entry.pods);
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(names::POOL_LABEL.to_owned(), entry.name.clone());
-    if *own != PoolPods::default() {
+    let hash = own_hash(own);
+    if !hash.is_empty() {
         let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
-        annotations.insert(names::POOL_PODS_ANNOTATION.to_owned(), own_hash(own));
+        annotations.insert(names::POOL_PODS_ANNOTATION.to_owned(), hash);
     }
     let Some(pods) = &mut template.spec else { return template };
     if let (Some(own), Some(broker)) =
@@ -81,7 +82,7 @@ pub fn of_pool(default: &PodTemplateSpec, pool: &Pool, own: Option<&PoolPods>) -
 
 /// The short name of what a pool's pods have of their own, as in their annotation; empty: nothing.
 pub fn own_hash(own: &PoolPods) -> String {
-    if *own == PoolPods::default() { String::new() } else { names::digest(&json!(own).to_string())[..8].to_owned() }
+    if *own == PoolPods::default() { String::new() } else { names::short_digest(&json!(own).to_string()) }
 }
 
 fn pod_spec(cluster: &ValidatedCluster, config_map: &str) -> PodSpec {

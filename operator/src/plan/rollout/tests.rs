@@ -36,7 +36,7 @@ fn a_change_of_a_pool_is_tried_and_rolled_out_on_the_brokers_of_the_pool_alone()
     let mut play = Play::of(4, Rollout::default());
     play.seen.by_user = offer("new", "pools");
     for id in [0, 1] {
-        play.seen.pods.get_mut(&BrokerId(id)).unwrap().same.insert("new".to_owned());
+        play.seen.pods.get_mut(&BrokerId(id)).unwrap().asked_by.insert("new".to_owned());
     }
     let told = play.play(600);
     let expected = ["Canary 2", "  evict 2", "Canary 2", "Rolling ", "Rolling 3", "  evict 3", "Idle "];
@@ -51,7 +51,7 @@ fn a_revision_that_restarts_nobody_needs_no_approval_and_no_canary() {
     play.play(60);
     play.seen.by_user = offer("new", "pools");
     for pod in play.seen.pods.values_mut() {
-        pod.same.insert("new".to_owned());
+        pod.asked_by.insert("new".to_owned());
     }
     assert_eq!(play.play(60), ["Idle "]);
     let status = play.status();

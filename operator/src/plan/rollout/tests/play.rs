@@ -36,7 +36,7 @@ pub(super) fn pod(id: i32, revision: &str) -> PodRevision {
     PodRevision {
         name: format!("prod-broker-{id}"),
         revision: revision.to_owned(),
-        same: BTreeSet::new(),
+        asked_by: [revision.to_owned()].into(),
         uid: Some(format!("{id}")),
         version: Some("1".to_owned()),
         stage: Stage::Ready,
