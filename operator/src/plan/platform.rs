@@ -109,6 +109,11 @@ impl PodRevision {
     pub fn has(&self, revision: &str) -> bool {
         self.asked_by.contains(revision)
     }
+
+    /// Whether it is as `to` asks for, and not as `from` does: it was restarted between them.
+    pub fn came(&self, from: &str, to: &str) -> bool {
+        self.has(to) && !self.has(from)
+    }
 }
 
 /// How far a pod is.

@@ -149,8 +149,8 @@ fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
     let to = next.to.clone().unwrap_or_default();
     // All get it where there is no pod, and the first of them tries it.
     let first = if scene.pods().next().is_none() { scene.asked_for.first().copied() } else { None };
-    // What has the revision already, or is down anyway.
-    let tried = scene.pods().find(|(_, pod)| pod.revision == to);
+    // What was restarted with the revision already, or is down anyway.
+    let tried = scene.pods().find(|(_, pod)| pod.came(&next.from, &to));
     let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id).or(first);
     let (canary, blocked) = match tried {
         Some(id) => (Some(id), Vec::new()),

@@ -20,7 +20,7 @@ const NO_PROGRESS_FOR: Duration = Duration::from_secs(600);
 /// Why the roll, whose canary has to be well for `canary_for`, is stopped; `None`: it is not.
 pub fn trouble(status: &RolloutStatus, scene: &Scene<'_>, canary_for: Duration) -> Option<String> {
     let to = status.to.as_deref()?;
-    let of_pod = scene.pods().filter(|(_, pod)| pod.revision == to).find_map(|(id, pod)| {
+    let of_pod = scene.pods().filter(|(_, pod)| pod.came(&status.from, to)).find_map(|(id, pod)| {
         if scene.waits_for_node(id, status) {
             return None;
         }

@@ -39,10 +39,8 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
         }
         RolloutState::Rolling => {
             let back = if to == status.from { " back" } else { "" };
-            let pods = seen.map(|seen| &seen.pods);
-            let has = |id, pod: &PodRevision| !status.away.contains(id) && pod.has(to);
-            let done = pods.map_or(0, |pods| pods.iter().filter(|(id, pod)| has(id, pod)).count());
-            let all = pods.map_or(0, std::collections::BTreeMap::len);
+            let done = seen.map_or(0, |seen| done(status, seen).count());
+            let all = seen.map_or(0, |seen| concerned(status, seen).count());
             let blocked = status.blocked_by.first().map(|blocker| format!(": {}", blocker.message));
             let restart = if status.away.len() == 1 { "restarts" } else { "restart" };
             let now = (!status.away.is_empty()).then(|| {
@@ -61,6 +59,20 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
         }
     }
     .map(|summary| summary.chars().take(200).collect())
+}
+
+/// The brokers that a roll is about: a change of one pool leaves those of the others as they are.
+fn concerned<'a>(status: &'a RolloutStatus, seen: &'a Revisions) -> impl Iterator<Item = (BrokerId, &'a PodRevision)> {
+    let (from, to) = (&status.from, status.to.as_deref().unwrap_or(&status.from));
+    let pods = seen.pods.iter().map(|(id, pod)| (*id, pod));
+    pods.filter(move |(_, pod)| from == to || !(pod.has(from) && pod.has(to)))
+}
+
+/// Those of them that have the revision, and are back.
+fn done<'a>(status: &'a RolloutStatus, seen: &'a Revisions) -> impl Iterator<Item = BrokerId> {
+    let to = status.to.as_deref().unwrap_or(&status.from);
+    let done = concerned(status, seen).filter(move |(id, pod)| pod.has(to) && !status.away.contains(id));
+    done.map(|(id, _)| id)
 }
 
 fn has_or_have(status: &RolloutStatus) -> &'static str {
@@ -99,10 +111,7 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
         format!("{} → {to} ({why})", status.from)
     };
     let blocked: String = status.blocked_by.iter().map(|blocker| format!("; {}", blocker.message)).collect();
-    let done = seen.map(|seen| {
-        let has = seen.pods.iter().filter(|(id, pod)| pod.has(to) && !status.away.contains(id));
-        has.map(|(id, _)| id.to_string()).collect::<Vec<_>>()
-    });
+    let done = seen.map(|seen| done(status, seen).map(|id| id.to_string()).collect::<Vec<_>>());
     let done =
         done.filter(|done| !done.is_empty()).map_or_else(String::new, |done| format!(", done {}", done.join(",")));
     let next = match status.plan.first() {
