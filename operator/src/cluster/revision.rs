@@ -4,9 +4,10 @@
 //! also after an upgrade of the operator.
 //!
 //! What a pool's pods have of their own is part of it, under a second half of the name: two revisions whose names begin
-//! alike differ in pools only, and a broker of a pool that is the same in both needs no restart.
+//! alike differ in pools only, and a broker of a pool that is the same in both needs no restart. A revision that does
+//! not know a pool, because it is older than the pool or an earlier operator kept it, asks for nothing of its pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, PodTemplateSpec};
 use ottla_crds::broker_file::FILE_NAME;
@@ -22,9 +23,14 @@ use super::validate::ValidatedCluster;
 const TEMPLATE: &str = "pod.json";
 /// The key of what pools' pods have of their own.
 const POOLS: &str = "pools.json";
+/// The annotation of the ConfigMap with the names of the pools that have nothing of their own. They change no revision,
+/// so they can't be in its data.
+const PLAIN_POOLS: &str = "ottla.io/plain-pools";
 /// The annotation of the ConfigMap with what the user asked for. Users may ask for the same pods in other words, such
 /// as by naming the image that brokers have, and the data of an immutable ConfigMap can't change.
 const INPUTS: &str = "ottla.io/inputs";
+/// The word of `status.rollout.why` for what pools have of their own.
+const POOLS_WORD: &str = "pools";
 
 /// A revision of the brokers' pods.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,9 +41,10 @@ pub struct Revision {
     pub template: PodTemplateSpec,
     /// The file that its brokers read. `None`: they read the ConfigMap that all pods of an earlier operator share.
     pub broker_file: Option<String>,
-    /// What the pods of each pool have of their own, if they have something.
-    pub pools: BTreeMap<String, PoolPods>,
-    /// What the user asked for when it was built, by the words of `status.rollout.why`.
+    /// What the pods of each pool that it knows have of their own, be it nothing. `None`: an earlier operator kept it,
+    /// whose pods had what the spec said of their pool when they were made.
+    pub pools: Option<BTreeMap<String, PoolPods>>,
+    /// What the user asked for when it was built beside pools, by the words of `status.rollout.why`.
     pub inputs: BTreeMap<String, Value>,
 }
 
@@ -47,30 +54,55 @@ impl Revision {
         let broker_file = config_map::broker_file(cluster).to_yaml();
         let nameless = pod::pod_template(cluster, "");
         let pools = pools(cluster);
-        let mut hash = names::short_digest(&format!("{}\n{broker_file}", json!(nameless)));
-        if !pools.is_empty() {
-            hash = format!("{hash}-{}", names::short_digest(&json!(pools).to_string()));
-        }
+        let hash = named(&names::short_digest(&format!("{}\n{broker_file}", json!(nameless))), &pools);
         let template = pod::pod_template(cluster, &names::revision(&cluster.name, &hash));
         let inputs = inputs(cluster, asked_image);
-        Revision { hash, template, broker_file: Some(broker_file), pools, inputs }
+        Revision { hash, template, broker_file: Some(broker_file), pools: Some(pools), inputs }
     }
 
     /// The revision of pods of an earlier operator, by the template in their StatefulSet.
     pub fn adopted(template: &PodTemplateSpec, inputs: BTreeMap<String, Value>) -> Revision {
         let hash = names::short_digest(&json!(template).to_string());
-        Revision { hash, template: template.clone(), broker_file: None, pools: BTreeMap::new(), inputs }
+        Revision { hash, template: template.clone(), broker_file: None, pools: None, inputs }
+    }
+
+    /// The same template and file with the pools of `asked`, what this operator builds of the spec: so a change of
+    /// pools takes nothing else along. `None`: an earlier operator made the revision, and a pool has something of its
+    /// own now.
+    pub fn with_pools_of(&self, asked: &Revision, cluster: &str) -> Option<Revision> {
+        let pools = asked.pools.clone()?;
+        let hash = named(of_template(&self.hash), &pools);
+        let is_of_earlier = self.pools.is_none() || self.broker_file.is_none();
+        if is_of_earlier && hash != self.hash {
+            return None;
+        }
+        let mut same = Revision { hash, pools: Some(pools), ..self.clone() };
+        let volumes = same.template.spec.as_mut().and_then(|pods| pods.volumes.as_mut());
+        let config = volumes.and_then(|all| all.iter_mut().find(|volume| volume.name == CONFIG_VOLUME));
+        if let (Some(config), true) = (config.and_then(|volume| volume.config_map.as_mut()), !is_of_earlier) {
+            config.name = names::revision(cluster, &same.hash);
+        }
+        Some(same)
     }
 
     /// The revision that a ConfigMap keeps; `None`: it keeps none.
     pub fn kept(hash: &str, kept: &ConfigMap) -> Option<Revision> {
         let (data, annotations) = (kept.data.as_ref()?, kept.metadata.annotations.as_ref()?);
+        let own: Option<BTreeMap<String, PoolPods>> =
+            data.get(POOLS).map(|kept| serde_json::from_str(kept)).transpose().ok()?;
+        let plain = annotations.get(PLAIN_POOLS).map(|names| {
+            let names = names.split(',').filter(|name| !name.is_empty());
+            names.map(|name| (name.to_owned(), PoolPods::default())).collect()
+        });
+        let mut inputs: BTreeMap<String, Value> = serde_json::from_str(annotations.get(INPUTS)?).ok()?;
+        // Of an operator that kept them twice.
+        inputs.remove(POOLS_WORD);
         Some(Revision {
             hash: hash.to_owned(),
             template: serde_json::from_str(data.get(TEMPLATE)?).ok()?,
             broker_file: data.get(FILE_NAME).cloned(),
-            pools: data.get(POOLS).map_or_else(|| Some(BTreeMap::new()), |kept| serde_json::from_str(kept).ok())?,
-            inputs: serde_json::from_str(annotations.get(INPUTS)?).ok()?,
+            pools: own.into_iter().chain(plain).reduce(|own, plain| own.into_iter().chain(plain).collect()),
+            inputs,
         })
     }
 
@@ -78,10 +110,16 @@ impl Revision {
     pub fn config_map(&self, cluster: &ValidatedCluster) -> ConfigMap {
         let file = self.broker_file.iter().map(|file| (FILE_NAME.to_owned(), file.clone()));
         let template = (TEMPLATE.to_owned(), json!(self.template).to_string());
-        let pools = (!self.pools.is_empty()).then(|| (POOLS.to_owned(), json!(self.pools).to_string()));
+        let own = self.pools.as_ref().map(own).filter(|own| !own.is_empty());
+        let pools = own.map(|own| (POOLS.to_owned(), json!(own).to_string()));
         let mut metadata = metadata(cluster, names::revision(&cluster.name, &self.hash));
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert(INPUTS.to_owned(), json!(self.inputs).to_string());
+        if let Some(pools) = &self.pools {
+            let plain = pools.iter().filter(|(_, own)| **own == PoolPods::default());
+            let plain = plain.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
+            annotations.insert(PLAIN_POOLS.to_owned(), plain);
+        }
         ConfigMap {
             metadata,
             data: Some(file.chain([template]).chain(pools).collect()),
@@ -90,11 +128,14 @@ impl Revision {
         }
     }
 
-    /// The template of a pool's pods. A revision in which a pool has nothing of its own may be older than the pool: new
-    /// pods have what the spec says.
+    /// The template of a pool's pods. If the revision does not know the pool, they have what the spec says.
     pub fn template_of(&self, pool: &Pool) -> PodTemplateSpec {
-        let own = pool.name.as_ref().and_then(|name| self.pools.get(name));
-        pod::of_pool(&self.template, pool, own)
+        pod::of_pool(&self.template, pool, self.own(pool))
+    }
+
+    /// What it asks for of the pods of this pool alone; `None`: it does not know the pool, or it is the default one.
+    fn own(&self, pool: &Pool) -> Option<&PoolPods> {
+        self.pools.as_ref()?.get(pool.name.as_ref()?)
     }
 
     /// The image of its brokers.
@@ -102,31 +143,36 @@ impl Revision {
         container(&self.template)?.image.as_deref()
     }
 
-    /// Whether it asks for the pod of a pool that was made with `revision`, a name, and `own`, as in its annotation: as
-    /// [`Revision::template_of`] makes it now, or made it before the spec said something of the pool.
+    /// Whether it asks for the pod of a pool that was made with `revision`, a name, and `own`, as in its annotation.
     pub fn asks_for(&self, pool: &Pool, revision: &str, own: &str) -> bool {
-        let has_own = match pool.name.as_ref().and_then(|name| self.pools.get(name)) {
-            Some(asked) => own == pod::own_hash(asked),
-            None => own.is_empty() || pool.entry.as_ref().is_some_and(|entry| own == pod::own_hash(&entry.pods)),
-        };
-        has_own && of_template(&self.hash) == of_template(revision)
+        of_template(&self.hash) == of_template(revision)
+            && self.own(pool).is_none_or(|asked| own == pod::own_hash(asked))
     }
 
-    /// What a user has changed since this revision, by the words of `status.rollout.why`; empty: nothing.
-    pub fn changed(&self, inputs: &BTreeMap<String, Value>) -> Vec<String> {
-        let words = self.inputs.keys().chain(inputs.keys()).collect::<std::collections::BTreeSet<_>>();
-        words.into_iter().filter(|word| self.inputs.get(*word) != inputs.get(*word)).cloned().collect()
+    /// What a user who asks for `asked` now has changed since this revision, by the words of `status.rollout.why`;
+    /// empty: nothing. A pool that is new or gone changes no other's pods.
+    pub fn changed(&self, asked: &Revision) -> Vec<String> {
+        let words: BTreeSet<&String> = self.inputs.keys().chain(asked.inputs.keys()).collect();
+        let words = words.into_iter().filter(|word| self.inputs.get(*word) != asked.inputs.get(*word)).cloned();
+        let differ = self.pools.as_ref().zip(asked.pools.as_ref()).is_some_and(|(had, asked)| {
+            had.iter().any(|(name, own)| asked.get(name).is_some_and(|asked| asked != own))
+        });
+        words.chain(differ.then(|| POOLS_WORD.to_owned())).collect()
+    }
+
+    /// Whether a user who asks for `asked` has changed nothing since this revision, unless it be pools.
+    pub fn differs_in_pools_only(&self, asked: &Revision) -> bool {
+        self.changed(asked).iter().all(|word| word == POOLS_WORD)
     }
 }
 
-/// What a user asks for of the pods.
+/// What a user asks for of the pods beside what is of single pools.
 pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap<String, Value> {
     let listeners: Vec<Value> = cluster
         .listeners
         .iter()
         .map(|listener| json!({ "name": listener.name, "port": listener.port, "certificate": listener.certificate }))
         .collect();
-    let pools = pools(cluster);
     let inputs = [
         ("image", json!(asked_image)),
         ("listeners", json!(listeners)),
@@ -135,15 +181,28 @@ pub fn inputs(cluster: &ValidatedCluster, asked_image: Option<&str>) -> BTreeMap
         ("resources", json!(cluster.resources)),
         ("security", json!(cluster.has_authorities)),
     ];
-    let of_pools = (!pools.is_empty()).then(|| ("pools", json!(pools)));
-    inputs.into_iter().chain(of_pools).map(|(word, value)| (word.to_owned(), value)).collect()
+    inputs.into_iter().map(|(word, value)| (word.to_owned(), value)).collect()
 }
 
-/// What the pods of each pool have of their own, by its name. Pools that have nothing change no revision.
+/// What the pods of each pool have of their own, by its name.
 fn pools(cluster: &ValidatedCluster) -> BTreeMap<String, PoolPods> {
     let named = cluster.pools.iter().filter_map(|pool| pool.entry.as_ref());
-    let own = named.filter(|pool| pool.pods != PoolPods::default());
-    own.map(|pool| (pool.name.clone(), pool.pods.clone())).collect()
+    named.map(|pool| (pool.name.clone(), pool.pods.clone())).collect()
+}
+
+/// The same of those that have something.
+fn own(pools: &BTreeMap<String, PoolPods>) -> BTreeMap<&String, &PoolPods> {
+    pools.iter().filter(|(_, own)| **own != PoolPods::default()).collect()
+}
+
+/// The name of a revision, of which `of_template` is the first half. Pools that have nothing of their own change none.
+fn named(of_template: &str, pools: &BTreeMap<String, PoolPods>) -> String {
+    let own = own(pools);
+    if own.is_empty() {
+        of_template.to_owned()
+    } else {
+        format!("{of_template}-{}", names::short_digest(&json!(own).to_string()))
+    }
 }
 
 /// What a user had asked for of pods that an earlier operator made with this template, when this operator builds `own`
@@ -203,52 +262,123 @@ mod tests {
         ] {
             let other = Revision::built(&cluster(other, image), None);
             assert_eq!(other.hash != first.hash, why.is_some(), "{story}");
-            assert_eq!(first.changed(&other.inputs), why.unwrap_or_default(), "{story}");
+            assert_eq!(first.changed(&other), why.unwrap_or_default(), "{story}");
         }
+    }
+
+    /// A cluster with these pools, each with the architecture of its nodes if it has something of its own.
+    fn pooled(pools: &[(&str, Option<&str>)]) -> ValidatedCluster {
+        let pool = |(at, (name, arch)): (usize, &(&str, Option<&str>))| {
+            let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
+            pool["storage"] = json!({ "size": "1Gi" });
+            if let Some(arch) = arch {
+                pool["nodeSelector"] = json!({ "kubernetes.io/arch": arch });
+            }
+            pool
+        };
+        let pools: Vec<Value> = pools.iter().enumerate().map(pool).collect();
+        let spec = json!({ "brokers": { "storage": { "size": "1Gi" } }, "pools": pools });
+        let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
+        ValidatedCluster::new(&object, "ottla:1").unwrap()
+    }
+
+    fn of(cluster: &ValidatedCluster) -> Revision {
+        Revision::built(cluster, None)
+    }
+
+    /// The hash in the annotation of the pods that a revision makes of a pool.
+    fn own_of(revision: &Revision, pool: &Pool) -> String {
+        let annotations = revision.template_of(pool).metadata.and_then(|metadata| metadata.annotations);
+        annotations.and_then(|all| all.get(names::POOL_PODS_ANNOTATION).cloned()).unwrap_or_default()
     }
 
     #[test]
     fn what_a_pool_has_of_its_own_makes_a_revision_that_only_its_pods_lack() {
-        let built = |pools: &[(&str, Option<&str>)]| {
-            let pool = |(at, (name, arch)): (usize, &(&str, Option<&str>))| {
-                let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
-                pool["storage"] = json!({ "size": "1Gi" });
-                if let Some(arch) = arch {
-                    pool["nodeSelector"] = json!({ "kubernetes.io/arch": arch });
-                }
-                pool
-            };
-            let pools: Vec<Value> = pools.iter().enumerate().map(pool).collect();
-            let spec = json!({ "brokers": { "storage": { "size": "1Gi" } }, "pools": pools });
-            let object = KafkaCluster::new("prod", serde_json::from_value(spec).unwrap());
-            let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
-            (Revision::built(&cluster, None), cluster)
-        };
-        let (without, _) = built(&[]);
-        assert_eq!(built(&[("fast", None)]).0.hash, without.hash, "it has nothing of its own");
-        let [(arm, cluster), (other, _)] =
-            ["arm64", "amd64"].map(|arch| built(&[("fast", Some(arch)), ("more", None)]));
-        assert!(arm.hash.starts_with(&format!("{}-", without.hash)) && arm.hash != other.hash, "{}", arm.hash);
-        assert_eq!(without.changed(&arm.inputs), ["pools"]);
-        assert_eq!(arm.changed(&other.inputs), ["pools"]);
+        let [without, plain, arm, amd] = [
+            &[][..],
+            &[("fast", None), ("more", None)],
+            &[("fast", Some("arm64")), ("more", None)],
+            &[("fast", Some("amd64")), ("more", None)],
+        ]
+        .map(pooled);
+        // The spec asks for ARM.
+        let [default, fast, more] = &arm.pools[..] else { panic!("{:?}", arm.pools) };
+        let [without, plain, arm, amd] = [&without, &plain, &arm, &amd].map(of);
+        assert_eq!(plain.hash, without.hash, "they have nothing of their own");
+        assert!(arm.hash.starts_with(&format!("{}-", without.hash)) && arm.hash != amd.hash, "{}", arm.hash);
+        assert_eq!(without.changed(&arm), [""; 0], "a pool that is new restarts nobody");
+        assert_eq!(arm.changed(&without), [""; 0], "nor does one that is gone");
+        assert_eq!(plain.changed(&arm), ["pools"]);
+        assert_eq!(arm.changed(&amd), ["pools"]);
 
-        // The spec asks for `arm`.
-        let [default, fast, more] = &cluster.pools[..] else { panic!("{:?}", cluster.pools) };
-        let [had, has] = [&other, &arm].map(|revision| pod::own_hash(&revision.pools["fast"]));
+        let [made_amd, made_arm] = [&amd, &arm].map(|revision| own_of(revision, fast));
+        assert_eq!(own_of(&plain, fast), "", "a pod that returns with it, as after a roll to the other has failed");
+        assert_eq!(own_of(&without, fast), made_arm, "older than the pool: as the spec says");
         for (story, pool, own, expected) in [
-            ("of the default pool", default, "", [true, true, true]),
-            ("of a pool that has nothing of its own", more, "", [true, true, true]),
-            ("made before the pool had something", fast, "", [true, false, false]),
-            ("made since, also with a revision from before", fast, has.as_str(), [true, true, false]),
-            ("made with what the spec said before", fast, had.as_str(), [false, false, true]),
+            ("of the default pool", default, "", [true, true, true, true]),
+            ("of a pool that has nothing of its own", more, "", [true, true, true, true]),
+            ("made before the pool had something", fast, "", [true, true, false, false]),
+            ("made since", fast, made_arm.as_str(), [true, false, true, false]),
+            ("made with what the spec said before", fast, made_amd.as_str(), [true, false, false, true]),
         ] {
-            let asks = [&without, &arm, &other].map(|revision| revision.asks_for(pool, &arm.hash, own));
+            let asks = [&without, &plain, &arm, &amd].map(|revision| revision.asks_for(pool, &arm.hash, own));
             assert_eq!(asks, expected, "{story}");
         }
-        let elsewhere = Revision { hash: "0-0".to_owned(), ..arm.clone() };
-        assert!(!elsewhere.asks_for(default, &arm.hash, ""), "another template");
+        let elsewhere = Revision { hash: "0-0".to_owned(), ..arm };
+        assert!(!elsewhere.asks_for(default, &amd.hash, ""), "another template");
+    }
 
-        assert_eq!(Revision::kept(&arm.hash, &arm.config_map(&cluster)), Some(arm));
+    #[test]
+    fn the_pod_template_of_a_user_does_not_say_what_a_pool_has() {
+        let mut cluster = pooled(&[("fast", None)]);
+        cluster.pods.annotations.insert(names::POOL_PODS_ANNOTATION.to_owned(), "x".to_owned());
+        let revision = of(&cluster);
+        assert_eq!(own_of(&revision, &cluster.pools[1]), "");
+        let [of_default, of_fast] = [0, 1].map(|at| own_of(&revision, &cluster.pools[at]));
+        let asks = [&of_default, &of_fast].map(|own| revision.asks_for(&cluster.pools[0], &revision.hash, own));
+        assert_eq!((of_fast.as_str(), asks), ("", [true, true]));
+    }
+
+    #[test]
+    fn pools_can_change_without_the_rest() {
+        let [without, plain, arm] = [&[][..], &[("fast", None)], &[("fast", Some("arm64"))]].map(pooled);
+        let newer = of(&ValidatedCluster { image: "ottla:2".to_owned(), ..arm.clone() });
+        // What this operator would build beside pools stays out of it.
+        let same = of(&plain).with_pools_of(&newer, "prod").unwrap();
+        assert_eq!((&same, same.image()), (&of(&arm), Some("ottla:1")));
+        assert_eq!(read_by(same.template.spec.as_ref().unwrap()), Some(&*names::revision("prod", &of(&arm).hash)));
+        // A revision comes to know pools that have nothing: its name is the same.
+        assert_eq!(of(&without).with_pools_of(&of(&plain), "prod"), Some(of(&plain)));
+        // What an earlier operator kept says nothing of what pools had.
+        let mut earlier = Revision { pools: None, ..of(&plain) };
+        assert_eq!(earlier.with_pools_of(&newer, "prod"), None);
+        assert_eq!(earlier.changed(&of(&arm)), [""; 0], "an upgrade of the operator is no change of the user's");
+        assert!(
+            earlier.asks_for(&arm.pools[1], &earlier.hash, "") && earlier.asks_for(&arm.pools[1], &earlier.hash, "x")
+        );
+        assert_eq!(earlier.with_pools_of(&of(&plain), "prod"), Some(of(&plain)));
+        earlier.broker_file = None;
+        assert_eq!(earlier.with_pools_of(&of(&without), "prod").map(|same| same.template), Some(earlier.template));
+    }
+
+    #[test]
+    fn pools_are_kept_so_that_an_earlier_operator_sees_no_change_of_the_users() {
+        let cluster = pooled(&[("fast", Some("arm64")), ("more", None), ("most", None)]);
+        let revision = of(&cluster);
+        let mut map = revision.config_map(&cluster);
+        assert_eq!(Revision::kept(&revision.hash, &map), Some(revision.clone()));
+        let annotations = map.metadata.annotations.as_mut().unwrap();
+        assert!(!annotations[INPUTS].contains("pools"), "{annotations:?}");
+        assert_eq!(annotations.remove(PLAIN_POOLS).as_deref(), Some("more,most"));
+        let known = |map: &ConfigMap| {
+            let pools = Revision::kept("0", map).unwrap().pools;
+            pools.map(|pools| pools.into_keys().collect::<Vec<_>>().join(","))
+        };
+        assert_eq!(known(&map).as_deref(), Some("fast"));
+        map.data.as_mut().unwrap().remove(POOLS);
+        assert_eq!(known(&map), None, "of an earlier operator");
+        let without = pooled(&[]);
+        assert_eq!(known(&of(&without).config_map(&without)).as_deref(), Some(""));
     }
 
     #[test]
@@ -286,7 +416,7 @@ mod tests {
             object["status"] = json!({ "observedGeneration": handled });
             let object: KafkaCluster = serde_json::from_value(object).unwrap();
             let inputs = adopted_inputs(&object, &before.template, &own);
-            assert_eq!(Revision::adopted(&before.template, inputs).changed(&own.inputs), expected, "{story}");
+            assert_eq!(Revision::adopted(&before.template, inputs).changed(&own), expected, "{story}");
         }
     }
 }

@@ -40,10 +40,11 @@ pub struct Choice {
     /// What the status says is rolled out.
     to_name: Option<String>,
     to: Option<Arc<Revision>>,
-    /// What the spec asks for, with the image that brokers have if it names none.
-    kept_image: Arc<Revision>,
-    /// The same with the operator's image.
-    own_image: Arc<Revision>,
+    /// What the spec asks for, if its user has changed something since `from`: with the image that brokers have if it
+    /// names none and, if only pools differ, with their template.
+    by_user: Option<Arc<Revision>>,
+    /// What this operator builds of the spec, with its own image if that names none.
+    own: Arc<Revision>,
 }
 
 /// Chooses them. ConfigMaps that this process has not seen yet are read.
@@ -62,20 +63,17 @@ pub async fn choose(
         let image = asked_image.unwrap_or(image).to_owned();
         Arc::new(Revision::built(&ValidatedCluster { image, ..cluster.clone() }, asked_image))
     };
-    let own_image = built(own_image);
-    known.insert(own_image.hash.clone(), own_image.clone());
-    let (from_name, from) = present(client, cluster, &own_image, read, known).await?;
+    let own = built(own_image);
+    known.insert(own.hash.clone(), own.clone());
+    let (from_name, from) = present(client, cluster, &own, read, known).await?;
     let kept_image = match from.as_ref().and_then(|from| from.image()) {
         Some(image) => built(image),
-        None => own_image.clone(),
+        None => own.clone(),
     };
-    known.insert(kept_image.hash.clone(), kept_image.clone());
-    // The same pods, which the spec may ask for in other words by now.
-    let from = if kept_image.hash == from_name { Some(kept_image.clone()) } else { from };
-    let from = from.unwrap_or_else(|| {
-        tracing::warn!(revision = from_name, "the ConfigMap of the brokers' revision is gone");
-        kept_image.clone()
-    });
+    let (from, by_user) = since(from, &from_name, kept_image, &cluster.name);
+    for revision in [&from].into_iter().chain(&by_user) {
+        known.insert(revision.hash.clone(), revision.clone());
+    }
     let status = rollout(read);
     let to_name = status.and_then(|status| status.to.clone());
     let to = match &to_name {
@@ -85,10 +83,39 @@ pub async fn choose(
     let pinned_name = status.map_or(from_name.as_str(), RolloutStatus::pinned);
     let pinned = if pinned_name == from_name { Some(&from) } else { to.as_ref() };
     let pinned = pinned.unwrap_or(&from).clone();
-    let choice = Choice { pinned, from, from_name, to_name, to, kept_image, own_image };
+    let choice = Choice { pinned, from, from_name, to_name, to, by_user, own };
     let in_use: BTreeSet<&str> = choice.all().map(|revision| &*revision.hash).collect();
     known.retain(|hash, _| in_use.contains(hash.as_str()));
     Ok(choice)
+}
+
+/// The revision that is known to work, and what the user has changed since. `kept_image`: what this operator builds of
+/// the spec, with the image that brokers have if that names none.
+fn since(
+    from: Option<Arc<Revision>>,
+    from_name: &str,
+    kept_image: Arc<Revision>,
+    cluster: &str,
+) -> (Arc<Revision>, Option<Arc<Revision>>) {
+    // The same pods, which the spec may ask for in other words by now.
+    let from = if kept_image.hash == from_name { Some(kept_image.clone()) } else { from };
+    let from = from.unwrap_or_else(|| {
+        tracing::warn!(revision = from_name, "the ConfigMap of the brokers' revision is gone");
+        kept_image.clone()
+    });
+    let with_pools = from.with_pools_of(&kept_image, cluster).map(Arc::new);
+    match with_pools {
+        // It is the same, and knows by now which pools have nothing of their own.
+        Some(same) if same.hash == from.hash => {
+            let changed = !same.changed(&kept_image).is_empty();
+            (same, changed.then_some(kept_image))
+        }
+        Some(with_pools) if from.differs_in_pools_only(&kept_image) => (from, Some(with_pools)),
+        Some(_) | None => {
+            let changed = !from.changed(&kept_image).is_empty();
+            (from, changed.then_some(kept_image))
+        }
+    }
 }
 
 fn rollout(read: &Read) -> Option<&RolloutStatus> {
@@ -108,13 +135,19 @@ async fn present(
     let in_template = template.and_then(|template| template_revision(&cluster.name, template));
     // No ConfigMap may keep it yet: a paused cluster gets none.
     let adopted = adopted(read, own).filter(|_| in_template.as_deref() == Some(SHARED));
-    let name = match (rollout(read), &adopted, in_template) {
+    let name = match (rollout(read), &adopted, &in_template) {
         (Some(status), ..) => status.from.clone(),
         (None, Some(adopted), _) => adopted.hash.clone(),
-        (None, None, Some(name)) => name,
+        (None, None, Some(name)) => name.clone(),
         (None, None, None) => own.hash.clone(),
     };
-    let found = find(client, cluster, &name, known).await?;
+    let mut found = find(client, cluster, &name, known).await?;
+    if let (None, Some(before)) = (&found, &in_template) {
+        // One that restarts nobody is written into the status before its ConfigMap.
+        let before = find(client, cluster, before, known).await?;
+        let same = before.and_then(|before| before.with_pools_of(own, &cluster.name));
+        found = same.filter(|same| same.hash == name).map(Arc::new);
+    }
     let adopted = adopted.filter(|adopted| adopted.hash == name);
     Ok((name, found.or_else(|| adopted.map(Arc::new))))
 }
@@ -168,7 +201,7 @@ fn revision_name(cluster: &str, config_map: &str) -> Option<String> {
 
 impl Choice {
     fn all(&self) -> impl Iterator<Item = &Revision> {
-        let all = [&self.pinned, &self.from, &self.kept_image, &self.own_image].into_iter().chain(&self.to);
+        let all = [&self.pinned, &self.from, &self.own].into_iter().chain(&self.to).chain(&self.by_user);
         all.map(|revision| &**revision)
     }
 
@@ -190,25 +223,23 @@ impl Choice {
 
     /// What the plan of a roll needs to know of revisions.
     pub fn shown(&self, cluster: &ValidatedCluster, read: &Read) -> Revisions {
-        let inputs = &self.own_image.inputs;
-        let offer = |revision: &Revision| {
-            let why = match self.from.changed(inputs) {
-                words if words.is_empty() => vec!["operator".to_owned()],
+        let offer = |revision: &Revision, else_why: &str| {
+            let why = match self.from.changed(&self.own) {
+                words if words.is_empty() => vec![else_why.to_owned()],
                 words => words,
             };
             let image = revision.image().unwrap_or_default().to_owned();
             Offer { revision: revision.hash.clone(), why, image }
         };
-        let changed = !self.from.changed(inputs).is_empty();
         let differs = |revision: &&Arc<Revision>| revision.hash != self.from_name;
-        let current = self.to.as_ref().filter(|to| to.changed(inputs).is_empty());
+        let current = self.to.as_ref().filter(|to| to.changed(&self.own).is_empty());
         let template = template(&cluster.name, read).filter(|_| read.is_observed());
         Revisions {
             from: self.from_name.clone(),
             to: self.to_name.clone(),
-            by_user: Some(&self.kept_image).filter(|_| changed).filter(differs).map(|kept| offer(kept)),
-            by_operator: Some(&self.own_image).filter(differs).map(|own| offer(own)),
-            current: current.map(|to| offer(to)),
+            by_user: self.by_user.as_ref().filter(differs).map(|asked| offer(asked, "pools")),
+            by_operator: Some(&self.own).filter(differs).map(|own| offer(own, "operator")),
+            current: current.map(|to| offer(to, "operator")),
             template: template.map(|name| self.named(name)),
             lacks_nodes: read.nodes.values().any(|node| !nodes::takes_pods(node)),
             pods: read
@@ -334,7 +365,7 @@ fn unused(live: &LiveObjects, used: &BTreeSet<&str>, is_observed: bool) -> LiveO
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaCluster;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::read::Live;
     use super::*;
@@ -354,6 +385,47 @@ mod tests {
         };
         assert_eq!(names(false), ["prod-old-listener".to_owned()].into());
         assert_eq!(names(true), ["prod-broker-before", "prod-old-listener"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_change_of_pools_takes_no_upgrade_of_the_operator_along() {
+        let built = |image: &str, labels: Value, pools: &[(&str, &str)]| {
+            let pool = |(at, (name, cpu)): (usize, &(&str, &str))| {
+                let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
+                pool["storage"] = json!({ "size": "1Gi" });
+                if !cpu.is_empty() {
+                    pool["resources"] = json!({ "requests": { "cpu": cpu } });
+                }
+                pool
+            };
+            let pools: Vec<Value> = pools.iter().enumerate().map(pool).collect();
+            let brokers = json!({ "storage": { "size": "1Gi" }, "podTemplate": { "labels": labels } });
+            let spec = serde_json::from_value(json!({ "brokers": brokers, "pools": pools })).unwrap();
+            let cluster = ValidatedCluster::new(&KafkaCluster::new("prod", spec), image).unwrap();
+            Arc::new(Revision::built(&cluster, None))
+        };
+        // What the earlier operator built, and what this one builds.
+        let had = |pools: &[(&str, &str)]| built("ottla:1", json!({}), pools);
+        let has = |pools: &[(&str, &str)]| built("ottla:2", json!({}), pools);
+        let label = built("ottla:2", json!({ "a": "b" }), &[("fast", "2")]);
+        for (story, from, asked, by_user) in [
+            ("nothing", had(&[]), has(&[]), None),
+            ("a pool without anything of its own", had(&[]), has(&[("fast", "")]), None),
+            ("a pool with something", had(&[]), has(&[("fast", "1")]), Some(had(&[("fast", "1")]))),
+            ("it gets something", had(&[("fast", "")]), has(&[("fast", "1")]), Some(had(&[("fast", "1")]))),
+            ("it gets more", had(&[("fast", "1")]), has(&[("fast", "2")]), Some(had(&[("fast", "2")]))),
+            ("it is gone", had(&[("fast", "1")]), has(&[]), Some(had(&[]))),
+            ("a label, too", had(&[("fast", "1")]), label.clone(), Some(label.clone())),
+        ] {
+            let (known, asks) = since(Some(from.clone()), &from.hash, asked.clone(), "prod");
+            assert_eq!((&known.hash, &asks), (&from.hash, &by_user), "{story}");
+        }
+        let (known, _) = since(Some(had(&[])), &had(&[]).hash, has(&[("fast", "")]), "prod");
+        assert_eq!(*known, *had(&[("fast", "")]), "it knows by now that the pool has nothing of its own");
+        // An earlier operator kept it, and the user has changed nothing.
+        let earlier = Arc::new(Revision { pools: None, ..(*had(&[("fast", "")])).clone() });
+        let (known, asks) = since(Some(earlier.clone()), &earlier.hash, has(&[("fast", "1")]), "prod");
+        assert_eq!((known, asks), (earlier, None));
     }
 
     #[test]
@@ -388,8 +460,8 @@ mod tests {
                 from: from.clone(),
                 to_name: None,
                 to: None,
-                kept_image: own.clone(),
-                own_image: own,
+                by_user: None,
+                own,
             };
             let shown = choice.shown(&cluster, &read);
             let named = |id| if shown.pods[&id].revision == from.hash { "adopted" } else { &shown.pods[&id].revision };
@@ -440,8 +512,8 @@ mod tests {
                 from: own.clone(),
                 to_name: None,
                 to: None,
-                kept_image: own.clone(),
-                own_image: own,
+                by_user: None,
+                own,
             };
             let seen = choice.shown(&cluster, &read).pods[&BrokerId(0)].clone();
             assert_eq!((seen.lost_node.as_deref(), seen.is_cut_off), (lost, cut_off), "{story}");

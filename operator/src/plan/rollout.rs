@@ -100,11 +100,13 @@ pub fn decide(
     Some(Decision { restart: restart.filter(|_| is_written), news, status: next })
 }
 
-/// Whether all brokers are as the offered revision asks for, such as after a pool was added that has pods of its own:
-/// then it is known to work, and there is nothing to approve or to wait for.
+/// Whether all brokers are as both the present revision and the offered one ask for, such as after a pool was added
+/// that has pods of its own: then that is known to work, and there is nothing to approve or to wait for.
 fn restarts_nobody(next: &RolloutStatus, offer: &Offer, scene: &Scene<'_>) -> bool {
     let rests = !matches!(next.state, RolloutState::Canary | RolloutState::Rolling);
-    rests && scene.pods().next().is_some() && scene.pods().all(|(_, pod)| pod.has(&offer.revision))
+    rests
+        && scene.pods().next().is_some()
+        && scene.pods().all(|(_, pod)| pod.has(&next.from) && pod.has(&offer.revision))
 }
 
 /// Brokers return to `from`, if any has another revision; then the state is `rest`.

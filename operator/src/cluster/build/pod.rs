@@ -57,10 +57,12 @@ pub fn of_pool(default: &PodTemplateSpec, pool: &Pool, own: Option<&PoolPods>) -
     let own = own.unwrap_or(&entry.pods);
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.insert(names::POOL_LABEL.to_owned(), entry.name.clone());
-    let hash = own_hash(own);
+    let (hash, metadata) = (own_hash(own), template.metadata.get_or_insert_default());
     if !hash.is_empty() {
-        let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
-        annotations.insert(names::POOL_PODS_ANNOTATION.to_owned(), hash);
+        metadata.annotations.get_or_insert_default().insert(names::POOL_PODS_ANNOTATION.to_owned(), hash);
+    } else if let Some(annotations) = &mut metadata.annotations {
+        // One of the user's pod template would say that they have something.
+        annotations.remove(names::POOL_PODS_ANNOTATION);
     }
     let Some(pods) = &mut template.spec else { return template };
     if let (Some(own), Some(broker)) =

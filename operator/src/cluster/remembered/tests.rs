@@ -186,7 +186,7 @@ fn what_a_pool_has_of_its_own_is_laid_over_the_revision() {
         node_selector: [("kubernetes.io/arch".to_owned(), "amd64".to_owned())].into(),
         ..PoolPods::default()
     };
-    revision.pools.insert("fast".to_owned(), had);
+    revision.pools = Some([("fast".to_owned(), had)].into());
     let fast = serde_json::to_value(revision.template_of(&cluster.pools[1])).unwrap();
     assert_eq!(fast["spec"]["nodeSelector"], json!({ "disk": "nvme", "kubernetes.io/arch": "amd64" }));
     assert_eq!(fast["spec"]["containers"][0]["resources"], json!(null));
