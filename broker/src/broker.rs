@@ -11,6 +11,7 @@ use ottla_access::{ListenerAccess, Listeners};
 use ottla_crds::names;
 use ottla_wire::ApiKey;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -27,8 +28,8 @@ use crate::log_ends::LogEnds;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Quotas;
-use crate::replica::Replicas;
 use crate::replica::checkpoints::{CheckpointError, Checkpoints};
+use crate::replica::{Replicas, RoleWorkers};
 use crate::server::Server;
 use crate::server::buffers::Budget;
 use crate::server::reactor::Limits;
@@ -81,6 +82,8 @@ pub struct Broker {
     me: Me,
     images: ImageReceiver,
     metrics: Arc<Metrics>,
+    /// Last, because the rooms' tasks run there.
+    _side: Side,
 }
 
 /// What a broker's rooms need to start, without sockets and threads.
@@ -97,8 +100,10 @@ pub struct RoomsSetup {
     pub intact: bool,
     /// The threads for blocking work.
     pub workers: Workers,
-    /// For roles that begin with a sync. No election waits until logs are recovered or compacted.
-    pub role_workers: Workers,
+    /// The threads on which roles begin.
+    pub role_workers: RoleWorkers,
+    /// Where tasks run that may wait for a partition, or write to one: not on the control threads.
+    pub side: Handle,
     /// As in [`Setup`].
     pub images: ImageReceiver,
     /// As in [`Setup`].
@@ -133,6 +138,7 @@ impl Rooms {
             intact,
             workers,
             role_workers,
+            side,
             images,
             is_current,
             ask,
@@ -196,16 +202,16 @@ impl Rooms {
         measure(&replicas, &handler.workers, &metrics);
         let loads = Loads::new(replicas.clone(), metrics.clone());
         let tasks = vec![
-            tokio::spawn(loads.clone().keep_sampling()),
             tokio::spawn(follow(replicas.clone(), images.clone())),
-            tokio::spawn(replicas.clone().keep_house(retention_interval)),
-            tokio::spawn(replicas.clone().keep_removing()),
-            tokio::spawn(replicas.clone().keep_in_sync(max_lag, joining)),
-            tokio::spawn(transactions.run(dialer, images.clone(), is_current, ends)),
-            tokio::spawn(replicas.keep_scrubbing(images)),
-            tokio::spawn(groups.run()),
-            tokio::spawn(share_states.run()),
-            tokio::spawn(shares.run()),
+            side.spawn(loads.clone().keep_sampling()),
+            side.spawn(replicas.clone().keep_house(retention_interval)),
+            side.spawn(replicas.clone().keep_removing()),
+            side.spawn(replicas.clone().keep_in_sync(max_lag, joining)),
+            side.spawn(transactions.run(dialer, images.clone(), is_current, ends)),
+            side.spawn(replicas.keep_scrubbing(images)),
+            side.spawn(groups.run()),
+            side.spawn(share_states.run()),
+            side.spawn(shares.run()),
         ];
         Ok(Rooms { handler, loads, tasks })
     }
@@ -242,7 +248,31 @@ pub enum StartError {
 
 /// Roles that begin with a sync at the same time. The file system puts syncs that overlap into one commit of its
 /// journal.
-const ROLE_WORKERS: usize = 4;
+const WAITING_ROLES: usize = 4;
+/// Roles that begin without one at the same time.
+const WRITING_ROLES: usize = 2;
+/// Threads of [`Side`].
+const SIDE_THREADS: usize = 2;
+
+/// The threads of tasks that may wait for a partition, or write to one: the timers of coordinators for instance. Such a
+/// thread hangs while the disk does; the control threads must not, because the Lease is renewed there, and elections
+/// are acted on. Dropped, it waits for nobody.
+struct Side(Option<Runtime>);
+
+impl Side {
+    fn start() -> io::Result<(Side, Handle)> {
+        let mut threads = Builder::new_multi_thread();
+        let runtime = threads.worker_threads(SIDE_THREADS).thread_name("side").enable_all().build()?;
+        let handle = runtime.handle().clone();
+        Ok((Side(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
 
 /// "Never", as a duration that can be added to a clock without overflow.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -270,6 +300,8 @@ impl Broker {
         } = setup;
         let settings = images.borrow().settings.clone();
         let workers = Workers::start(workers)?;
+        let (writing, waiting) = (Workers::start(WRITING_ROLES)?, Workers::start(WAITING_ROLES)?);
+        let (role_workers, (side, side_tasks)) = (RoleWorkers { writing, waiting }, Side::start()?);
         let facts = facts(me, &data, &listeners, &images.borrow().access.listeners);
         let (keys, tls, client_tls) = Keys::read(me.id, tls, images.clone(), metrics.clone());
         let replicates_securely = listeners.iter().any(|(name, _)| &**name == names::REPLICATION_LISTENER);
@@ -282,7 +314,8 @@ impl Broker {
             clean,
             intact,
             workers: workers.clone(),
-            role_workers: Workers::start(ROLE_WORKERS)?,
+            role_workers,
+            side: side_tasks,
             images: images.clone(),
             is_current,
             ask,
@@ -298,7 +331,7 @@ impl Broker {
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
         let server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
-        Ok(Broker { server, rooms, keys, loaded, workers, me, images, metrics })
+        Ok(Broker { server, rooms, keys, loaded, workers, me, images, metrics, _side: side })
     }
 
     /// The replicas that run here.

@@ -81,14 +81,16 @@ impl Loads {
     /// The loads as they are known now.
     pub fn known(&self) -> BrokerLoads {
         let disk = DiskSpace::of(self.replicas.dir()).ok();
-        let partitions = self.replicas.all();
+        // Before the lock: a partition may wait for the disk, and the next sample waits for the lock.
+        let partitions = self.replicas.all().into_iter().map(|partition| (partition.standing().size, partition));
+        let partitions: Vec<_> = partitions.collect();
         let state = self.state.lock();
-        let replica = |partition: Arc<Partition>| {
+        let replica = |(bytes, partition): (u64, Arc<Partition>)| {
             let [bytes_in, bytes_out] = state.rates.get(&partition.id()).copied().unwrap_or_default();
             ReplicaLoad {
                 topic: partition.topic.to_string(),
                 partition: partition.number,
-                bytes: partition.standing().size,
+                bytes,
                 bytes_in: bytes_in.per_second as u64,
                 bytes_out: bytes_out.per_second as u64,
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{OneBroker, batch, image, topic, until};
-use ottla_broker::image::{LeaderEpoch, PartitionEpoch, Topic};
+use ottla_broker::image::{BrokerId, LeaderEpoch, PartitionEpoch, Topic};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 
@@ -26,7 +26,7 @@ fn show(one: &OneBroker, topics: &[&Topic]) {
     one.images.send_replace(Arc::new(image(one.port, topics, &[])));
 }
 
-/// A disk on which syncs of one file hang.
+/// A disk on which some changes hang.
 struct Hanging {
     hangs: Arc<AtomicBool>,
     released: Arc<AtomicBool>,
@@ -34,12 +34,16 @@ struct Hanging {
 }
 
 impl Hanging {
-    /// From now on, below `data`; of files whose paths end with `name`.
+    /// From now on, below `data`: syncs of files whose paths end with `name`.
     fn begin(data: &Path, name: &'static str) -> Hanging {
+        Hanging::on(data, move |change| matches!(change, Change::Sync(path) if path.to_string_lossy().ends_with(name)))
+    }
+
+    fn on(data: &Path, is_it: impl Fn(&Change<'_>) -> bool + Send + Sync + 'static) -> Hanging {
         let (hangs, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (tell, may_end) = (hangs.clone(), released.clone());
         let disk = stand_in_below(data, move |change| {
-            let is_it = matches!(change, Change::Sync(path) if path.to_string_lossy().ends_with(name));
+            let is_it = is_it(&change);
             while is_it && !may_end.load(Ordering::SeqCst) {
                 tell.store(true, Ordering::SeqCst);
                 std::thread::yield_now();
@@ -50,7 +54,7 @@ impl Hanging {
     }
 
     async fn hangs(&self) {
-        until("a sync hangs", || self.hangs.load(Ordering::SeqCst)).await;
+        until("a change hangs", || self.hangs.load(Ordering::SeqCst)).await;
     }
 
     fn release(&self) {
@@ -109,5 +113,45 @@ async fn no_election_waits_until_the_epoch_of_a_compacted_topic_is_on_the_device
     one.led(&again).await;
     let partition = one.broker.replicas().get(&again, 0).unwrap();
     until("it leads in the newest epoch", || partition.append_own(&batch(&["x"]), LeaderEpoch(2), 0).is_ok()).await;
+    assert!(one.broker.stop().await);
+}
+
+// One thread, as if every other hung already: it may wait for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn no_election_waits_for_a_partition_whose_files_hang() {
+    let data = tempfile::tempdir().unwrap();
+    let (stuck, stuck_elected) = to_be_elected("stuck", &[]);
+    let (busy, busy_elected) = to_be_elected("busy", &[]);
+    let (other, other_elected) = to_be_elected("other", &[]);
+    let (last, last_elected) = to_be_elected("last", &[]);
+    let all = vec![stuck.clone(), busy.clone(), other.clone(), last.clone()];
+    let one = OneBroker::start(data.path(), false, all).await;
+    until("all logs are open", || one.broker.replicas().all().len() == 4).await;
+    show(&one, &[&stuck, &busy_elected, &other, &last]);
+    one.led(&busy_elected).await;
+    let hang =
+        |folder: &'static str| Hanging::on(data.path(), move |change| change.path().to_string_lossy().contains(folder));
+    let (busy_disk, stuck_disk) = (hang("busy-0/"), hang("stuck-0/"));
+    let partition = one.broker.replicas().get(&busy_elected, 0).unwrap();
+    let appending = std::thread::spawn(move || partition.append_own(&batch(&["x"]), LeaderEpoch(1), 0));
+    busy_disk.hangs().await;
+    show(&one, &[&stuck_elected, &busy_elected, &other, &last]);
+    stuck_disk.hangs().await;
+    show(&one, &[&stuck_elected, &busy_elected, &other_elected, &last]);
+    one.led(&other_elected).await;
+
+    // Both go to another broker.
+    let elsewhere = |topic: &Topic| {
+        let mut moved = topic.clone();
+        let entry = &mut moved.partitions[0];
+        (entry.replicas, entry.leader, entry.isr) = (vec![BrokerId(9)], Some(BrokerId(9)), Vec::new());
+        (entry.leader_epoch, entry.partition_epoch) = (LeaderEpoch(2), PartitionEpoch(2));
+        moved
+    };
+    show(&one, &[&elsewhere(&stuck), &elsewhere(&busy), &other_elected, &last_elected]);
+    one.led(&last_elected).await;
+    busy_disk.release();
+    stuck_disk.release();
+    appending.join().unwrap().unwrap();
     assert!(one.broker.stop().await);
 }

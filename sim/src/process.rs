@@ -24,10 +24,11 @@ use ottla_broker::env::simulated::Job;
 use ottla_broker::handle::{Client, Handler, Peer, Request};
 use ottla_broker::image::{ClusterImage, Me};
 use ottla_broker::metrics::Metrics;
+use ottla_broker::replica::RoleWorkers;
 use ottla_broker::reply::Reply;
 use ottla_wire::{ApiKey, Bytes, Chunk, FileSlice, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
@@ -89,7 +90,8 @@ impl Process {
             let (workers, jobs) = Workers::simulated();
             tokio::spawn(work(jobs, state.clone()));
             let facts = BTreeMap::new();
-            let (role_workers, images) = (workers.clone(), shown);
+            let role_workers = RoleWorkers { writing: workers.clone(), waiting: workers.clone() };
+            let images = shown;
             let is_cut_off = {
                 let state = state.clone();
                 move || state.cut_off.load(SeqCst)
@@ -106,6 +108,7 @@ impl Process {
                 intact,
                 workers,
                 role_workers,
+                side: Handle::current(),
                 images,
                 is_current,
                 ask,

@@ -8,9 +8,20 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use ottla_wire::TopicIdPartition;
 
-use super::partition::Partition;
+use super::partition::{Partition, Waits};
 use super::{Replicas, surroundings};
+use crate::env::Workers;
 use crate::image::{Assignment, ClusterImage, Topic};
+
+/// The threads on which roles begin. An election waits neither for recovery and compaction nor for a role that waits
+/// for the device.
+#[derive(Clone)]
+pub struct RoleWorkers {
+    /// For those that write small files, and sync none.
+    pub writing: Workers,
+    /// For those that wait for the device, or for a partition that is busy.
+    pub waiting: Workers,
+}
 
 /// What runs beside the looks at the image, which wait for none of it.
 #[derive(Default)]
@@ -30,7 +41,7 @@ pub(super) enum Done {
 
 impl Replicas {
     /// Gives an open replica its role: where that waits for the disk, on a worker. Then the image is looked at again
-    /// when it has ended, and not before. False when the disk has no room.
+    /// when it has ended, and not before.
     pub(super) fn give_role<'a>(
         &'a self,
         image: &ClusterImage,
@@ -38,20 +49,30 @@ impl Replicas {
         assignment: &Assignment,
         partition: Arc<Partition>,
         beside: &mut Beside<'a>,
-    ) -> bool {
+    ) {
         let key = TopicIdPartition::new(topic.id, assignment.partition);
-        if beside.beginning.contains(&key) {
-            return true;
-        }
         let around = surroundings(image, assignment);
-        if !partition.waits_to_assume(assignment) {
-            return partition.assume(assignment, &topic.settings, around);
+        let is_beginning = beside.beginning.contains(&key);
+        let waits = if is_beginning {
+            Waits::Device
+        } else {
+            let Err(waits) = partition.assume_at_once(assignment, &topic.settings, &around) else { return };
+            waits
+        };
+        if assignment.leader != Some(self.me.id) {
+            partition.supersede();
         }
+        if is_beginning {
+            return;
+        }
+        let workers = match waits {
+            Waits::Writes => &self.role_workers.writing,
+            Waits::Device => &self.role_workers.waiting,
+        };
         let (assignment, settings) = (assignment.clone(), topic.settings.clone());
-        let begun = self.role_workers.run(move || partition.assume(&assignment, &settings, around));
+        let begun = workers.run(move || partition.assume(&assignment, &settings, around));
         beside.beginning.insert(key);
         beside.tasks.push(Box::pin(async move { Done::Began { key, has_room: begun.await } }));
-        true
     }
 
     /// Every replica that runs here, but for those whose roles are beginning: they would have to be waited for.

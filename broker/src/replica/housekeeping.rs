@@ -137,6 +137,7 @@ mod tests {
     use crate::env::Workers;
     use crate::image::{BrokerId, Incarnation, Me, Topic};
     use crate::metrics::Metrics;
+    use crate::replica::RoleWorkers;
     use crate::replica::checkpoints::{Checkpoints, Positions};
     use crate::replica::partition::Found;
     use crate::replica::proposal::Proposal;
@@ -149,9 +150,9 @@ mod tests {
         let (ask, _asked) = mpsc::channel(1);
         let load = || Checkpoints::load(dir.path(), false, true).unwrap();
         let (workers, metrics) = (Workers::start(1).unwrap(), Metrics::new());
+        let roles = RoleWorkers { writing: workers.clone(), waiting: workers.clone() };
         let (replicas, _joining) =
-            Replicas::new((me, Dialer::plain(me.id)), dir.path(), load(), (workers.clone(), workers), metrics, ask)
-                .unwrap();
+            Replicas::new((me, Dialer::plain(me.id)), dir.path(), load(), (workers, roles), metrics, ask).unwrap();
         let id = uuid::Uuid::from_u128(1);
         let topic =
             Topic { id, name: "t".into(), config: Default::default(), settings: Arc::default(), partitions: vec![] };

@@ -50,12 +50,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
+pub use self::beside::RoleWorkers;
 use self::beside::{Beside, Done};
 use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
 use self::opening::{FIRST_RETRY, OpenError, OpenedLog, Unopened, hint_of_torn, open_log};
 use self::partition::leadership::Surroundings;
-use self::partition::{Extent, Found, Partition};
+use self::partition::{Busy, Extent, Found, Partition};
 use self::proposal::Proposal;
 use self::removal::Removals;
 use self::throttle::Throttle;
@@ -111,8 +112,7 @@ pub struct Replicas {
     dir: PathBuf,
     files: Arc<Files>,
     workers: Workers,
-    /// For roles that begin with a sync.
-    role_workers: Workers,
+    role_workers: RoleWorkers,
     metrics: Arc<Metrics>,
     ask: AskSender,
     checkpoints: Arc<Mutex<Checkpoints>>,
@@ -137,8 +137,7 @@ pub struct Replicas {
 
 impl Replicas {
     /// No replica yet; `dir` is the data directory, `checkpoints` are its. Also where followers that have caught up are
-    /// named: for [`Replicas::keep_in_sync`]. The second
-    /// workers are for roles that begin with a sync.
+    /// named: for [`Replicas::keep_in_sync`].
     ///
     /// # Errors
     /// When the directory can't be read.
@@ -146,7 +145,7 @@ impl Replicas {
         (me, dialer): (Me, Dialer),
         dir: &Path,
         checkpoints: Checkpoints,
-        (workers, role_workers): (Workers, Workers),
+        (workers, role_workers): (Workers, RoleWorkers),
         metrics: Arc<Metrics>,
         ask: AskSender,
     ) -> Result<(Arc<Replicas>, mpsc::Receiver<TopicIdPartition>), checkpoints::CheckpointError> {
@@ -283,13 +282,12 @@ impl Replicas {
         let now = env::now();
         self.unopened.lock().retain(|key| self.mine(image, key).is_some());
         self.give_up_torn(beside);
-        let mut has_room = true;
         let mut missing = Vec::new();
         for topic in image.topics.values() {
             for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
                 let running = self.running.read().get(&TopicIdPartition::new(topic.id, assignment.partition)).cloned();
                 match running {
-                    Some(partition) => has_room &= self.give_role(image, topic, assignment, partition, beside),
+                    Some(partition) => self.give_role(image, topic, assignment, partition, beside),
                     None => missing.push((topic, assignment.partition)),
                 }
             }
@@ -304,12 +302,12 @@ impl Replicas {
             }
         }
         let settled = self.settled(beside);
-        self.fetchers.reconcile(image, &settled);
+        let fetches = self.fetchers.reconcile(image, &settled, !beside.beginning.is_empty());
         self.roles.send_replace(());
-        self.report_what_is_left(image, beside);
+        let reports = self.report_what_is_left(image, beside);
         self.count(image, &settled);
-        let next_role = (!has_room).then(|| now + FIRST_RETRY);
-        next_role.into_iter().chain(self.unopened.lock().next_retry()).min()
+        let next_look = fetches.and(reports).is_err().then(|| now + FIRST_RETRY);
+        next_look.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
 
     /// Takes the logs that a full disk has torn out of service, to be opened again: their recovery is what puts them
@@ -437,8 +435,9 @@ impl Replicas {
 
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
     /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
-    /// report leads.
-    fn report_what_is_left(&self, image: &ClusterImage, beside: &Beside<'_>) {
+    /// report leads. An error if a partition is busy that is to be reported: then the image is to be looked at again.
+    fn report_what_is_left(&self, image: &ClusterImage, beside: &Beside<'_>) -> Result<(), Busy> {
+        let mut reported = Ok(());
         for topic in image.topics.values() {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
             for assignment in topic.partitions.iter().filter(asks_me) {
@@ -446,7 +445,10 @@ impl Replicas {
                 // One whose role is beginning in an older epoch may still have more or less afterwards.
                 let is_settled = !beside.beginning.contains(&key);
                 let Some(partition) = self.running.read().get(&key).filter(|_| is_settled).cloned() else { continue };
-                let Extent { last_epoch, log_end, log_start } = partition.extent();
+                let Some(Extent { last_epoch, log_end, log_start }) = partition.extent_unless_busy() else {
+                    reported = Err(Busy);
+                    continue;
+                };
                 let Assignment { partition, leader_epoch, .. } = *assignment;
                 let topic_id = topic.id;
                 let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
@@ -455,11 +457,13 @@ impl Replicas {
                 }
             }
         }
+        reported
     }
 
-    /// Sets the gauges that follow from image and roles.
+    /// Sets the gauges that follow from image and roles, but for those of busy partitions.
     fn count(&self, image: &ClusterImage, settled: &[Arc<Partition>]) {
-        let standing = settled.iter().map(|partition| partition.standing()).fold((0, 0, 0, 0), |sum, standing| {
+        let standings = settled.iter().filter_map(|partition| partition.standing_unless_busy());
+        let standing = standings.fold((0, 0, 0, 0), |sum, standing| {
             (
                 sum.0 + i64::from(standing.leads),
                 sum.1 + i64::from(standing.under_replicated),

@@ -43,6 +43,7 @@ use uuid::Uuid;
 
 use self::leadership::Look;
 use self::role::Role;
+pub use self::role::Waits;
 use super::NotServed;
 use super::proposal::Proposal;
 use super::rules::produce_rules;
@@ -81,6 +82,10 @@ pub struct Partition {
     flush_asked: AtomicBool,
     /// Compaction has failed.
     uncleanable: AtomicBool,
+    /// The last look found it busy.
+    is_busy: AtomicBool,
+    /// Another broker leads, as this one knows, and the role here has yet to follow: nothing is served or acknowledged.
+    is_superseded: AtomicBool,
     /// A flush has ended, well or not.
     flush_ended: Condvar,
     me: Me,
@@ -228,6 +233,8 @@ impl Partition {
             durable: Watermark::new(log.recovery_point()),
             flush_asked: AtomicBool::new(false),
             uncleanable: AtomicBool::new(false),
+            is_busy: AtomicBool::new(false),
+            is_superseded: AtomicBool::new(false),
             flush_ended: Condvar::new(),
             me,
             metrics,
@@ -364,8 +371,10 @@ impl Partition {
 
     /// Whether nothing of what `acks` asks for is missing any more.
     pub fn is_acknowledged(&self, appended: &Appended, acks_all: bool) -> bool {
-        (!acks_all || self.high_watermark.get() >= appended.end)
-            && (!appended.must_flush || self.durable.get() >= appended.end)
+        // An append may have waited for the disk for minutes, and another broker leads meanwhile.
+        let is_superseded = || self.is_superseded.load(Ordering::SeqCst);
+        let is_kept = if acks_all { self.high_watermark.get() >= appended.end } else { !is_superseded() };
+        is_kept && (!appended.must_flush || self.durable.get() >= appended.end)
     }
 
     /// Waits until an append may be acknowledged, at most until `deadline`.
@@ -424,7 +433,7 @@ impl Partition {
 
     /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        self.state.lock().role.leader_epoch()
+        self.leading(LeaderEpoch::NONE).ok()?.role.leader_epoch()
     }
 
     /// The same for a look at every partition; an error while it is busy.
@@ -451,15 +460,25 @@ impl Partition {
     }
 
     /// The partition's lock, for the looks of control threads at every partition: `None` if another thread holds it
-    /// for longer than [`LOOK`], because that thread waits for the disk. Leases are renewed on control threads.
+    /// for longer than [`LOOK`], because that thread waits for the disk. Leases are renewed on control threads. Only
+    /// the first look waits for a partition that stays busy: with many cores many are busy, and looks are frequent.
     fn unless_busy(&self) -> Option<MutexGuard<'_, State>> {
-        self.state.try_lock_for(LOOK)
+        let wait = if self.is_busy.load(Ordering::Relaxed) { Duration::ZERO } else { LOOK };
+        let state = self.state.try_lock_for(wait);
+        self.is_busy.store(state.is_none(), Ordering::Relaxed);
+        state
     }
 
     /// The same for a follower, to which this broker does not give way: that it comes is what ends that.
     fn followed(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
+        // Also before the lock, which may be held by a thread that waits for the disk.
+        let is_superseded = || self.is_superseded.load(Ordering::SeqCst);
+        if is_superseded() {
+            return Err(NotServed::NotLeader);
+        }
         let state = self.state.lock();
         let epoch = match &state.role {
+            Role::Leader(_) if is_superseded() => return Err(NotServed::NotLeader),
             Role::Leader(leadership) => leadership.epoch(),
             Role::Offline => return Err(NotServed::Storage),
             Role::Bystander | Role::Follower(_) => return Err(NotServed::NotLeader),

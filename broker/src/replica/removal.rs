@@ -183,7 +183,12 @@ impl Replicas {
             self.metrics.topics.forget(&partition.topic, partition.number, was_last);
         }
         drop(running);
-        gone.iter().for_each(|partition| partition.retire());
+        for partition in gone {
+            if partition.retire_unless_busy().is_err() {
+                let partition = partition.clone();
+                self.role_workers.waiting.start_job(move || partition.retire());
+            }
+        }
     }
 
     /// Whether a tombstone or another assignment says that a replica is not here any more.
@@ -310,6 +315,10 @@ impl Replicas {
 fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>) -> (Vec<Leaving>, Vec<Leaving>) {
     let (mut renamed, mut failed) = (Vec::new(), Vec::new());
     for mut leaving in batch {
+        if let Some(partition) = &leaving.partition {
+            // One that was busy is not yet: nobody writes to a folder without its name.
+            partition.retire();
+        }
         match free_name(data, &leaving) {
             Ok(how) => {
                 leaving.how = how.unwrap_or(leaving.how);

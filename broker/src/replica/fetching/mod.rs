@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
-use super::partition::Partition;
+use super::partition::{Busy, Partition};
 use super::throttle::Throttle;
 use crate::dialer::{Dialer, Limits};
 use crate::env::{self, Instant, Workers};
@@ -115,6 +115,14 @@ struct Running {
     task: AbortHandle,
 }
 
+impl Running {
+    /// The leader epoch in which it fetches the partition.
+    fn epoch_of(&self, partition: &Arc<Partition>) -> Option<LeaderEpoch> {
+        let work = self.work.borrow();
+        work.partitions.iter().find(|(fetched, _)| Arc::ptr_eq(fetched, partition)).map(|(_, epoch)| *epoch)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
@@ -175,21 +183,30 @@ impl Fetchers {
         self.silent.doubts.subscribe()
     }
 
-    /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. Must be
-    /// called on the control runtime.
-    pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) {
+    /// Makes the fetchers fetch what `partitions` follow, from where the image says that their leaders are. While
+    /// `more` partitions may come, also those keep their connections that have nothing to fetch now. Must be called on
+    /// the control runtime.
+    ///
+    /// # Errors
+    /// That a partition is busy: it is fetched as before, and is to be looked at again.
+    pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>], more: bool) -> Result<(), Busy> {
         *self.moves_rate.lock() = image.moves_rate;
         let mut wanted: BTreeMap<FetcherId, Work> = BTreeMap::new();
         let fetchers = image.settings.num_replica_fetchers.max(1);
+        let mut running = self.running.lock();
+        let mut looked = Ok(());
         for partition in partitions {
-            if let Some((leader, epoch)) = partition.follows() {
+            let follows = partition.follows_unless_busy().unwrap_or_else(|busy| {
+                looked = Err(busy);
+                running.iter().find_map(|((leader, _), fetcher)| Some((*leader, fetcher.epoch_of(partition)?)))
+            });
+            if let Some((leader, epoch)) = follows {
                 let share = (partition.topic_id.as_u128() as usize).wrapping_add(partition.number as usize) % fetchers;
                 wanted.entry((leader, share)).or_default().partitions.push((partition.clone(), epoch));
             }
         }
-        let mut running = self.running.lock();
-        running.retain(|id, _| wanted.contains_key(id));
-        self.silent.retain(|id| wanted.contains_key(id));
+        running.retain(|id, _| more || wanted.contains_key(id));
+        self.silent.retain(|id| running.contains_key(id));
         for (id, mut work) in wanted {
             work.route = image.route(id.0);
             work.settings = image.settings.clone();
@@ -202,6 +219,7 @@ impl Fetchers {
                 is_new
             });
         }
+        looked
     }
 
     fn start(&self, id: FetcherId) -> Running {

@@ -11,7 +11,7 @@ use ottla_log::LogError;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::role::Role;
-use super::{Partition, State};
+use super::{Busy, Partition, State};
 use crate::env;
 use crate::image::{BrokerId, LeaderEpoch};
 use crate::replica::checkpoints::Checkpoints;
@@ -102,16 +102,21 @@ pub enum FollowError {
 impl Partition {
     /// Whom this broker copies the partition from, and in which leader epoch.
     pub fn follows(&self) -> Option<(BrokerId, LeaderEpoch)> {
-        match &self.state.lock().role {
-            Role::Follower(following) => Some((following.leader, following.leader_epoch)),
-            Role::Bystander | Role::Leader(_) | Role::Offline => None,
-        }
+        follows_in(&self.state.lock())
+    }
+
+    /// The same for a look at every partition.
+    ///
+    /// # Errors
+    /// See [`Busy`].
+    pub fn follows_unless_busy(&self) -> Result<Option<(BrokerId, LeaderEpoch)>, Busy> {
+        self.unless_busy().ok_or(Busy).map(|state| follows_in(&state))
     }
 
     /// Whether this broker is to throttle its copying of the partition: where its topic says so, or a reassignment adds
-    /// it, and never where it is in sync.
+    /// it, and never where it is in sync or busy.
     pub fn follows_slowly(&self, throttled: Throttled) -> bool {
-        let state = self.state.lock();
+        let Some(state) = self.unless_busy() else { return false };
         match &state.role {
             Role::Follower(following) => {
                 let is_listed = || state.settings.follower_throttled.contains(self.number, self.me.id.0);
@@ -122,9 +127,9 @@ impl Partition {
     }
 
     /// Where this broker continues, while it follows in this epoch; none while a flush is due and has not ended, for
-    /// the next fetch acknowledges what comes before it.
+    /// the next fetch acknowledges what comes before it, and none while the partition is busy.
     pub fn next_fetch(&self, leader_epoch: LeaderEpoch) -> Option<NextFetch> {
-        let state = self.following(leader_epoch)?;
+        let state = self.unless_busy().filter(|state| is_following(state, leader_epoch))?;
         if state.log.recovery_point() < state.flush_due.min(state.log.log_end()) {
             return None;
         }
@@ -276,15 +281,24 @@ impl Partition {
 
     /// The partition's lock, if this broker follows in this epoch.
     fn following(&self, leader_epoch: LeaderEpoch) -> Option<MutexGuard<'_, State>> {
-        let state = self.state.lock();
-        let in_epoch = matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch);
-        in_epoch.then_some(state)
+        Some(self.state.lock()).filter(|state| is_following(state, leader_epoch))
     }
 
     /// The same, if its log still ends where it did when it asked: an answer that comes too late or twice changes
     /// nothing.
     fn still_asking(&self, asked: &NextFetch) -> Option<MutexGuard<'_, State>> {
         self.following(asked.leader_epoch).filter(|state| state.log.log_end() == asked.offset)
+    }
+}
+
+fn is_following(state: &State, leader_epoch: LeaderEpoch) -> bool {
+    matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch)
+}
+
+fn follows_in(state: &State) -> Option<(BrokerId, LeaderEpoch)> {
+    match &state.role {
+        Role::Follower(following) => Some((following.leader, following.leader_epoch)),
+        Role::Bystander | Role::Leader(_) | Role::Offline => None,
     }
 }
 

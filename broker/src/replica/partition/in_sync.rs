@@ -44,9 +44,10 @@ impl Partition {
     }
 
     /// The change of the ISR that is due, if any. From now on it counts as if it were written, until an image shows
-    /// what became of it: so it must be asked for. Writes a small file: for worker threads.
+    /// what became of it: so it must be asked for. None while the partition is busy. Writes a small file: for worker
+    /// threads.
     pub fn propose_isr(&self) -> Option<IsrChange> {
-        let mut guard = self.state.lock();
+        let mut guard = self.unless_busy()?;
         let look = self.look(&guard);
         let state = &mut *guard;
         let Role::Leader(leadership) = &mut state.role else { return None };

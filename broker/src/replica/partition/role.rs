@@ -1,6 +1,7 @@
 //! What this broker is to a partition, and how it becomes that.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ottla_config::TopicSettings;
 use ottla_log::{DiskResult, LogError};
@@ -37,35 +38,50 @@ impl Role {
     }
 }
 
+/// What [`Partition::assume`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Small files that are written, and not synced.
+    Writes,
+    /// The device: the leader epochs of a compacted topic are synced whenever they change, and a log that ends before
+    /// it must begin is replaced. Or the partition is busy.
+    Device,
+}
+
 impl Partition {
-    /// Whether [`Partition::assume`] may wait for the device: the leader epochs of a compacted topic are synced
-    /// whenever they change, and a log that ends before it must begin is replaced. It waits while the partition is
-    /// busy, too.
-    pub fn waits_to_assume(&self, assignment: &Assignment) -> bool {
-        let Some(state) = self.unless_busy() else { return true };
+    /// As [`Partition::assume`], for a control thread: where the role stays what it is, which waits for nothing.
+    ///
+    /// # Errors
+    /// What the role would wait for that is to begin.
+    pub fn assume_at_once(
+        &self,
+        assignment: &Assignment,
+        settings: &Arc<TopicSettings>,
+        surroundings: &Surroundings,
+    ) -> Result<(), Waits> {
+        let mut state = self.unless_busy().ok_or(Waits::Device)?;
+        if self.stays(&mut state, assignment, settings, surroundings) {
+            return Ok(());
+        }
         let begins = assignment.leader_epoch > state.acted_on.leader || matches!(state.role, Role::Bystander);
-        let epochs_change = assignment.leader.is_some() && begins && Self::is_news(&state, assignment);
+        let epochs_change = assignment.leader.is_some() && begins;
         let is_replaced = assignment.log_start.is_some_and(|log_start| log_start > state.log.log_end());
-        epochs_change && (state.settings.cleanup_policy.compact || is_replaced)
+        let syncs = epochs_change && (state.settings.cleanup_policy.compact || is_replaced);
+        Err(if syncs { Waits::Device } else { Waits::Writes })
+    }
+
+    /// Another broker leads, by an assignment that [`Partition::assume`] has yet to act on: until then this one serves
+    /// and acknowledges nothing any more. Waits for nothing.
+    pub fn supersede(&self) {
+        self.is_superseded.store(true, Ordering::SeqCst);
     }
 
     /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
     /// False when the disk has no room for what must be written first: then it has no role until it is called again.
     pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
         let mut state = self.state.lock();
-        if !Arc::ptr_eq(&state.settings, settings) {
-            state.log.set_config(log_config(settings));
-            state.settings = settings.clone();
-        }
-        if let Role::Leader(leadership) = &mut state.role {
-            leadership.set_surroundings(surroundings.clone());
-        }
-        if !Self::is_news(&state, assignment) {
-            return true;
-        }
-        let seen = assignment.epochs();
-        if self.goes_on(&mut state, assignment) {
-            state.acted_on = seen;
+        if self.stays(&mut state, assignment, settings, &surroundings) {
+            self.is_superseded.store(false, Ordering::SeqCst);
             return true;
         }
         let begun = self.begin_role(&mut state, assignment, surroundings);
@@ -73,7 +89,7 @@ impl Partition {
         match begun {
             Ok(role) => {
                 self.note_room(&mut state);
-                state.acted_on = seen;
+                state.acted_on = assignment.epochs();
                 state.role = role;
             }
             // The log is half cut.
@@ -87,9 +103,35 @@ impl Partition {
         self.advance_high_watermark(&mut state);
         self.low_watermark.reset(-1);
         self.advance_low_watermark(&state);
+        self.is_superseded.store(false, Ordering::SeqCst);
         drop(state);
         self.disturb();
         has_room
+    }
+
+    /// Learns the settings and what is new in the assignment; whether the role stays what it is.
+    fn stays(
+        &self,
+        state: &mut State,
+        assignment: &Assignment,
+        settings: &Arc<TopicSettings>,
+        surroundings: &Surroundings,
+    ) -> bool {
+        if !Arc::ptr_eq(&state.settings, settings) {
+            state.log.set_config(log_config(settings));
+            state.settings = settings.clone();
+        }
+        if let Role::Leader(leadership) = &mut state.role {
+            leadership.set_surroundings(surroundings.clone());
+        }
+        if !Self::is_news(state, assignment) {
+            return true;
+        }
+        let goes_on = self.goes_on(state, assignment);
+        if goes_on {
+            state.acted_on = assignment.epochs();
+        }
+        goes_on
     }
 
     /// Whether there is anything to do about an assignment: not about one that is shown late, or by an API server that
@@ -195,5 +237,46 @@ impl Partition {
         let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
         let added = assignment.adding.contains(&self.me.id);
         Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync, added }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{Fixture, batch};
+    use super::super::{AppendError, LOOK};
+    use crate::env;
+    use crate::image::LeaderEpoch;
+    use crate::replica::NotServed;
+
+    #[test]
+    fn only_the_first_look_waits_for_a_partition_that_stays_busy() {
+        let fixture = Fixture::new(&[]);
+        let busy = fixture.partition.state.lock();
+        let (began, looks) = (env::now(), 1_000);
+        assert!((0..looks).all(|_| fixture.partition.standing_unless_busy().is_none()));
+        assert!(began.elapsed() < LOOK * looks / 2, "{looks} looks took {:?}", began.elapsed());
+        drop(busy);
+        assert!(fixture.partition.standing_unless_busy().is_some());
+    }
+
+    #[test]
+    fn who_hears_of_another_leader_while_an_append_hangs_acknowledges_nothing_afterwards() {
+        let fixture = Fixture::new(&[("min.insync.replicas", "1")]);
+        fixture.elect(0, 1);
+        let partition = &fixture.partition;
+        let (append, is_acknowledged) = (
+            || partition.append_own(&batch(b'x', 10), LeaderEpoch(1), 0),
+            |appended: &_| partition.is_acknowledged(appended, false),
+        );
+        let before = append().unwrap();
+        assert!(is_acknowledged(&before));
+        partition.supersede();
+        assert!(!is_acknowledged(&before), "it may have hung until now");
+        assert!(matches!(append(), Err(AppendError::NotServed(NotServed::NotLeader))));
+        assert_eq!(partition.leader_epoch(), None);
+        fixture.elect(1, 2);
+        assert_eq!(partition.follows().map(|(_, epoch)| epoch), Some(LeaderEpoch(2)));
+        fixture.elect(0, 3);
+        assert_eq!(partition.leader_epoch(), Some(LeaderEpoch(3)), "it leads again, and serves");
     }
 }

@@ -11,11 +11,11 @@ use ottla_log::flush::Flush;
 use ottla_log::retention::Retired;
 use ottla_log::scrub::{Damage, Scrub};
 use ottla_log::{Compaction, DiskError, DiskResult};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::leadership::Leadership;
 use super::role::Role;
-use super::{Extent, Partition, State};
+use super::{Busy, Extent, Partition, State};
 use crate::env::Instant;
 use crate::replica::checkpoints::{Checkpoints, Positions};
 
@@ -268,16 +268,27 @@ impl Partition {
         }
     }
 
-    /// How much this replica has.
-    pub fn extent(&self) -> Extent {
-        let state = self.state.lock();
+    /// How much this replica has; `None` while the partition is busy.
+    pub fn extent_unless_busy(&self) -> Option<Extent> {
+        let state = self.unless_busy()?;
         let (last_epoch, log_end) = state.last_epoch_and_end();
-        Extent { last_epoch, log_end, log_start: state.deleted_to() }
+        Some(Extent { last_epoch, log_end, log_start: state.deleted_to() })
     }
 
     /// The replica goes: a task that waits for it learns that it is not here any more.
     pub fn retire(&self) {
-        let mut state = self.state.lock();
+        self.retire_in(self.state.lock());
+    }
+
+    /// The same, unless the partition is busy.
+    ///
+    /// # Errors
+    /// See [`Busy`]. Then the replica is to be retired on a worker.
+    pub fn retire_unless_busy(&self) -> Result<(), Busy> {
+        self.unless_busy().ok_or(Busy).map(|state| self.retire_in(state))
+    }
+
+    fn retire_in(&self, mut state: MutexGuard<'_, State>) {
         state.role = Role::Bystander;
         state.retired = true;
         drop(state);
