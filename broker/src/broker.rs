@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytestring::ByteString as Str;
 use ottla_access::{ListenerAccess, Listeners};
 use ottla_crds::names;
+use ottla_log::under_way::{self, Longest};
 use ottla_wire::ApiKey;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -349,9 +350,10 @@ impl Broker {
         self.loaded.clone()
     }
 
-    /// The parts that probes check.
-    pub fn health(&self) -> Health {
-        Health::new(self.me, self.server.pulses(), self.workers.clone(), self.replicas().clone(), self.images.clone())
+    /// The parts that probes check; and whether the disk hangs.
+    pub fn health(&self, hangs: watch::Receiver<bool>) -> Health {
+        let disk = (self.workers.clone(), hangs);
+        Health::new(self.me, self.server.pulses(), disk, self.replicas().clone(), self.images.clone())
     }
 
     /// The threads that wait for the disk and compute passwords.
@@ -394,7 +396,11 @@ fn facts(me: Me, data: &Path, listeners: &[(Str, TcpListener)], access: &Listene
 fn measure(replicas: &Arc<Replicas>, workers: &Workers, metrics: &Metrics) {
     let (replicas, progress) = (Arc::downgrade(replicas), workers.progress());
     metrics.before_scrape(move |metrics| {
-        let stalled = progress.stalled_for(env::now());
+        let mut stalled = progress.stalled_for(env::now());
+        if let Some(replicas) = replicas.upgrade() {
+            let Longest { write, sync } = under_way::longest(replicas.dir());
+            stalled = stalled.max(write).max(sync);
+        }
         metrics.disk.stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
         if let Some(replicas) = replicas.upgrade() {
             replicas.measure(metrics);

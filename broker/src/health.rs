@@ -2,14 +2,18 @@
 //!
 //! Neither asks the API server: while that is away, brokers are neither restarted nor hidden from clients. A long
 //! recovery does not fail the probes while the disk finishes work. A disk that hangs makes the broker not ready, and
-//! `ottla_disk_stalled_seconds` shows how long it has hung. The broker stays alive then, because a restart would not
-//! repair the disk, and clients would lose the records that only memory serves. A replica that can't be in sync for
+//! `ottla_disk_stalled_seconds` shows how long it has hung. The broker stays alive then, also if a reactor waits for
+//! the disk: a restart would not repair the disk, the kernel would not let the process end, and clients would lose the
+//! records that only memory serves. A replica that can't be in sync for
 //! reasons outside this broker (no leader, a dead leader, a failed disk, a move in progress) does not make it not
 //! ready; metrics and conditions show those.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ottla_log::under_way::{self, Longest};
+use tokio::sync::watch;
 
 use crate::env::{self, Workers};
 use crate::image::{Assignment, ClusterImage, ImageReceiver, Me};
@@ -26,6 +30,7 @@ pub struct Health {
     me: Me,
     reactors: Vec<Pulse>,
     workers: Workers,
+    hangs: watch::Receiver<bool>,
     replicas: Arc<Replicas>,
     images: ImageReceiver,
 }
@@ -54,7 +59,7 @@ impl fmt::Display for NotReady {
             Some(stalled) => {
                 write!(
                     f,
-                    "; the disk has finished no write for {} s: see the kernel log of the node",
+                    "; the disk hangs, or has done so lately: a write waits for {} s; see the kernel log of the node",
                     stalled.as_secs()
                 )
             }
@@ -64,18 +69,18 @@ impl fmt::Display for NotReady {
 }
 
 impl Health {
-    /// The health of these parts.
+    /// The health of these parts; of the disk the threads that wait for it, and whether it hangs.
     pub fn new(
         me: Me,
         reactors: Vec<Pulse>,
-        workers: Workers,
+        (workers, hangs): (Workers, watch::Receiver<bool>),
         replicas: Arc<Replicas>,
         images: ImageReceiver,
     ) -> Health {
-        Health { me, reactors, workers, replicas, images }
+        Health { me, reactors, workers, hangs, replicas, images }
     }
 
-    /// Whether every reactor answers; a restart repairs one that hangs.
+    /// Whether every reactor answers, or waits for the disk; a restart repairs one that hangs for another reason.
     ///
     /// # Errors
     /// Names the reactor that does not answer.
@@ -84,10 +89,19 @@ impl Health {
         for (number, reactor) in self.reactors.iter().enumerate() {
             tokio::select! {
                 () = reactor.feel() => {}
-                () = env::sleep_until(until) => return Err(Ill::Reactor(number)),
+                () = env::sleep_until(until) => {
+                    let waits = self.longest_wait() >= REACTOR_BOUND;
+                    return if waits { Ok(()) } else { Err(Ill::Reactor(number)) };
+                }
             }
         }
         Ok(())
+    }
+
+    /// For how long a thread has waited for the disk, now.
+    fn longest_wait(&self) -> Duration {
+        let Longest { write, sync } = under_way::longest(self.replicas.dir());
+        write.max(sync)
     }
 
     /// Whether every replica that the newest image assigns to this broker is open and in sync, and the disk finishes
@@ -97,7 +111,9 @@ impl Health {
     /// The number of replicas that are not, and how long the disk has hung.
     pub fn is_ready(&self) -> Result<(), NotReady> {
         let image = self.images.borrow().clone();
-        let stalled = Some(self.workers.stalled_for(env::now())).filter(|stalled| *stalled > DISK_BOUND);
+        let stalled = self.workers.stalled_for(env::now());
+        let hangs = stalled > DISK_BOUND || *self.hangs.borrow();
+        let stalled = hangs.then(|| stalled.max(self.longest_wait()));
         let mut not = NotReady { opening: 0, behind: 0, stalled };
         for topic in image.topics.values() {
             for entry in topic.partitions.iter().filter(|entry| entry.replicas.contains(&self.me.id)) {

@@ -20,7 +20,7 @@
 //! - [`http`]: metrics, probes and loads
 //! - [`loads`]: how much each replica has and gets, for the operator's plans
 //! - [`health`]: whether the broker is alive, and whether it is ready
-//! - [`filling`]: whether the disk fills up
+//! - [`filling`]: whether the disk fills up; [`hanging`]: whether it hangs
 //! - [`disk_space`]: how full it is
 //! - [`drain`]: when a stopping broker may end
 //! - [`producer_ids`]: ids for idempotent producers, in blocks
@@ -43,6 +43,7 @@ pub mod fetch_sessions;
 mod filling;
 pub mod groups;
 pub mod handle;
+mod hanging;
 pub mod health;
 pub mod http;
 pub mod image;

@@ -19,6 +19,7 @@ use crate::disk_space::DiskSpace;
 use crate::drain;
 use crate::env;
 use crate::filling;
+use crate::hanging;
 use crate::http::{self, Loaded, Probed};
 use crate::image::Me;
 use crate::image::{BrokerId, ImageReceiver};
@@ -74,7 +75,7 @@ pub struct Node {
     broker: Broker,
     _http_port: Task<io::Result<()>>,
     _giving_way: Task<()>,
-    _looking_at_disk: Task<()>,
+    _looking_at_disk: [Task<()>; 2],
 }
 
 /// A task that is aborted when its owner is dropped.
@@ -166,7 +167,11 @@ impl Node {
             return Err(NodeError::Feature { feature: feature.to_owned(), level });
         }
         let (filling, fills) = watch::channel(false);
-        let looking_at_disk = Task(tokio::spawn(filling::watch(config.data.clone(), filling)));
+        let (hanging, hangs) = watch::channel(false);
+        let looking_at_disk = [
+            Task(tokio::spawn(filling::watch(config.data.clone(), filling))),
+            Task(tokio::spawn(hanging::watch(config.data.clone(), hanging))),
+        ];
         let signs = coord.signs_of_life();
         let broker = Broker::start(Setup {
             me: Me { id: config.id, incarnation: coord.incarnation() },
@@ -186,8 +191,8 @@ impl Node {
         .await?;
         coord.report_unheard(broker.replicas().unheard());
         coord.report_keys(broker.loaded_keys());
-        coord.report_filling(fills);
-        let _ = (probed.set(broker.health()), loaded.set(broker.loads().clone()));
+        coord.report_disk(hangs.clone(), fills);
+        let _ = (probed.set(broker.health(hangs)), loaded.set(broker.loads().clone()));
         let session = coord.session();
         let is_cut_off = move || session.borrow().is_none_or(|until| until <= env::now());
         let giving_way = Task(tokio::spawn(broker.replicas().clone().give_way(is_cut_off)));

@@ -1,5 +1,5 @@
-//! A disk that hangs: what is written or synced never returns. The Lease is renewed all the same, on the control
-//! threads that the program gives a broker, with the embedded API and the operator's coordination beside them.
+//! A disk that hangs: what is written or synced never returns. The Lease is renewed all the same, on one control
+//! thread, with the embedded API and the operator's coordination beside it; and others lead.
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Client, batch, start_node, until};
+use common::{Client, batch, start_node_on, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use ottla_broker::image::BrokerId;
+use ottla_broker::image::{BrokerId, LeaderEpoch};
 use ottla_broker::node::Node;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaClusterSpec, names};
 use ottla_kube::lease::EXPIRE;
@@ -21,6 +21,8 @@ use ottla_local_api::{Server, Store};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
+use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ottla_wire::{ErrorCode, Str};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,10 +33,14 @@ use tokio::time::timeout;
 const CLUSTER: &str = "local";
 const ME: BrokerId = BrokerId(0);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// As in `ottla/src/main.rs`.
-const CONTROL_THREADS: usize = 2;
-/// Renewals that must come while the disk hangs.
-const RENEWALS: usize = 4;
+/// The program has two, and nothing may wait on either.
+const CONTROL_THREADS: usize = 1;
+/// Renewals that must come while the disk hangs: for longer than the session of the group's member.
+const RENEWALS: usize = 5;
+/// One for each connection: those that hang answer no ping of the operator, and others do.
+const REACTORS: usize = 12;
+/// Within which others lead.
+const ELECTED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Topics, the first of which is compacted: its leader epochs are synced.
 const TOPICS: [&str; 2] = ["compacted", "plain"];
@@ -94,31 +100,75 @@ impl Drop for Hanging {
     }
 }
 
-/// A broker that leads a partition of each topic, and a client of it.
-async fn serving(control: &Control, server: &Server, data: &Path) -> (Node, Client) {
+/// A cluster of so many brokers.
+async fn clustered(server: &Server, brokers: usize) {
     let client = server.client("default");
-    let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({ "brokers": { "replicas": 1 } })).unwrap();
+    let spec = serde_json::json!({ "brokers": { "replicas": brokers } });
+    let spec: KafkaClusterSpec = serde_json::from_value(spec).unwrap();
     let clusters = Api::namespaced(client.clone(), "default");
     clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await.unwrap();
     tokio::spawn(ottla_operator::coordination::run(client, "default", CLUSTER, std::future::pending()));
-    let (server, data) = (server.clone(), data.to_owned());
-    let node = control.run(async move { start_node(server.client("default"), CLUSTER, ME, data).await }).await;
-    let mut client = Client::connect(u16::try_from(node.endpoints[0].port).unwrap()).await;
-    for topic in TOPICS {
-        let policy = if topic == "compacted" { "compact" } else { "delete" };
-        let configs = vec![CreatableTopicConfig { name: "cleanup.policy".into(), value: Some(policy.into()) }];
-        let topic = CreatableTopic {
-            name: topic.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            configs,
-            ..Default::default()
-        };
-        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
-        assert_eq!(client.call(7, &request).await.topics[0].error_code, ErrorCode::NONE);
-    }
+}
+
+async fn started(reactors: usize, control: &Control, server: &Server, id: BrokerId, data: &Path) -> Node {
+    let (client, data) = (server.client("default"), data.to_owned());
+    control.run(async move { start_node_on(reactors, client, CLUSTER, id, data).await }).await
+}
+
+async fn connected(node: &Node) -> Client {
+    Client::connect(u16::try_from(node.endpoints[0].port).unwrap()).await
+}
+
+async fn create(client: &mut Client, topic: &str, replicas: i16) {
+    let policy = if topic == "compacted" { "compact" } else { "delete" };
+    let configs = vec![CreatableTopicConfig { name: "cleanup.policy".into(), value: Some(policy.into()) }];
+    let topic = CreatableTopic {
+        name: topic.into(),
+        num_partitions: 1,
+        replication_factor: replicas,
+        configs,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(client.call(7, &request).await.topics[0].error_code, ErrorCode::NONE);
+}
+
+/// Writes a record to the topic `plain` once this broker leads it.
+async fn write(client: &mut Client) {
     while client.call(12, &produce()).await.responses[0].partition_responses[0].error_code != ErrorCode::NONE {}
+}
+
+/// A broker that leads a partition of each topic, and a client of it.
+async fn serving(control: &Control, server: &Server, data: &Path) -> (Node, Client) {
+    clustered(server, 1).await;
+    let node = started(1, control, server, ME, data).await;
+    let mut client = connected(&node).await;
+    for topic in TOPICS {
+        create(&mut client, topic, 1).await;
+    }
+    write(&mut client).await;
     (node, client)
+}
+
+/// Joins a group, as a member whose session ends six seconds later.
+async fn join_group(client: &mut Client) {
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["group".into()], ..Default::default() };
+    while client.call(4, &find).await.coordinators[0].error_code != ErrorCode::NONE {}
+    let mut join = JoinGroupRequest {
+        group_id: "group".into(),
+        session_timeout_ms: 6_000,
+        rebalance_timeout_ms: 6_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    loop {
+        let joined = client.call(9, &join).await;
+        join.member_id = joined.member_id;
+        if joined.error_code == ErrorCode::NONE {
+            return;
+        }
+    }
 }
 
 fn produce() -> ProduceRequest {
@@ -171,19 +221,19 @@ fn is_sync(change: &Change<'_>) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_renewed_while_the_data_directory_hangs() {
-    // A reactor that hangs in a write is what a restart is for.
     type Hangs = fn(&Change<'_>) -> bool;
-    let cases: [(&str, Hangs, &str, bool); 2] = [
-        ("no sync returns", is_sync, "offset-checkpoint", true),
-        ("nothing returns", |_| true, "plain-0/00000000000000000000.log", false),
+    let cases: [(&str, Hangs, &str); 2] = [
+        ("no sync returns", is_sync, "offset-checkpoint"),
+        ("nothing returns", |_| true, "plain-0/00000000000000000000.log"),
     ];
-    for (story, hangs, first, stays_alive) in cases {
+    for (story, hangs, first) in cases {
         let (data, control) = (tempfile::tempdir().unwrap(), Control::start());
         let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
         let (node, mut producer) = serving(&control, &server, data.path()).await;
         let client = server.client("default");
         let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
         renewed(&leases).await.unwrap();
+        join_group(&mut producer).await;
 
         let disk = Hanging::begin(data.path(), hangs);
         producer.send(12, &produce()).await;
@@ -198,10 +248,8 @@ async fn the_lease_is_renewed_while_the_data_directory_hangs() {
         for n in 0..RENEWALS {
             renewed(&leases).await.unwrap_or_else(|error| panic!("{story}: {n} renewals, then {error}"));
         }
-        if stays_alive {
-            let lives = answered(ask_http(&node, "/livez").await).await;
-            assert!(lives.starts_with("HTTP/1.1 200"), "{story}: {lives}");
-        }
+        let lives = answered(ask_http(&node, "/livez").await).await;
+        assert!(lives.starts_with("HTTP/1.1 200"), "{story}: {lives}");
 
         drop(disk);
         for look in looks {
@@ -209,5 +257,69 @@ async fn the_lease_is_renewed_while_the_data_directory_hangs() {
             assert!(text.starts_with("HTTP/1.1 200"), "{story}: {text}");
         }
         control.run(node.stop(PATIENCE)).await.unwrap();
+    }
+}
+
+/// Who leads the topic `plain`, and in which epoch.
+async fn leads(client: &kube::Client) -> (Option<BrokerId>, LeaderEpoch) {
+    let assignments: Api<KafkaAssignment> = Api::namespaced(client.clone(), "default");
+    let all = assignments.list(&ListParams::default()).await.unwrap();
+    let object = all.into_iter().find(|object| object.spec.topic_name == "plain").unwrap();
+    (object.spec.partitions[0].leader, object.spec.partitions[0].leader_epoch)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_in_sync_replicas_lead_while_the_disk_of_the_leader_hangs() {
+    let server = Server::new(Store::Memory, ottla_crds::all()).unwrap();
+    let (client, control) = (server.client("default"), Control::start());
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "default");
+    clustered(&server, 3).await;
+    let (mut nodes, mut data) = (Vec::new(), Vec::new());
+    for id in 0..3 {
+        data.push(tempfile::tempdir().unwrap());
+        let data = data.last().unwrap().path();
+        nodes.push(started(REACTORS, &control, &server, BrokerId(id), data).await);
+    }
+    create(&mut connected(&nodes[0]).await, "plain", 3).await;
+    let (leader, epoch) = leads(&client).await;
+    let hung = usize::try_from(leader.unwrap().0).unwrap();
+    let mut producer = connected(&nodes[hung]).await;
+    write(&mut producer).await;
+
+    let disk = Hanging::begin(data[hung].path(), |_| true);
+    producer.send(12, &ProduceRequest { acks: 1, ..produce() }).await;
+    disk.hangs("plain-0/00000000000000000000.log").await;
+    let elected = async {
+        loop {
+            match leads(&client).await {
+                (Some(next), later) if later > epoch => return usize::try_from(next.0).unwrap(),
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    let next = timeout(ELECTED_WITHIN, elected).await.expect("another broker leads in time");
+    assert_ne!(next, hung);
+    timeout(PATIENCE, async { write(&mut connected(&nodes[next]).await).await }).await.unwrap();
+    // Followers that miss the leader may have been faster.
+    let says_so = async {
+        while !answered(ask_http(&nodes[hung], "/readyz").await).await.contains("the disk hangs") {}
+        let lease = names::broker(CLUSTER, leader.unwrap());
+        let said = async || leases.get(&lease).await.unwrap().metadata.annotations.unwrap();
+        while said().await[names::DISK_ANNOTATION] != names::HANGING {}
+    };
+    timeout(ELECTED_WITHIN, says_so).await.expect("the broker reports that its disk hangs");
+
+    drop(disk);
+    let (_, late) = producer.receive::<ProduceRequest>(12).await;
+    let code = late.responses[0].partition_responses[0].error_code;
+    assert_eq!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER, "it was written where it will be cut off");
+    // What only the hanging disk had is gone, and what was acknowledged is there.
+    until("it follows", || {
+        let replicas = nodes[hung].images().borrow().topic("plain").map(|topic| topic.partitions[0].leader);
+        replicas == Some(Some(BrokerId(i32::try_from(next).unwrap())))
+    })
+    .await;
+    for node in nodes {
+        control.run(node.close()).await.unwrap();
     }
 }

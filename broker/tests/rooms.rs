@@ -9,9 +9,10 @@ fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
         leaves: &["ask", "disk_space", "env", "image", "loggers", "metrics", "dialer", "reply", "watermark"],
         rooms: &[
-            ("node", &["http", "broker", "coord", "data_dir", "drain", "filling"]),
+            ("node", &["http", "broker", "coord", "data_dir", "drain", "filling", "hanging"]),
             ("http", &["health", "loads"]),
             ("filling", &[]),
+            ("hanging", &[]),
             ("loads", &["replica"]),
             (
                 "broker",

@@ -43,9 +43,11 @@ pub const NOT_COMPARED: &str = "unknown";
 /// The annotation with the forked partitions, on a broker's Lease: the API server shows another history of them than
 /// the one that the broker acts on. `topic-0,topic-1`; an asterisk: too many to name.
 pub const FORKED_ANNOTATION: &str = "ottla.io/forked";
-/// The annotation that says how full a broker's disk is, on its Lease: [`FILLING`] from 85 % on, until it is below
-/// 80 %; else absent or empty.
+/// The annotation that says how a broker's disk is, on its Lease: [`HANGING`]; or [`FILLING`] from 85 % on, until it is
+/// below 80 %; else absent or empty.
 pub const DISK_ANNOTATION: &str = "ottla.io/disk";
+/// The value of [`DISK_ANNOTATION`] of a disk that hangs: the broker asks to lead nothing that others can lead.
+pub const HANGING: &str = "hanging";
 /// The value of [`DISK_ANNOTATION`] of a disk that fills up.
 pub const FILLING: &str = "filling";
 /// The annotation with hashes of what a broker has loaded, on its Lease: of the authorities of brokers, of those of

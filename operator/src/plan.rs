@@ -121,6 +121,8 @@ pub struct Broker {
     pub http: Option<SocketAddr>,
     /// Whether its disk fills up: it is more than 85 % full.
     pub is_filling: bool,
+    /// Whether its disk hangs. It is draining then.
+    pub hangs: bool,
     /// The features that it supports; `None`: it is silent, because it has never been live and so has no Lease.
     pub features: Option<SupportedFeatures>,
 }
@@ -319,6 +321,12 @@ impl World {
     /// The live brokers.
     pub fn live(&self) -> Live {
         self.brokers.iter().filter_map(|(id, broker)| Some((*id, broker.live?))).collect()
+    }
+
+    /// The live brokers whose disks hang.
+    pub fn hanging(&self) -> BTreeSet<BrokerId> {
+        let hangs = |broker: &Broker| broker.live.is_some() && broker.hangs;
+        self.brokers.iter().filter(|(_, broker)| hangs(broker)).map(|(id, _)| *id).collect()
     }
 
     /// The live brokers whose disks fill up.

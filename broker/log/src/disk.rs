@@ -9,12 +9,14 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::failure;
+use crate::under_way::{self, Kind};
 
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -118,7 +120,7 @@ const MAX_SLICES: usize = 1024;
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
-    path: PathBuf,
+    path: Arc<Path>,
 }
 
 impl DiskFile {
@@ -140,12 +142,14 @@ impl DiskFile {
 
     /// Create a file, or empty the one that is there.
     pub fn create(path: &Path) -> DiskResult<DiskFile> {
+        let _waits = under_way::begin(Kind::Write, &path.into());
         tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(true))
     }
 
     /// The same for a file that only its owner may read and write.
     pub fn create_private(path: &Path) -> DiskResult<DiskFile> {
+        let _waits = under_way::begin(Kind::Write, &path.into());
         tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(PRIVATE);
@@ -158,7 +162,7 @@ impl DiskFile {
 
     fn open_with(path: &Path, options: &OpenOptions) -> DiskResult<DiskFile> {
         let file = options.open(path).map_err(|e| DiskError::new("open", path, e))?;
-        Ok(DiskFile { file, path: path.to_owned() })
+        Ok(DiskFile { file, path: path.into() })
     }
 
     /// Where it was when it was opened.
@@ -190,6 +194,7 @@ impl DiskFile {
     pub fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> DiskResult<()> {
         // Strip empty slices, or "nothing written" would mean nothing.
         IoSlice::advance_slices(&mut slices, 0);
+        let _waits = under_way::begin(Kind::Write, &self.path);
         tell(Change::Write(&self.path)).map_err(|e| self.error("write", e))?;
         while !slices.is_empty() {
             let batch = &slices[..slices.len().min(MAX_SLICES)];
@@ -215,6 +220,7 @@ impl DiskFile {
     /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error: the
     /// write will show it.
     pub fn reserve(&self, position: u64, len: u64) -> DiskResult<()> {
+        let _waits = under_way::begin(Kind::Write, &self.path);
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::DQUOT | Errno::INTR) => Ok(()),
             Err(e) => Err(self.error("reserve space for", e)),
@@ -261,6 +267,7 @@ pub fn create_dirs(dir: &Path) -> DiskResult<()> {
 
 /// Give a file or directory another name.
 pub fn rename(from: &Path, to: &Path) -> DiskResult<()> {
+    let _waits = under_way::begin(Kind::Write, &from.into());
     tell(Change::Rename(from, to)).and_then(|()| fs::rename(from, to)).map_err(|e| DiskError::new("rename", from, e))
 }
 
@@ -325,6 +332,7 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> DiskResult<()> {
 }
 
 fn replace_by(create: fn(&Path) -> DiskResult<DiskFile>, path: &Path, bytes: &[u8]) -> DiskResult<()> {
+    let _waits = under_way::begin(Kind::Sync, &path.into());
     let (file, temporary) = write_beside(create, path, bytes)?;
     file.sync()?;
     rename(&temporary, path)?;

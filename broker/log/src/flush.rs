@@ -9,6 +9,7 @@ use crate::era::Era;
 use crate::failure;
 use crate::log::Log;
 use crate::segment::{self, Active, SNAPSHOT};
+use crate::under_way::{self, Kind};
 
 /// What a crash of the machine could take.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Flush {
     /// Wait for the device. After an error the directory must go offline: what is on the device is unknown. But for one
     /// that [lacks files](DiskError::lacks_files): then it may be tried again.
     pub fn run(&self) -> DiskResult<()> {
+        let _waits = under_way::begin(Kind::Sync, &self.dir.as_path().into());
         for file in self.sealed.iter().chain([&self.active]) {
             file.sync()?;
         }

@@ -12,7 +12,7 @@
 //! * [`checkpoints`], [`metadata`], [`folder`]: the other files of a data directory, and the names of its folders
 //! * [`walk`]: from batch to batch in a file; [`chunk`]: the same, checked; [`files`]: descriptors and indexes shared
 //!   by all logs
-//! * [`disk`]: every file operation; [`failure`]: a directory that has failed
+//! * [`disk`]: every file operation; [`failure`]: a directory that has failed; [`under_way`]: what threads wait for
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the map above is for developers of this crate")]
 
@@ -44,6 +44,7 @@ mod snapshot;
 mod time_index;
 mod transactions;
 mod truncate;
+pub mod under_way;
 mod walk;
 
 pub use compaction::Compaction;

@@ -5,7 +5,7 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["config", "era", "failure", "folder", "index", "time_index"],
+        leaves: &["config", "era", "failure", "folder", "index", "time_index", "under_way"],
         rooms: &[
             ("retention", &["disk", "expired", "log", "segment", "walk"]),
             ("truncate", &["disk", "epochs", "expired", "log", "producers", "segment", "walk"]),

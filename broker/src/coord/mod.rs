@@ -199,9 +199,10 @@ impl Coord {
         self.presence.report_keys(loaded);
     }
 
-    /// From now on writes on the Lease whether the disk fills up: the operator gives such a broker no new replica.
-    pub fn report_filling(&mut self, filling: watch::Receiver<bool>) {
-        self.presence.report_filling(filling);
+    /// From now on writes on the Lease whether the disk hangs, and whether it fills up: the operator has others lead
+    /// instead of a broker whose disk hangs, and gives neither a new replica.
+    pub fn report_disk(&mut self, hanging: watch::Receiver<bool>, filling: watch::Receiver<bool>) {
+        self.presence.report_disk(hanging, filling);
     }
 
     /// Stops counting ticks. Call it before the marker of a clean stop is written: the marker syncs the ticks, and the

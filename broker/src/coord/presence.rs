@@ -108,9 +108,9 @@ impl Presence {
         self.annotating.spawn(session::annotate_keys(loaded, self.annotations.clone()));
     }
 
-    /// From now on writes on the Lease whether the disk fills up.
-    pub fn report_filling(&mut self, filling: watch::Receiver<bool>) {
-        self.annotating.spawn(session::annotate_filling(filling, self.annotations.clone()));
+    /// From now on writes on the Lease whether the disk hangs or fills up.
+    pub fn report_disk(&mut self, hanging: watch::Receiver<bool>, filling: watch::Receiver<bool>) {
+        self.annotating.spawn(session::annotate_disk((hanging, filling), self.annotations.clone()));
     }
 
     /// Counts no more ticks.

@@ -182,17 +182,27 @@ pub async fn annotate_keys(mut loaded: watch::Receiver<String>, annotations: wat
     }
 }
 
-/// Keeps in an annotation whether the disk fills up, until the sender is dropped.
-pub async fn annotate_filling(
-    mut filling: watch::Receiver<bool>,
+/// Keeps in an annotation whether the disk hangs or fills up, until a sender is dropped. Written at once: the operator
+/// waits for it.
+pub async fn annotate_disk(
+    (mut hanging, mut filling): (watch::Receiver<bool>, watch::Receiver<bool>),
     annotations: watch::Sender<BTreeMap<String, String>>,
 ) {
     loop {
-        let said = if *filling.borrow_and_update() { names::FILLING } else { "" };
+        let said = match (*hanging.borrow_and_update(), *filling.borrow_and_update()) {
+            (true, _) => names::HANGING,
+            (false, true) => names::FILLING,
+            (false, false) => "",
+        };
         annotations.send_if_modified(|all| {
             all.insert(names::DISK_ANNOTATION.to_owned(), said.to_owned()).as_deref() != Some(said)
         });
-        if filling.changed().await.is_err() {
+        let changed = tokio::select! {
+            biased;
+            changed = hanging.changed() => changed,
+            changed = filling.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }

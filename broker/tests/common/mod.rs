@@ -123,6 +123,11 @@ impl OneBroker {
 
 /// Starts a broker as a process does, on ports of its own, for a cluster in the namespace `default` of `client`'s API.
 pub async fn start_node(client: kube::Client, cluster: &str, id: BrokerId, data: PathBuf) -> Node {
+    start_node_on(1, client, cluster, id, data).await
+}
+
+/// The same with so many reactors.
+pub async fn start_node_on(reactors: usize, client: kube::Client, cluster: &str, id: BrokerId, data: PathBuf) -> Node {
     let any_port = "127.0.0.1:0".parse().unwrap();
     let listener = Listener { name: LISTENER.into(), bind: any_port, advertised_host: Some("127.0.0.1".to_owned()) };
     let config = Config {
@@ -134,7 +139,7 @@ pub async fn start_node(client: kube::Client, cluster: &str, id: BrokerId, data:
         listeners: vec![listener],
         http: any_port,
         pod_uid: None,
-        reactors: 1,
+        reactors,
         workers: 2,
         request_memory: 64 << 20,
     };

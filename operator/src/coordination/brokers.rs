@@ -87,16 +87,19 @@ impl Observation<'_> {
             let told_to_stop = evidence.get(&id).is_some_and(|evidence| evidence.pod == Pod::Ends);
             let endpoints = sighting.annotations.get(names::ENDPOINTS_ANNOTATION);
             let http = sighting.annotations.get(names::HTTP_ANNOTATION);
+            let disk = sighting.annotations.get(names::DISK_ANNOTATION).map_or("", String::as_str);
+            let hangs = disk == names::HANGING;
             let broker = Broker {
                 live: session.map(|session| LiveBroker {
                     incarnation: session.incarnation,
-                    draining: session.draining || told_to_stop,
+                    draining: session.draining || told_to_stop || hangs,
                 }),
                 rack: None,
                 address: None,
                 endpoints: endpoints.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
                 http: http.and_then(|address| address.parse().ok()),
-                is_filling: sighting.annotations.get(names::DISK_ANNOTATION).is_some_and(|disk| disk == names::FILLING),
+                is_filling: disk == names::FILLING,
+                hangs,
                 // A version that says nothing of features supports none.
                 features: Some(SupportedFeatures::from_annotation(
                     sighting.annotations.get(names::FEATURES_ANNOTATION).map_or("", String::as_str),
@@ -272,6 +275,30 @@ mod tests {
             let there = |live| Broker { live, ..Broker::default() };
             let brokers = [(BrokerId(0), there(is_there.then_some(live))), (BrokerId(1), there(Some(live)))].into();
             assert_eq!(observed.held_back(&brokers), expected, "{story}");
+        }
+    }
+
+    #[test]
+    fn a_broker_whose_disk_hangs_drains_and_one_whose_disk_fills_up_does_not() {
+        let session = BrokerSession { incarnation: ottla_rules::assignment::Incarnation(1), start: 1, draining: false };
+        for (disk, hangs, is_filling) in
+            [("", false, false), (names::FILLING, false, true), (names::HANGING, true, false), ("new", false, false)]
+        {
+            let mut lease = that_says(Sight::Alive, names::DISK_ANNOTATION, disk);
+            lease.annotations.extend(session.annotations());
+            let (leases, heard, missed) =
+                ([(names::broker("prod", BrokerId(0)), lease)].into(), BTreeMap::new(), Missed::default());
+            let observed = Observation {
+                cluster: "prod",
+                leases: &leases,
+                heard: &heard,
+                missed: &missed,
+                pods: None,
+                platform: None,
+            };
+            let broker = &observed.brokers()[&BrokerId(0)];
+            let drains = broker.live.map(|live| live.draining);
+            assert_eq!((drains, broker.hangs, broker.is_filling), (Some(hangs), hangs, is_filling), "{disk}");
         }
     }
 

@@ -301,6 +301,7 @@ fn verdicts(
     let mut verdicts = vec![ready, available, degraded, replicable(world, cluster)];
     verdicts.extend(set_back(world, before));
     verdicts.extend(insecure(cluster));
+    verdicts.extend(hanging(world));
     if let Some(platform) = platform {
         verdicts.extend(filling(world));
         let applied = generation(world, cluster, before) >= cluster.metadata.generation;
@@ -399,6 +400,19 @@ fn insecure(cluster: &KafkaCluster) -> Option<Verdict> {
         open.join(", ")
     );
     Some(Verdict::new("Insecure", true, "OpenListeners", message))
+}
+
+/// Said only while it is so.
+fn hanging(world: &World) -> Option<Verdict> {
+    let hanging = world.hanging();
+    let (disks, hang) = if hanging.len() == 1 { ("disk", "hangs") } else { ("disks", "hang") };
+    let message = format!(
+        "the {disks} of {} {hang}, or did so in the last 30 s: other in-sync replicas lead instead, where there are any, and no record \
+         is lost. Requests that wait for such a disk get no answer. See the kernel log of the node (dmesg) and the storage behind the \
+         volume; restarting the pod does not help. If the volume will not return, replace it: see \"Replace a volume\"",
+        named("broker", hanging.iter().map(|id| id.0)),
+    );
+    (!hanging.is_empty()).then(|| Verdict::new("VolumesHanging", true, "DiskHangs", message))
 }
 
 /// Said only while it is so.

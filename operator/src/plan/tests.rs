@@ -297,6 +297,21 @@ fn partitions_that_can_not_begin_where_they_are_placed_wait() {
     }
 }
 
+#[test]
+fn a_condition_names_the_broker_whose_disk_hangs_while_it_does() {
+    let mut world = world(&[(0, false), (1, false), (2, false)]);
+    let condition = |world: &World| {
+        let status = world.cluster.as_ref().unwrap().status.as_ref().unwrap();
+        status.conditions.iter().find(|condition| condition.type_ == "VolumesHanging").cloned()
+    };
+    for (hangs, expected) in [(false, false), (true, true), (false, false)] {
+        world.brokers.get_mut(&BrokerId(1)).unwrap().hangs = hangs;
+        settle(&mut world);
+        let message = condition(&world).map(|condition| condition.message);
+        assert_eq!(message.is_some_and(|message| message.starts_with("the disk of broker 1 hangs")), expected);
+    }
+}
+
 /// As Kafka does it with brokers that are fenced or in controlled shutdown.
 #[test]
 fn a_broker_that_is_away_or_drains_gets_its_replicas_and_joins_when_it_is_back() {
