@@ -50,7 +50,8 @@ impl World {
     pub(crate) fn run_node(&mut self, at: usize, entry: usize) -> Result<()> {
         let away = self.api.away || self.nodes[at].cut_off_from_api;
         if !self.nodes[at].is_up() {
-            if !self.faulty || self.random.happens(50) {
+            // A start waits for the disk.
+            if (!self.faulty || self.random.happens(50)) && !self.nodes[at].is_hanging(self.now) {
                 self.start(at, away)?;
             }
             return Ok(());
@@ -273,8 +274,11 @@ impl World {
 
     /// What is shown of all brokers.
     pub(crate) fn around(&self) -> Vec<Peer> {
-        let peer =
-            |node: &crate::node::Node| Peer { id: node.id, alive: node.truth().is_some(), draining: node.draining };
+        let peer = |node: &crate::node::Node| Peer {
+            id: node.id,
+            alive: node.truth().is_some(),
+            draining: node.is_draining(),
+        };
         self.nodes.iter().map(peer).collect()
     }
 }

@@ -107,6 +107,8 @@ faults! {
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
     MinInSyncChanges: Replicas;
+    /// disk that hangs: what was asked of it comes minutes later, when others lead (beyond §7)
+    HangingDisk: Replicas;
     /// connection that breaks in the middle of what is sent on it (beyond §7)
     BrokenConnection: Replicas;
     /// answers that are taken late, and files that they lie in meanwhile (beyond §7)

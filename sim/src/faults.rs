@@ -18,7 +18,7 @@ impl World {
         let at = self.random.below(self.nodes.len());
         let is_up = self.nodes[at].is_up();
         let nobody_is_damaged = self.nobody_is_damaged();
-        match self.random.below(25) {
+        match self.random.below(26) {
             0 if is_up => {
                 self.happened(Fault::Killed, format!("kill {at}"));
                 self.nodes[at].kill();
@@ -95,6 +95,11 @@ impl World {
                 self.happened(Fault::StalledConnections, format!("{at} is not heard on {count} connections"));
             }
             22 if is_up => self.overtake(at),
+            25 if is_up => {
+                let until = self.now + Duration::from_millis(500 + self.random.below(12_000) as u64);
+                self.nodes[at].hang(self.now, until);
+                self.happened(Fault::HangingDisk, format!("the disk of {at} hangs until {}", until.as_millis()));
+            }
             23 if !is_up
                 && self.may_lose_content(at)
                 && self.random.happens(500)
@@ -325,6 +330,7 @@ impl World {
             node.frozen = false;
             node.draining = false;
             node.slow = false;
+            node.hang(self.now, self.now);
             node.cut_off.clear();
             node.cut_off_from_api = false;
             // A clock that is set back makes an open transaction younger, in Kafka as well: it would not time out.

@@ -12,7 +12,8 @@
 //! **What is simulated**: the network (connections that keep the order of bytes, at any pace, stall and break), the API
 //! server (entries under compare-and-swap; writes land late, twice or never, also those of processes that are gone;
 //! views lag), clocks (each process has a paused one of tokio's, and a wall clock that is off in its own way), disks
-//! (real files; a power cut takes what was not synced: bytes, names, removals; slow ones take their time for each job),
+//! (real files; a power cut takes what was not synced: bytes, names, removals; slow ones take their time for each job;
+//! one that hangs does nothing for seconds),
 //! processes (killed, stopped, started again, frozen), operators (several, with views of their own, paused, wrong about
 //! who is there).
 //!

@@ -28,6 +28,8 @@ use crate::topics::{self, Told};
 const IDENTITY: &str = "ottla.identity";
 /// The copy of what the process has seen.
 const COPY: &str = "ottla.objects";
+/// When a disk hangs for so long, its broker asks to be relieved, until some time after that.
+const HANGS: Duration = Duration::from_secs(2);
 /// How long a broker may go without a renewal of its Lease until it counts as cut off.
 const LEASE: Duration = Duration::from_secs(6);
 
@@ -61,6 +63,10 @@ pub struct Node {
     pub cut_off: Vec<usize>,
     pub cut_off_from_api: bool,
     pub slow: bool,
+    /// From when until when its disk hangs.
+    hangs: (Duration, Duration),
+    /// Its disk hangs for so long that others are to lead.
+    is_relieved: bool,
     /// How far its wall clock is off, in milliseconds.
     pub skew_ms: i64,
     /// There is a snapshot of its volume: from the start of this number, and what was counted in it then.
@@ -109,6 +115,8 @@ impl Node {
             cut_off: Vec::new(),
             cut_off_from_api: false,
             slow: false,
+            hangs: (Duration::ZERO, Duration::ZERO),
+            is_relieved: false,
             skew_ms: 0,
             snapshot: None,
             metrics: Metrics::new(),
@@ -127,7 +135,22 @@ impl Node {
     /// Its state, as it really is.
     pub fn truth(&self) -> Option<LiveBroker> {
         let there = self.is_up() && !self.frozen;
-        there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.draining })
+        there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.is_draining() })
+    }
+
+    /// Whether others are to lead in its place.
+    pub fn is_draining(&self) -> bool {
+        self.draining || self.is_relieved
+    }
+
+    /// Its disk hangs: what is asked of it is done afterwards.
+    pub fn hang(&mut self, now: Duration, until: Duration) {
+        self.hangs = (now, until);
+    }
+
+    /// Whether its disk hangs.
+    pub fn is_hanging(&self, now: Duration) -> bool {
+        now < self.hangs.1
     }
 
     /// A client connects, if there is a process; one that is frozen takes it later.
@@ -185,7 +208,9 @@ impl Node {
     pub fn renew(&mut self, api_is_there: bool, now: Duration) {
         let Some(running) = self.running.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
         let Session { identity, ticks, .. } = &mut running.session;
-        let Ok(count) = ticks.tick() else { return };
+        // The thread that ticks hangs; the one that renews does not.
+        let ticked = if now < self.hangs.1 { Ok(ticks.count()) } else { ticks.tick() };
+        let Ok(count) = ticked else { return };
         if let Some(lease) = self.lease.as_mut().filter(|_| api_is_there) {
             lease.metadata.annotations.get_or_insert_default().extend([session::ticks(identity, count)]);
             running.renewed = now;
@@ -254,15 +279,22 @@ impl Node {
             self.slept = true;
             return;
         }
+        let (since, until) = self.hangs;
+        if now >= until + HANGS {
+            self.is_relieved = false;
+        } else if now < until && now - since.min(now) >= HANGS {
+            self.is_relieved = true;
+        }
+        running.process.set_hanging(now < until);
         running.process.set_slow(self.slow);
         running.process.set_cut_off(now - running.renewed.min(now) > LEASE);
         running.process.run(now, std::mem::take(&mut self.slept));
     }
 
     /// Writes the copy of what it has seen. What can't be written is written later.
-    pub fn keep(&mut self) {
+    pub fn keep(&mut self, now: Duration) {
         let dir = self.data();
-        if let Some(running) = &mut self.running
+        if let Some(running) = self.running.as_mut().filter(|_| now >= self.hangs.1)
             && data_dir::write_checked(&dir.join(COPY), &running.seen).is_ok()
         {
             let is_known = |(entry, moved): &(usize, Assignment)| running.seen[*entry].epochs() >= moved.epochs();
@@ -309,6 +341,7 @@ impl Node {
         self.running = None;
         self.frozen = false;
         self.draining = false;
+        self.is_relieved = false;
     }
 
     /// The kernel forgets what a failed sync has not written. How many files are not what they were.

@@ -38,6 +38,8 @@ const RING: usize = 64;
 const PIECE: usize = 256;
 /// How long a slow disk takes for one job at most.
 const SLOW_MS: u64 = 400;
+/// How often those who wait for a disk that hangs look at it.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
@@ -73,6 +75,7 @@ struct State {
     /// Its Lease was not renewed for too long.
     cut_off: AtomicBool,
     slow: AtomicBool,
+    hanging: AtomicBool,
     /// Decides how long a slow disk takes.
     jobs: AtomicU64,
 }
@@ -147,7 +150,7 @@ impl Process {
     /// A client connects.
     pub fn accept(&self, stream: DuplexStream) {
         let peer = Peer::new(([127, 0, 0, 1], 1).into(), "internal".into());
-        self.connections.spawn_local(serve(self.handler().clone(), stream, peer));
+        self.connections.spawn_local(serve(self.handler().clone(), stream, peer, self.state.clone()));
     }
 
     /// What it asks of the cluster.
@@ -165,6 +168,11 @@ impl Process {
         self.state.slow.store(slow, SeqCst);
     }
 
+    /// Its disk hangs, or not any more.
+    pub fn set_hanging(&self, hanging: bool) {
+        self.state.hanging.store(hanging, SeqCst);
+    }
+
     /// Whether it could not renew its Lease for too long.
     pub fn set_cut_off(&self, cut_off: bool) {
         self.state.cut_off.store(cut_off, SeqCst);
@@ -178,9 +186,25 @@ impl Process {
     }
 }
 
+impl State {
+    /// Returns when the disk does not hang.
+    async fn disk_answers(&self) {
+        while self.hanging.load(SeqCst) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Whether a request is answered without a write, and so also while the disk hangs.
+fn only_reads(api: ApiKey) -> bool {
+    use ApiKey::{ApiVersions, Fetch, FindCoordinator, ListOffsets, Metadata, OffsetForLeaderEpoch};
+    matches!(api, ApiVersions | Fetch | FindCoordinator | ListOffsets | Metadata | OffsetForLeaderEpoch)
+}
+
 /// Does what workers would, one job after the other.
 async fn work(mut jobs: mpsc::UnboundedReceiver<Job>, state: Arc<State>) {
     while let Some(job) = jobs.recv().await {
+        state.disk_answers().await;
         if state.slow.load(SeqCst) {
             let number = state.jobs.fetch_add(1, SeqCst);
             tokio::time::sleep(Duration::from_millis(number.wrapping_mul(0x9e37_79b9) % SLOW_MS)).await;
@@ -190,7 +214,7 @@ async fn work(mut jobs: mpsc::UnboundedReceiver<Job>, state: Arc<State>) {
 }
 
 /// One connection: frames in, replies out, in order. Requests begin when the broker's `Replies::admit` would let them.
-async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
+async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer, state: Arc<State>) {
     let (mut reads, writes) = tokio::io::split(stream);
     let (slots, waiting) = mpsc::channel(RING);
     let (done, mut idle) = watch::channel(0_u64);
@@ -204,6 +228,9 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer) {
         }
         overlapping = api == ApiKey::Produce;
         begun += 1;
+        if !only_reads(api) {
+            state.disk_answers().await;
+        }
         let answer = match handler.dispatch(&mut client, request) {
             Reply::Held(done) => done.await,
             answer => answer,

@@ -232,7 +232,7 @@ impl World {
             self.set_clock(at);
             let around = self.around();
             ensure!(self.nodes[at].start(Some(&entries), &told, &around, self.now)?, "a broker does not start");
-            self.nodes[at].keep();
+            self.nodes[at].keep(self.now);
         }
         Ok(())
     }
@@ -363,7 +363,7 @@ impl World {
         }
         let api_is_there = !self.api.away && !self.nodes[at].cut_off_from_api;
         self.nodes[at].renew(api_is_there, self.now);
-        self.nodes[at].keep();
+        self.nodes[at].keep(self.now);
     }
 
     /// The settings that brokers see now.
