@@ -130,7 +130,7 @@ impl Log {
     /// Older snapshots stay as long as their segments do: truncation may go back to them.
     fn remove_stray_snapshots(&self, all: &mut BTreeSet<i64>, newest: i64) -> DiskResult<()> {
         let is_stray = |offset: &i64| !(self.sealed.contains_key(offset) || self.active.base_offset == *offset);
-        for stray in all.extract_if(..newest, |offset| is_stray(offset)) {
+        for stray in all.extract_if(..newest, is_stray) {
             disk::remove(&segment::path(&self.dir, stray, SNAPSHOT))?;
         }
         Ok(())
