@@ -16,7 +16,7 @@ fn a_seed_plays_twice_in_the_same_way() {
 
 #[test]
 fn nothing_is_lost_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
-    play(Half::Replicas, 20);
+    play(Half::Replicas, 24);
 }
 
 #[test]
