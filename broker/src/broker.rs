@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytestring::ByteString as Str;
 use ottla_access::{ListenerAccess, Listeners};
 use ottla_crds::names;
-use ottla_log::under_way::{self, Longest};
+use ottla_log::under_way;
 use ottla_wire::ApiKey;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -398,13 +398,10 @@ fn measure(replicas: &Arc<Replicas>, workers: &Workers, metrics: &Metrics) {
     metrics.before_scrape(move |metrics| {
         let mut stalled = progress.stalled_for(env::now());
         if let Some(replicas) = replicas.upgrade() {
-            let Longest { write, sync } = under_way::longest(replicas.dir());
-            stalled = stalled.max(write).max(sync);
-        }
-        metrics.disk.stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
-        if let Some(replicas) = replicas.upgrade() {
+            stalled = stalled.max(under_way::longest(replicas.dir()).of_any());
             replicas.measure(metrics);
         }
+        metrics.disk.stalled.with_label_values::<&str>(&[]).set(stalled.as_secs_f64());
     });
 }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::under_way::{self, Longest};
+use ottla_log::under_way;
 use tokio::sync::watch;
 
 use crate::env::{self, Workers};
@@ -100,8 +100,7 @@ impl Health {
 
     /// For how long a thread has waited for the disk, now.
     fn longest_wait(&self) -> Duration {
-        let Longest { write, sync } = under_way::longest(self.replicas.dir());
-        write.max(sync)
+        under_way::longest(self.replicas.dir()).of_any()
     }
 
     /// Whether every replica that the newest image assigns to this broker is open and in sync, and the disk finishes

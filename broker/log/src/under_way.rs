@@ -73,6 +73,13 @@ pub struct Longest {
     pub sync: Duration,
 }
 
+impl Longest {
+    /// The longer of both.
+    pub fn of_any(self) -> Duration {
+        self.write.max(self.sync)
+    }
+}
+
 /// The longest waits for what is in `dir`, now; zero if no thread waits.
 pub fn longest(dir: &Path) -> Longest {
     let mut longest = Longest::default();

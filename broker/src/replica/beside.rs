@@ -51,19 +51,17 @@ impl Replicas {
         beside: &mut Beside<'a>,
     ) {
         let key = TopicIdPartition::new(topic.id, assignment.partition);
-        let around = surroundings(image, assignment);
-        let is_beginning = beside.beginning.contains(&key);
-        let waits = if is_beginning {
-            Waits::Device
-        } else {
-            let Err(waits) = partition.assume_at_once(assignment, &topic.settings, &around) else { return };
-            waits
-        };
-        if assignment.leader != Some(self.me.id) {
-            partition.supersede();
-        }
-        if is_beginning {
+        let another_leads = assignment.leader != Some(self.me.id);
+        if beside.beginning.contains(&key) {
+            if another_leads {
+                partition.supersede();
+            }
             return;
+        }
+        let around = surroundings(image, assignment);
+        let Err(waits) = partition.assume_at_once(assignment, &topic.settings, &around) else { return };
+        if another_leads {
+            partition.supersede();
         }
         let workers = match waits {
             Waits::Writes => &self.role_workers.writing,

@@ -109,6 +109,7 @@ mod tests {
         let change = rests_on.next().unwrap();
         assert!(change.before_basis() < rests_on && change.before_basis().next() == Some(rests_on));
     }
+
     #[test]
     fn every_negative_number_names_no_leader_epoch() {
         assert!(LeaderEpoch::NONE.is_none() && LeaderEpoch(-7).is_none());
