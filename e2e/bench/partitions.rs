@@ -63,23 +63,13 @@ pub fn run(partitions: usize, ottla: &Path) -> Result<()> {
     for id in 0..BROKERS {
         trio.end_broker(id, Signal::TERM)?;
     }
-    let begin = Instant::now();
-    trio.heal()?;
-    wait_until_all_lead(&trio, partitions)?;
-    row("stopped one after the other, and all started: every partition leads after", seconds(begin));
-    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
-    row("stopped one after the other, and all started: every replica in sync after", seconds(begin));
+    start_again(&mut trio, partitions, "stopped one after the other, and all started")?;
 
     trio.kill_control()?;
     for id in 0..BROKERS {
         trio.end_broker(id, Signal::KILL)?;
     }
-    let begin = Instant::now();
-    trio.heal()?;
-    wait_until_all_lead(&trio, partitions)?;
-    row("all killed and started: every partition leads after", seconds(begin));
-    wait_for(&trio, partitions, "every replica in sync", is_whole)?;
-    row("all killed and started: every replica in sync after", seconds(begin));
+    start_again(&mut trio, partitions, "all killed and started")?;
     drop(trio);
     laptop::run(partitions, ottla)
 }
@@ -128,13 +118,19 @@ fn wait_for(
     })
 }
 
-/// Waits until every partition has a leader that answers for it.
-fn wait_until_all_lead(trio: &Trio, partitions: usize) -> Result<()> {
+/// Starts what does not run, and prints what it took; `how` says what happened before.
+fn start_again(trio: &mut Trio, partitions: usize, how: &str) -> Result<()> {
+    let begin = Instant::now();
+    trio.heal()?;
     until(LIMIT, "leaders", || {
         std::thread::sleep(LOOK_EVERY);
         let all_lead = leading::all_lead(|broker| trio.address(broker), partitions);
         Ok(all_lead.unwrap_or(false).then_some(()))
-    })
+    })?;
+    row(&format!("{how}: every partition leads after"), seconds(begin));
+    wait_for(trio, partitions, "every replica in sync", is_whole)?;
+    row(&format!("{how}: every replica in sync after"), seconds(begin));
+    Ok(())
 }
 
 /// How often the assignments have been written so far.
