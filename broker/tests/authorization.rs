@@ -321,7 +321,7 @@ async fn an_expression_stands_only_for_topics_that_the_member_may_describe() {
     let levels = [(GROUP_VERSION.to_owned(), 1)].into();
     one.images.send_modify(|image| Arc::make_mut(image).features = Features { epoch: 1, levels });
     one.led(&t).await;
-    one.led(&offsets).await;
+    one.coordinates(&offsets).await;
     let setup = Setup { one, id: t.id, _data: data };
     setup.allow(&[(Operation::Read, ResourceType::Group, "g"), (Operation::Describe, ResourceType::Topic, "t")]);
     assert_eq!(assigned_by_expression(&setup, "g").await, [setup.id]);

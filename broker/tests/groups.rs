@@ -53,12 +53,8 @@ impl Cluster {
     async fn start_with(data: &Path, (offsets, t): (Topic, Topic), settings: &[(&str, &str)]) -> Cluster {
         let one = OneBroker::start_with(data, false, vec![offsets.clone(), t.clone()], settings).await;
         let cluster = Cluster { one, offsets, t };
-        cluster.one.led(&cluster.offsets).await;
+        cluster.one.coordinates(&cluster.offsets).await;
         cluster.one.led(&cluster.t).await;
-        let mut client = cluster.client().await;
-        while describe(&mut client).await.error_code != ErrorCode::GROUP_ID_NOT_FOUND
-            && describe(&mut client).await.error_code != ErrorCode::NONE
-        {}
         cluster
     }
 

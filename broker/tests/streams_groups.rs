@@ -95,7 +95,7 @@ async fn topics_are_created_once_and_again_after_a_failure() {
     let data = tempfile::tempdir().unwrap();
     let (offsets, t) = (topic(CONSUMER_OFFSETS, &[("cleanup.policy", "compact")]), topic("t", &[]));
     let mut one = OneBroker::start_with(data.path(), false, vec![offsets.clone(), t], SETTINGS).await;
-    one.led(&offsets).await;
+    one.coordinates(&offsets).await;
     let mut client = Client::connect(one.port).await;
 
     assert_eq!(client.call(0, &join()).await.error_code, ErrorCode::UNSUPPORTED_VERSION);

@@ -51,12 +51,8 @@ async fn start_with(data: &std::path::Path, topics: &[Topic], settings: &[(&str,
     for topic in topics {
         one.led(topic).await;
     }
-    let mut client = Client::connect(one.port).await;
-    // It begins a moment after its partition is led.
-    let not_yet = [ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
-    while not_yet.contains(&describe(&mut client).await.0) {
-        tokio::task::yield_now().await;
-    }
+    one.coordinates(topics.iter().find(|topic| &*topic.name == TRANSACTION_STATE).unwrap()).await;
+    let client = Client::connect(one.port).await;
     (one, client)
 }
 

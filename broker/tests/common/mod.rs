@@ -17,12 +17,18 @@ use ottla_broker::ask::{Ask, QUEUE_BOUND};
 use ottla_broker::broker::{Broker, Setup};
 use ottla_broker::image::Me;
 use ottla_broker::image::{
-    Assignment, BrokerId, ClusterImage, Endpoint, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch, Topic,
+    Assignment, BrokerId, CONSUMER_OFFSETS, ClusterImage, Endpoint, Incarnation, IsrMember, LeaderEpoch,
+    PartitionEpoch, SHARE_GROUP_STATE, TRANSACTION_STATE, Topic,
 };
 use ottla_broker::metrics::Metrics;
 use ottla_broker::node::{Config, Listener, Node};
 use ottla_config::{BrokerSettings, TopicSettings};
-use ottla_wire::{Chunk, RequestMessage, Str, Uuid, decode_response, encode_request};
+use ottla_wire::m15_describe_groups::DescribeGroupsRequest;
+use ottla_wire::m65_describe_transactions::DescribeTransactionsRequest;
+use ottla_wire::m87_read_share_group_state_summary::{
+    ReadShareGroupStateSummaryRequest, ReadSummaryStateData, ReadSummaryStatePartition,
+};
+use ottla_wire::{Chunk, ErrorCode, RequestMessage, Str, Uuid, decode_response, encode_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -32,6 +38,9 @@ const LISTENER: &str = "internal";
 /// The threads of a broker that wait for the disk.
 const WORKERS: usize = 2;
 
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Waits until it is so, for two minutes at most.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
@@ -39,7 +48,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok(), "never so: {what}");
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never so: {what}");
 }
 
 /// A broker with a data directory of its own.
@@ -118,6 +127,51 @@ impl OneBroker {
     pub async fn led(&self, topic: &Topic) {
         let leads = || self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
         until(&format!("{} is led here", topic.name), leads).await;
+    }
+
+    /// Waits until the coordinator of an internal topic's only partition serves, which begins a moment after the
+    /// partition is led here. Everybody must be allowed to ask it.
+    pub async fn coordinates(&self, topic: &Topic) {
+        self.led(topic).await;
+        let mut client = Client::connect(self.port).await;
+        let not_yet = [ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
+        let served = async {
+            loop {
+                let code = answer_of_coordinator(&mut client, &topic.name).await;
+                if !not_yet.contains(&code) {
+                    return code;
+                }
+            }
+        };
+        let code = tokio::time::timeout(PATIENCE, served).await.expect("the coordinator serves");
+        let knows_nothing = [
+            ErrorCode::GROUP_ID_NOT_FOUND,
+            ErrorCode::TRANSACTIONAL_ID_NOT_FOUND,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ];
+        assert!(knows_nothing.contains(&code), "the coordinator in {} answers {code:?}", topic.name);
+    }
+}
+
+/// What the coordinator in an internal topic says about something that nobody has used.
+async fn answer_of_coordinator(client: &mut Client, topic: &str) -> ErrorCode {
+    let nobody = Str::from("nobody");
+    match topic {
+        CONSUMER_OFFSETS => {
+            let request = DescribeGroupsRequest { groups: vec![nobody], ..Default::default() };
+            client.call(6, &request).await.groups[0].error_code
+        }
+        TRANSACTION_STATE => {
+            let request = DescribeTransactionsRequest { transactional_ids: vec![nobody] };
+            client.call(0, &request).await.transaction_states[0].error_code
+        }
+        SHARE_GROUP_STATE => {
+            let partitions = vec![ReadSummaryStatePartition { partition: 0, leader_epoch: -1 }];
+            let topics = vec![ReadSummaryStateData { topic_id: Uuid::from_u128(1), partitions }];
+            let request = ReadShareGroupStateSummaryRequest { group_id: nobody, topics };
+            client.call(1, &request).await.results[0].partitions[0].error_code
+        }
+        other => panic!("{other} has no coordinator"),
     }
 }
 

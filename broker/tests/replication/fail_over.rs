@@ -198,7 +198,6 @@ async fn a_fetch_in_another_leader_epoch_learns_which_of_the_two_is_older() {
     let cluster = Cluster::start(&[]).await;
     cluster.produce(0, &["x"]).await;
     cluster.elect(0);
-    cluster.produce(0, &["y"]).await;
     let mut client = cluster.client(0).await;
     let mut ask = async |current_leader_epoch, last_fetched_epoch, fetch_offset| {
         let replica = ReplicaState { replica_id: 1, replica_epoch: life(1) };
@@ -206,6 +205,9 @@ async fn a_fetch_in_another_leader_epoch_learns_which_of_the_two_is_older() {
         let fetched = cluster.fetch(&mut client, replica, partition).await;
         (fetched.error_code, fetched.diverging_epoch.epoch, fetched.diverging_epoch.end_offset)
     };
+    // It begins a moment later.
+    while ask(1, 0, 1).await.0 == ErrorCode::UNKNOWN_LEADER_EPOCH {}
+    cluster.produce(0, &["y"]).await;
     assert_eq!(ask(0, 0, 1).await, (ErrorCode::FENCED_LEADER_EPOCH, -1, -1));
     assert_eq!(ask(2, 0, 1).await, (ErrorCode::UNKNOWN_LEADER_EPOCH, -1, -1));
     assert_eq!(ask(1, 0, 5).await, (ErrorCode::NONE, 0, 1), "epoch 0 ended before");

@@ -57,7 +57,7 @@ impl Setup {
             image.groups = Arc::new([(GROUP.into(), Group { config, settings })].into());
         });
         one.led(&t).await;
-        one.led(&states).await;
+        one.coordinates(&states).await;
         let setup = Setup { one, topic: t, _data: data };
         setup.append(&common::batch(&["a", "b", "c", "d", "e"]));
         setup.initialize_at(1, start).await;
