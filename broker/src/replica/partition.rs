@@ -372,8 +372,7 @@ impl Partition {
     /// Whether nothing of what `acks` asks for is missing any more.
     pub fn is_acknowledged(&self, appended: &Appended, acks_all: bool) -> bool {
         // An append may have waited for the disk for minutes, and another broker leads meanwhile.
-        let is_superseded = || self.is_superseded.load(Ordering::SeqCst);
-        let is_kept = if acks_all { self.high_watermark.get() >= appended.end } else { !is_superseded() };
+        let is_kept = if acks_all { self.high_watermark.get() >= appended.end } else { !self.is_superseded() };
         is_kept && (!appended.must_flush || self.durable.get() >= appended.end)
     }
 
@@ -431,9 +430,11 @@ impl Partition {
         Ok(self.is_acknowledged(appended, true))
     }
 
-    /// The epoch in which this broker leads the partition; `None` while it does not, or gives way.
+    /// The epoch in which this broker leads the partition; `None` while it does not, gives way, or knows that another
+    /// broker leads.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        self.leading(LeaderEpoch::NONE).ok()?.role.leader_epoch()
+        // Before the lock, too, which a thread may hold that waits for the disk.
+        if self.is_superseded() { None } else { self.leader_epoch_in(&self.state.lock()) }
     }
 
     /// The same for a look at every partition; an error while it is busy.
@@ -441,7 +442,11 @@ impl Partition {
     /// # Errors
     /// See [`Busy`].
     pub fn leader_epoch_unless_busy(&self) -> Result<Option<LeaderEpoch>, Busy> {
-        Ok(self.unless_busy().ok_or(Busy)?.role.leader_epoch())
+        self.unless_busy().ok_or(Busy).map(|state| self.leader_epoch_in(&state))
+    }
+
+    fn leader_epoch_in(&self, state: &State) -> Option<LeaderEpoch> {
+        state.role.leader_epoch().filter(|_| !self.is_superseded())
     }
 
     /// Whether this broker has led the partition without a break since this epoch, and does not give way: nobody else
@@ -472,13 +477,12 @@ impl Partition {
     /// The same for a follower, to which this broker does not give way: that it comes is what ends that.
     fn followed(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
         // Also before the lock, which may be held by a thread that waits for the disk.
-        let is_superseded = || self.is_superseded.load(Ordering::SeqCst);
-        if is_superseded() {
+        if self.is_superseded() {
             return Err(NotServed::NotLeader);
         }
         let state = self.state.lock();
         let epoch = match &state.role {
-            Role::Leader(_) if is_superseded() => return Err(NotServed::NotLeader),
+            Role::Leader(_) if self.is_superseded() => return Err(NotServed::NotLeader),
             Role::Leader(leadership) => leadership.epoch(),
             Role::Offline => return Err(NotServed::Storage),
             Role::Bystander | Role::Follower(_) => return Err(NotServed::NotLeader),
