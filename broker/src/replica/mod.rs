@@ -316,11 +316,12 @@ impl Replicas {
         if self.failure.is_noted() {
             return;
         }
-        for partition in self.settled(beside).into_iter().filter(|partition| partition.is_torn()) {
+        for partition in self.settled(beside) {
+            let Some(known) = partition.give_up_if_torn() else { continue };
             let key = partition.id();
             self.running.write().remove(&key);
             self.found.lock().insert(key, partition.topic.to_string());
-            self.unopened.lock().add_torn(key, partition.give_up(), env::now());
+            self.unopened.lock().add_torn(key, known, env::now());
         }
     }
 

@@ -49,15 +49,17 @@ impl Partition {
     /// Whether a full disk has left the log half cut or half written, and nothing else is wrong with it: what a restart
     /// would put right. Not while the partition is busy.
     pub fn is_torn(&self) -> bool {
-        let Some(state) = self.unless_busy() else { return false };
-        matches!(state.role, Role::Offline) && state.full && !state.retired
+        self.unless_busy().is_some_and(|state| is_torn_in(&state))
     }
 
-    /// Retires a replica whose log is about to be opened again. Gives what the next opening may rest on.
-    pub fn give_up(&self) -> Positions {
-        self.retire();
-        self.state.lock().log.give_up();
-        self.positions()
+    /// Retires a replica whose log is torn, and is about to be opened again. Gives what the next opening may rest on;
+    /// `None` if the log is not torn, and while the partition is busy: housekeeping has it looked at again.
+    pub fn give_up_if_torn(&self) -> Option<Positions> {
+        let mut state = self.unless_busy().filter(|state| is_torn_in(state))?;
+        state.log.give_up();
+        let known = self.positions_in(&state);
+        self.retire_in(state);
+        Some(known)
     }
 
     pub(super) fn note_room(&self, state: &mut State) {
@@ -76,6 +78,10 @@ impl Partition {
     }
 }
 
+fn is_torn_in(state: &State) -> bool {
+    matches!(state.role, Role::Offline) && state.full && !state.retired
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -85,6 +91,7 @@ mod tests {
     use tracing::{Event, Level, Metadata, Subscriber, subscriber};
 
     use super::super::fixtures::Fixture;
+    use super::super::role::Role;
     use crate::image::LeaderEpoch;
 
     /// Hears how loud each event is.
@@ -133,6 +140,22 @@ mod tests {
         batch.push(ottla_batch::NewRecord::default());
         partition.state.lock().log.append(&[batch.build().stamp(5, 0, None)], 0).unwrap();
         assert_eq!(begin_at(9), [Level::WARN], "it had a record");
+    }
+
+    #[test]
+    fn a_torn_log_is_given_up_once_nobody_waits_for_the_disk_with_its_lock() {
+        let fixture = following();
+        let partition = &fixture.partition;
+        assert_eq!(partition.give_up_if_torn(), None, "it is whole");
+        let mut busy = partition.state.lock();
+        (busy.role, busy.full) = (Role::Offline, true);
+        // On the thread that acts on elections.
+        assert_eq!(partition.give_up_if_torn(), None, "somebody has the lock");
+        drop(busy);
+        assert!(partition.is_torn());
+        assert_eq!(partition.give_up_if_torn(), Some(partition.positions()));
+        assert!(partition.is_retired() && !partition.is_torn());
+        assert_eq!(partition.give_up_if_torn(), None, "it is retired");
     }
 
     #[test]

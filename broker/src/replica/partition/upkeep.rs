@@ -233,7 +233,10 @@ impl Partition {
 
     /// For the checkpoints.
     pub fn positions(&self) -> Positions {
-        let state = self.state.lock();
+        self.positions_in(&self.state.lock())
+    }
+
+    pub(super) fn positions_in(&self, state: &State) -> Positions {
         Positions {
             recovery_point: state.log.recovery_point(),
             log_start: state.log.log_start(),
@@ -288,7 +291,7 @@ impl Partition {
         self.unless_busy().ok_or(Busy).map(|state| self.retire_in(state))
     }
 
-    fn retire_in(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn retire_in(&self, mut state: MutexGuard<'_, State>) {
         state.role = Role::Bystander;
         state.retired = true;
         drop(state);
