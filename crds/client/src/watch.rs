@@ -3,15 +3,16 @@
 //! Until then a broker or an operator sees nothing: a few seconds at most, not the half minute that kube's own back-off
 //! grows to. And never just when the others do: an API server that comes back must not be met by all of them at once.
 //!
-//! A word or a field that this version does not know ends no watch: see [`watcher`].
+//! A word or a field that this version does not know ends no watch: see [`events`].
 
-use std::fmt::Debug;
+mod untyped;
+
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt, future};
-use kube::core::DeserializeGuard;
+use futures::{StreamExt, future};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff};
 use kube::{Api, Resource};
@@ -50,31 +51,34 @@ fn backoff() -> ExponentialBackoff {
 }
 
 /// The events of a watch that starts again when it breaks. They leave out `managedFields`, which no reader uses
-/// and which are as large as the object itself.
-pub fn events<K>(api: Api<K>, config: Config) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+/// and which are as large as the object itself. An object that this version can't read causes a warning instead of an
+/// event, and its last readable state stays known until the object is changed.
+pub fn events<K>(api: Api<K>, config: Config) -> BoxStream<'static, watcher::Result<Event<K>>>
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,
 {
+    let resource = ApiResource::erase::<K>(&());
+    let namespace = api.namespace().map(str::to_owned);
+    let events = untyped::events(api.into_client(), namespace, resource, config);
+    events.filter_map(|event| future::ready(event.map(untyped::typed).transpose())).boxed()
+}
+
+/// The same of objects' metadata alone.
+pub fn metadata(
+    api: Api<PartialObjectMeta<DynamicObject>>,
+    config: Config,
+) -> BoxStream<'static, watcher::Result<Event<PartialObjectMeta<DynamicObject>>>> {
     let events = watcher::watcher(api, config).backoff(backoff());
-    events.modify(|object: &mut K| object.meta_mut().managed_fields = None)
+    events.modify(|object| object.metadata.managed_fields = None).boxed()
 }
 
 /// The events of a watch of a kind of ours. After the API server was found to be set back, the watch starts again with
-/// a list, too. An object that this version can't read causes a warning instead of an event, and its last readable
-/// state stays known until the object is changed.
-pub fn watcher<K>(
-    api: Api<DeserializeGuard<K>>,
-    config: Config,
-    set_backs: &SetBacks,
-) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K>
+/// a list, too.
+pub fn watcher<K>(api: Api<K>, config: Config, set_backs: &SetBacks) -> BoxStream<'static, watcher::Result<Event<K>>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Send + 'static,
 {
-    let begin = move || {
-        let events = events(api.clone(), config.clone());
-        events.filter_map(|event| future::ready(event.map(whole_event).transpose())).boxed()
-    };
-    relisting(begin, set_backs)
+    relisting(move || events(api.clone(), config.clone()), set_backs)
 }
 
 /// What `begin` gives, from its beginning again each time that the API server was set back.
@@ -95,46 +99,9 @@ pub(crate) fn relisting<T: 'static>(
     events.boxed()
 }
 
-fn whole_event<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
-    Some(match event {
-        Event::Apply(guard) => Event::Apply(whole(guard)?),
-        Event::InitApply(guard) => Event::InitApply(whole(guard)?),
-        Event::Delete(guard) => Event::Delete(whole(guard)?),
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-    })
-}
-
-fn whole<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K> {
-    match guard.0 {
-        Ok(object) => Some(object),
-        Err(malformed) => {
-            let (name, namespace) = (malformed.metadata.name, malformed.metadata.namespace);
-            tracing::warn!(kind = %K::kind(&()), name, namespace, error = malformed.error,
-                "ignored an object that this version can not read: its last readable state stays in use");
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ottla_crds::KafkaTopic;
-    use serde_json::json;
-
-    #[test]
-    fn a_malformed_object_is_passed_over_and_nothing_else() {
-        let object = |partitions: serde_json::Value| {
-            let spec = json!({ "clusterRef": { "name": "prod" }, "partitions": partitions });
-            serde_json::from_value::<DeserializeGuard<KafkaTopic>>(json!({ "metadata": { "name": "a" }, "spec": spec }))
-                .unwrap()
-        };
-        assert!(matches!(whole_event(Event::Apply(object(json!(3)))), Some(Event::Apply(_))));
-        assert!(whole_event(Event::Apply(object(json!("three")))).is_none());
-        assert!(whole_event(Event::InitApply(object(json!("three")))).is_none());
-        assert!(matches!(whole_event::<KafkaTopic>(Event::InitDone), Some(Event::InitDone)));
-    }
 
     #[tokio::test]
     async fn when_the_api_server_was_set_back_everything_is_listed_anew() {

@@ -145,7 +145,7 @@ impl Starting<'_> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
         };
-        self.keep(watch::events(api, config), resource, labelled)
+        self.keep(watch::metadata(api, config), resource, labelled)
     }
 
     fn keep<K>(

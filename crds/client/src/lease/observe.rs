@@ -63,7 +63,7 @@ pub type Sightings = BTreeMap<String, Sighting>;
 /// `set_backs`, and no holder counts as alive until its lease has changed since.
 pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, set_backs: &SetBacks) {
     let (of, config) = (api.clone(), watch::config().labels(selector));
-    let begin = move || watch::events(of.clone(), config.clone()).boxed();
+    let begin = move || watch::events(of.clone(), config.clone());
     let mut events = watch::relisting(begin, set_backs);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
