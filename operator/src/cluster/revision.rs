@@ -238,7 +238,7 @@ fn of_template(name: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn cluster(brokers: Value, image: &str) -> ValidatedCluster {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     /// A cluster with these pools, each with the architecture of its nodes if it has something of its own.
-    fn pooled(pools: &[(&str, Option<&str>)]) -> ValidatedCluster {
+    pub(in super::super) fn pooled(pools: &[(&str, Option<&str>)]) -> ValidatedCluster {
         let pool = |(at, (name, arch)): (usize, &(&str, Option<&str>))| {
             let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
             pool["storage"] = json!({ "size": "1Gi" });

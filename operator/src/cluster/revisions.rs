@@ -365,9 +365,10 @@ fn unused(live: &LiveObjects, used: &BTreeSet<&str>, is_observed: bool) -> LiveO
 #[cfg(test)]
 mod tests {
     use ottla_crds::KafkaCluster;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::read::Live;
+    use super::super::revision::tests::pooled;
     use super::*;
 
     #[test]
@@ -389,42 +390,33 @@ mod tests {
 
     #[test]
     fn a_change_of_pools_takes_no_upgrade_of_the_operator_along() {
-        let built = |image: &str, labels: Value, pools: &[(&str, &str)]| {
-            let pool = |(at, (name, cpu)): (usize, &(&str, &str))| {
-                let mut pool = json!({ "name": name, "firstBroker": 10 * (at + 1), "replicas": 1 });
-                pool["storage"] = json!({ "size": "1Gi" });
-                if !cpu.is_empty() {
-                    pool["resources"] = json!({ "requests": { "cpu": cpu } });
-                }
-                pool
-            };
-            let pools: Vec<Value> = pools.iter().enumerate().map(pool).collect();
-            let brokers = json!({ "storage": { "size": "1Gi" }, "podTemplate": { "labels": labels } });
-            let spec = serde_json::from_value(json!({ "brokers": brokers, "pools": pools })).unwrap();
-            let cluster = ValidatedCluster::new(&KafkaCluster::new("prod", spec), image).unwrap();
-            Arc::new(Revision::built(&cluster, None))
+        let built = |image: &str, pools: &[(&str, Option<&str>)]| {
+            Arc::new(Revision::built(&ValidatedCluster { image: image.to_owned(), ..pooled(pools) }, None))
         };
         // What the earlier operator built, and what this one builds.
-        let had = |pools: &[(&str, &str)]| built("ottla:1", json!({}), pools);
-        let has = |pools: &[(&str, &str)]| built("ottla:2", json!({}), pools);
-        let label = built("ottla:2", json!({ "a": "b" }), &[("fast", "2")]);
+        let had = |pools: &[(&str, Option<&str>)]| built("ottla:1", pools);
+        let has = |pools: &[(&str, Option<&str>)]| built("ottla:2", pools);
+        let (one, other) = (("fast", Some("arm64")), ("fast", Some("amd64")));
+        let mut labelled = pooled(&[other]);
+        (labelled.image, labelled.pods.labels) = ("ottla:2".to_owned(), [("a".to_owned(), "b".to_owned())].into());
+        let label = Arc::new(Revision::built(&labelled, None));
         for (story, from, asked, by_user) in [
             ("nothing", had(&[]), has(&[]), None),
-            ("a pool without anything of its own", had(&[]), has(&[("fast", "")]), None),
-            ("a pool with something", had(&[]), has(&[("fast", "1")]), Some(had(&[("fast", "1")]))),
-            ("it gets something", had(&[("fast", "")]), has(&[("fast", "1")]), Some(had(&[("fast", "1")]))),
-            ("it gets more", had(&[("fast", "1")]), has(&[("fast", "2")]), Some(had(&[("fast", "2")]))),
-            ("it is gone", had(&[("fast", "1")]), has(&[]), Some(had(&[]))),
-            ("a label, too", had(&[("fast", "1")]), label.clone(), Some(label.clone())),
+            ("a pool without anything of its own", had(&[]), has(&[("fast", None)]), None),
+            ("a pool with something", had(&[]), has(&[one]), Some(had(&[one]))),
+            ("it gets something", had(&[("fast", None)]), has(&[one]), Some(had(&[one]))),
+            ("it gets more", had(&[one]), has(&[other]), Some(had(&[other]))),
+            ("it is gone", had(&[one]), has(&[]), Some(had(&[]))),
+            ("a label, too", had(&[one]), label.clone(), Some(label.clone())),
         ] {
             let (known, asks) = since(Some(from.clone()), &from.hash, asked.clone(), "prod");
             assert_eq!((&known.hash, &asks), (&from.hash, &by_user), "{story}");
         }
-        let (known, _) = since(Some(had(&[])), &had(&[]).hash, has(&[("fast", "")]), "prod");
-        assert_eq!(*known, *had(&[("fast", "")]), "it knows by now that the pool has nothing of its own");
+        let (known, _) = since(Some(had(&[])), &had(&[]).hash, has(&[("fast", None)]), "prod");
+        assert_eq!(*known, *had(&[("fast", None)]), "it knows by now that the pool has nothing of its own");
         // An earlier operator kept it, and the user has changed nothing.
-        let earlier = Arc::new(Revision { pools: None, ..(*had(&[("fast", "")])).clone() });
-        let (known, asks) = since(Some(earlier.clone()), &earlier.hash, has(&[("fast", "1")]), "prod");
+        let earlier = Arc::new(Revision { pools: None, ..(*had(&[("fast", None)])).clone() });
+        let (known, asks) = since(Some(earlier.clone()), &earlier.hash, has(&[one]), "prod");
         assert_eq!((known, asks), (earlier, None));
     }
 
