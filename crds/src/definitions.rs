@@ -10,7 +10,7 @@ use crate::{KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, KafkaUser
 
 /// The number of the contract: 1 more whenever a field or a word is added. An operator that finds a lower one on a
 /// definition knows that the API server drops fields that the operator writes.
-pub const CONTRACT: u32 = 4;
+pub const CONTRACT: u32 = 5;
 
 /// The CustomResourceDefinitions of all kinds.
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -94,6 +94,12 @@ pub fn revision(cluster: &str, revision: &str) -> String {
     format!("{cluster}-broker-{revision}")
 }
 
+/// The half of a revision's name that stands for its template and its file; the other half, if there is one, stands for
+/// what pools have of their own.
+pub fn template_half(revision: &str) -> &str {
+    revision.split_once('-').map_or(revision, |(template, _)| template)
+}
+
 /// The headless Service that gives each pod its name.
 pub fn headless_service(cluster: &str) -> String {
     format!("{cluster}-brokers")

@@ -3,11 +3,12 @@
 //! A revision is what a pod needs a restart for: image, listeners, resources, pod template. It is named by a hash, and
 //! the ConfigMap `<cluster>-broker-<hash>` holds it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ottla_rules::assignment::BrokerId;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::schema;
@@ -191,6 +192,15 @@ pub struct RolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000))]
     pub away: Vec<BrokerId>,
+    /// The canaries of this roll that were well. A change that pools have of their own is tried on a broker of each
+    /// such pool; the canary of all other brokers is one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub canaries: Vec<BrokerId>,
+    /// While brokers return to `from`: those that had another revision, the ones included that are back already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub returning: Vec<BrokerId>,
     /// Brokers that may not restart now, or can't come back, and why; at most ten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
@@ -240,7 +250,7 @@ pub enum RolloutState {
     Held,
     /// A roll may start and can't yet; `blockedBy` says why.
     Waiting,
-    /// One broker tries the new revision.
+    /// One broker tries the new revision, then one more for each pool whose pods change in a way of their own.
     Canary,
     /// The other brokers get it.
     Rolling,
@@ -275,6 +285,20 @@ pub struct FailedRevision {
     pub revision: String,
     /// Why its roll was stopped.
     pub message: String,
+    /// What it asked of each pool's pods alone, by the name of the pool, as a hash; empty: nothing. So a pool that is
+    /// added afterwards does not make another revision of it that would be tried. Absent: an earlier operator wrote
+    /// this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "hashes")]
+    pub pools: Option<BTreeMap<String, String>>,
+}
+
+fn hashes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 1000,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
 }
 
 /// How restarting brokers get on.

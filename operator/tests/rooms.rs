@@ -42,6 +42,7 @@ fn rooms_use_only_what_the_table_allows() {
                 "plan/rebalance",
                 "plan/relocation",
                 "plan/rollout",
+                "plan/rollout/canaries",
                 "plan/rollout/restart",
                 "plan/rollout/scene",
                 "plan/rollout/sets",

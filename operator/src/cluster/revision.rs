@@ -71,7 +71,7 @@ impl Revision {
     /// own now.
     pub fn with_pools_of(&self, asked: &Revision, cluster: &str) -> Option<Revision> {
         let pools = asked.pools.clone()?;
-        let hash = named(of_template(&self.hash), &pools);
+        let hash = named(names::template_half(&self.hash), &pools);
         let is_of_earlier = self.pools.is_none() || self.broker_file.is_none();
         if is_of_earlier && hash != self.hash {
             return None;
@@ -138,6 +138,12 @@ impl Revision {
         self.pools.as_ref()?.get(pool.name.as_ref()?)
     }
 
+    /// What it asks for of the pods of each pool that it knows alone, by the pool's name, as in the pods' annotation.
+    pub fn own_hashes(&self) -> BTreeMap<String, String> {
+        let pools = self.pools.iter().flatten();
+        pools.map(|(name, own)| (name.clone(), pod::own_hash(own))).collect()
+    }
+
     /// The image of its brokers.
     pub fn image(&self) -> Option<&str> {
         container(&self.template)?.image.as_deref()
@@ -145,7 +151,7 @@ impl Revision {
 
     /// Whether it asks for the pod of a pool that was made with `revision`, a name, and `own`, as in its annotation.
     pub fn asks_for(&self, pool: &Pool, revision: &str, own: &str) -> bool {
-        of_template(&self.hash) == of_template(revision)
+        names::template_half(&self.hash) == names::template_half(revision)
             && self.own(pool).is_none_or(|asked| own == pod::own_hash(asked))
     }
 
@@ -230,11 +236,6 @@ fn container(template: &PodTemplateSpec) -> Option<&Container> {
 pub fn read_by(pods: &PodSpec) -> Option<&str> {
     let volume = pods.volumes.as_ref()?.iter().find(|volume| volume.name == CONFIG_VOLUME)?;
     Some(volume.config_map.as_ref()?.name.as_str())
-}
-
-/// The half of a revision's name that stands for its template and its file.
-fn of_template(name: &str) -> &str {
-    name.split_once('-').map_or(name, |(of_template, _)| of_template)
 }
 
 #[cfg(test)]

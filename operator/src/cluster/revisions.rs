@@ -229,13 +229,14 @@ impl Choice {
                 words => words,
             };
             let image = revision.image().unwrap_or_default().to_owned();
-            Offer { revision: revision.hash.clone(), why, image }
+            Offer { revision: revision.hash.clone(), why, image, pools: revision.own_hashes() }
         };
         let differs = |revision: &&Arc<Revision>| revision.hash != self.from_name;
         let current = self.to.as_ref().filter(|to| to.changed(&self.own).is_empty());
         let template = template(&cluster.name, read).filter(|_| read.is_observed());
         Revisions {
             from: self.from_name.clone(),
+            from_pools: self.from.own_hashes(),
             to: self.to_name.clone(),
             by_user: self.by_user.as_ref().filter(differs).map(|asked| offer(asked, "pools")),
             by_operator: Some(&self.own).filter(differs).map(|own| offer(own, "operator")),

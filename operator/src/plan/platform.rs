@@ -48,6 +48,8 @@ pub struct Platform {
 pub struct Revisions {
     /// `status.rollout.from` when this was read; before there was one, the revision that was adopted.
     pub from: String,
+    /// What `from` asks for of the pods of each pool that it knows, as [`Offer::pools`].
+    pub from_pools: BTreeMap<String, String>,
     /// `status.rollout.to` when this was read.
     pub to: Option<String>,
     /// What the spec asks for, if its user has changed it since `from`.
@@ -65,7 +67,7 @@ pub struct Revisions {
 }
 
 /// A revision that brokers could have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     /// Its name.
     pub revision: String,
@@ -73,6 +75,8 @@ pub struct Offer {
     pub why: Vec<String>,
     /// Its image.
     pub image: String,
+    /// What it asks for of the pods of each pool alone, by the pool's name: a hash; empty: nothing.
+    pub pools: BTreeMap<String, String>,
 }
 
 /// A broker's pod.

@@ -5,6 +5,7 @@
 //!
 //! - [`target`]: the wanted revision
 //! - [`scene`]: who is away, who has restarted
+//! - [`canaries`]: who tries a revision
 //! - [`sets`]: who restarts next
 //! - [`windows`]: when a roll may begin
 //! - [`trouble`]: what stops a roll
@@ -13,6 +14,7 @@
 //! Always: a pod is restarted only after the status that names its broker in `away` was written; while anything is
 //! unknown, or the cluster is paused, nothing is restarted and the status stays as it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ottla_config::{BrokerSettings, Config, TopicSettings};
@@ -23,6 +25,7 @@ use super::platform::Offer;
 use super::rules::RuleBook;
 use super::{News, World};
 
+pub mod canaries;
 pub mod restart;
 pub mod scene;
 pub mod sets;
@@ -38,8 +41,6 @@ use target::Wanted;
 
 /// Progress alone is written no more often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
-/// How many failed revisions the status names.
-const MOST_FAILED: usize = 10;
 
 /// What is decided about rolls.
 #[derive(Clone, Debug)]
@@ -71,6 +72,7 @@ pub fn decide(
     }
     let asked = cluster.spec.rollout.clone().unwrap_or_default();
     let mut next = RolloutStatus { blocked_by: Vec::new(), window_opens: None, ..before.clone() };
+    target::keep_failed(seen, &mut next);
     target::retry(&asked, &mut next);
     let default_min = TopicSettings::resolve(&Config::default(), settings).min_insync_replicas;
     let min_in_sync = |topic: &str| rules.min_in_sync(topic).unwrap_or(default_min);
@@ -114,9 +116,14 @@ fn back(next: &mut RolloutStatus, scene: &Scene<'_>, rest: RolloutState, to: Opt
     let from = next.from.clone();
     let advance = sets::advance(&from, next, scene);
     let returns = !matches!(advance, Advance::Done) && rest != RolloutState::Stopped;
+    next.canaries.clear();
     if returns {
+        let others = scene.pods().filter(|(_, pod)| !pod.has(&from)).map(|(id, _)| id);
+        let returning: BTreeSet<BrokerId> = next.returning.drain(..).chain(others).collect();
+        next.returning = returning.into_iter().collect();
         (next.state, next.to, next.why) = (RolloutState::Rolling, Some(from), Vec::new());
     } else {
+        next.returning.clear();
         (next.state, next.to) = (rest, to.map(|offer| offer.revision.clone()));
         next.why = to.map(|offer| offer.why.clone()).unwrap_or_default();
     }
@@ -128,54 +135,54 @@ fn forward(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, asked: &R
     let continues = next.to.as_deref() == Some(&offer.revision);
     let state = if continues { next.state } else { RolloutState::Waiting };
     if !continues {
-        (next.away, next.progress) = (Vec::new(), None);
+        (next.away, next.canaries, next.progress) = (Vec::new(), Vec::new(), None);
     }
+    next.returning.clear();
     (next.to, next.why) = (Some(offer.revision.clone()), offer.why.clone());
     match state {
         RolloutState::Canary | RolloutState::Rolling => {
             if let Some(message) = trouble::trouble(next, scene, asked.canary_for()) {
-                stop(next, message);
+                stop(next, offer, message);
                 return None;
             }
-            if state == RolloutState::Canary { try_out(next, scene, asked.canary_for()) } else { roll(next, scene) }
+            if state == RolloutState::Canary {
+                try_out(next, scene, offer, asked.canary_for())
+            } else {
+                roll(next, scene)
+            }
         }
         RolloutState::Idle | RolloutState::Held | RolloutState::Waiting | RolloutState::Stopped => {
-            begin(next, scene);
+            begin(next, scene, offer);
             None
         }
     }
 }
 
-/// Chooses the canary, if one may restart.
-fn begin(next: &mut RolloutStatus, scene: &Scene<'_>) {
-    let to = next.to.clone().unwrap_or_default();
-    // All get it where there is no pod, and the first of them tries it.
-    let first = if scene.pods().next().is_none() { scene.asked_for.first().copied() } else { None };
-    // What was restarted with the revision already, or is down anyway.
-    let tried = scene.pods().find(|(_, pod)| pod.came(&next.from, &to));
-    let tried = tried.or_else(|| scene.pods().find(|(id, pod)| scene.is_down(pod, *id))).map(|(id, _)| id).or(first);
-    let (canary, blocked) = match tried {
-        Some(id) => (Some(id), Vec::new()),
-        None => sets::canary(&to, scene),
-    };
+/// Chooses the canary, or the next one, if one may restart.
+fn begin(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer) {
+    let (canary, blocked) = canaries::next(next, offer, scene);
     match canary {
         Some(id) => {
+            next.plan = canaries::plan(id, next, offer, scene);
             (next.state, next.away) = (RolloutState::Canary, vec![id]);
-            next.plan = sets::plan(&to, &[id], scene);
             next.progress = Some(scene.progress(next, None));
         }
         None => {
-            (next.state, next.away, next.plan) = (RolloutState::Waiting, Vec::new(), Vec::new());
+            // Once a canary was well, lost pods keep coming with the revision while the next one waits.
+            let has_begun = !next.canaries.is_empty();
+            next.state = if has_begun { RolloutState::Canary } else { RolloutState::Waiting };
+            (next.away, next.plan, next.progress) = (Vec::new(), Vec::new(), None);
             next.blocked_by = words::blockers(&blocked, scene);
         }
     }
 }
 
-/// The canary restarts and must stay ready and in sync for a while.
-fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) -> Option<Restart> {
-    let to = next.to.clone().unwrap_or_default();
+/// The canary restarts and must stay ready and in sync for a while; then the next one does, or the others get the
+/// revision.
+fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer, canary_for: Duration) -> Option<Restart> {
+    let to = offer.revision.clone();
     let Some(canary) = next.away.first().copied() else {
-        begin(next, scene);
+        follow_canary(next, scene, offer);
         return None;
     };
     let mut progress = scene.progress(next, next.progress.as_ref());
@@ -184,8 +191,8 @@ fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) ->
     let well_for = progress.ready_since.as_ref().map(|since| scene.since(since));
     next.progress = Some(progress);
     if well_for.is_some_and(|well_for| well_for >= canary_for) {
-        (next.state, next.progress) = (RolloutState::Rolling, None);
-        next.away.clear();
+        next.canaries.push(canary);
+        follow_canary(next, scene, offer);
         return None;
     }
     let advance = sets::advance(&to, next, scene);
@@ -193,6 +200,16 @@ fn try_out(next: &mut RolloutStatus, scene: &Scene<'_>, canary_for: Duration) ->
         Advance::Restart(_) | Advance::Blocked(_) | Advance::Wait => follow(next, scene, advance),
         // The canary is well, and is watched.
         Advance::Done | Advance::Next { .. } => None,
+    }
+}
+
+/// The next canary, or all brokers that have not tried the revision, once each change was tried.
+fn follow_canary(next: &mut RolloutStatus, scene: &Scene<'_>, offer: &Offer) {
+    if next.canaries.is_empty() || !canaries::untried(next, offer, scene).is_empty() {
+        begin(next, scene, offer);
+    } else {
+        (next.state, next.progress) = (RolloutState::Rolling, None);
+        next.away.clear();
     }
 }
 
@@ -205,7 +222,7 @@ fn roll(next: &mut RolloutStatus, scene: &Scene<'_>) -> Option<Restart> {
 /// All brokers have this revision.
 fn finish(next: &mut RolloutStatus, scene: &Scene<'_>, revision: String) -> Option<Restart> {
     (next.state, next.from, next.to) = (RolloutState::Idle, revision, None);
-    next.why.clear();
+    (next.why, next.canaries, next.returning) = Default::default();
     follow(next, scene, Advance::Done)
 }
 
@@ -240,14 +257,11 @@ fn follow(next: &mut RolloutStatus, scene: &Scene<'_>, advance: Advance) -> Opti
 }
 
 /// The new revision has failed: the brokers that have it return.
-fn stop(next: &mut RolloutStatus, message: String) {
-    let revision = next.to.clone().unwrap_or_default();
-    next.failed.retain(|failed| failed.revision != revision);
-    next.failed.push(FailedRevision { revision, message });
-    let surplus = next.failed.len().saturating_sub(MOST_FAILED);
-    next.failed.drain(..surplus);
+fn stop(next: &mut RolloutStatus, offer: &Offer, message: String) {
+    let (revision, pools) = (offer.revision.clone(), Some(offer.pools.clone()));
+    target::note_failed(next, FailedRevision { revision, message, pools });
     (next.state, next.progress) = (RolloutState::Stopped, None);
-    (next.away, next.plan) = (Vec::<BrokerId>::new(), Vec::new());
+    (next.away, next.plan, next.canaries) = (Vec::<BrokerId>::new(), Vec::new(), Vec::new());
 }
 
 /// Keeps what was written of blockers and of the progress, if nothing else has changed and it was written a moment ago.

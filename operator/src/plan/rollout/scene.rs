@@ -13,7 +13,7 @@ use ottla_rules::plan::disruption::{Partition, Situation};
 use ottla_rules::plan::roster::Wanted;
 
 use crate::plan::World;
-use crate::plan::platform::{PodRevision, Revisions, Stage, Volume};
+use crate::plan::platform::{Offer, PodRevision, Revisions, Stage, Volume};
 
 /// Changes that ask for no other node.
 const NOT_ABOUT_NODES: [&str; 3] = ["image", "listeners", "security"];
@@ -21,6 +21,7 @@ const NOT_ABOUT_NODES: [&str; 3] = ["image", "listeners", "security"];
 /// What a roll sees.
 pub struct Scene<'a> {
     world: &'a World,
+    cluster: &'a KafkaCluster,
     seen: &'a Revisions,
     min_in_sync: &'a dyn Fn(&str) -> usize,
     /// Collected when they are needed: at rest they are not.
@@ -81,6 +82,7 @@ impl<'a> Scene<'a> {
                 cluster.metadata.name.as_deref().unwrap_or_default(),
             ),
             world,
+            cluster,
             seen,
             live,
             racks,
@@ -120,6 +122,14 @@ impl<'a> Scene<'a> {
     /// A broker's pod.
     pub fn pod(&self, broker: BrokerId) -> Option<&'a PodRevision> {
         self.seen.pods.get(&broker)
+    }
+
+    /// The pool that a broker belongs to, if its pods have anything of their own in the revision that is offered that
+    /// they do not have in the present one, or if nobody knows what they have in that; `None`: another pool's broker,
+    /// or the default one's.
+    pub fn changed_pool<'b>(&self, broker: BrokerId, offer: &'b Offer) -> Option<&'b str> {
+        let (pool, asked) = offer.pools.get_key_value(&self.cluster.pool_of(broker)?.name)?;
+        (self.seen.from_pools.get(pool) != Some(asked)).then_some(pool.as_str())
     }
 
     /// Whether the spec no longer asks for a broker.

@@ -76,13 +76,14 @@ fn next_set(goal: &str, scene: &Scene<'_>) -> Advance {
     }
     let decision = decide(&scene.situation(), &candidates);
     let blocked = if decision.may_restart.is_empty() { decision.blocked } else { Vec::new() };
-    let plan = plan(goal, &decision.may_restart, scene);
+    let plan = plan(goal, vec![decision.may_restart.clone()], scene);
     Advance::Next { away: decision.may_restart, plan, blocked }
 }
 
-/// The broker that tries the revision first, or why none may.
-pub fn canary(goal: &str, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>) {
-    let candidates = candidates(goal, scene);
+/// Which of these brokers tries the revision next, or why none may.
+pub fn canary(goal: &str, among: &BTreeSet<BrokerId>, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>) {
+    let mut candidates = candidates(goal, scene);
+    candidates.retain(|id| among.contains(id));
     let situation = scene.situation();
     // A broker whose node is lost would try nothing until the node is back.
     let is_cut_off = |id: &&BrokerId| scene.pod(**id).is_some_and(|pod| pod.is_cut_off);
@@ -94,7 +95,7 @@ pub fn canary(goal: &str, scene: &Scene<'_>) -> (Option<BrokerId>, Vec<Blocked>)
 
 /// The brokers with another revision, in the order in which they should restart: what is down already, then what leads
 /// least.
-fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
+pub fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
     let others = scene.pods().filter(|(id, pod)| !pod.has(goal) && !scene.loses_volume(*id));
     let mut ids: Vec<(bool, usize, BrokerId)> =
         others.map(|(id, _)| (!scene.is_away(id), scene.leads(id), id)).collect();
@@ -102,19 +103,20 @@ fn candidates(goal: &str, scene: &Scene<'_>) -> Vec<BrokerId> {
     ids.into_iter().map(|(_, _, id)| id).collect()
 }
 
-/// The sets in which brokers are to restart, `first` before the others, as if each were back before the next.
-pub fn plan(goal: &str, first: &[BrokerId], scene: &Scene<'_>) -> Vec<String> {
+/// The sets in which brokers are to restart, those of `first` before the others, as if each were back before the next.
+pub fn plan(goal: &str, first: Vec<Vec<BrokerId>>, scene: &Scene<'_>) -> Vec<String> {
     let mut left = candidates(goal, scene);
     let nobody = BTreeSet::new();
     let situation = Situation { away: &nobody, ..scene.situation() };
-    let (mut sets, mut set) = (Vec::new(), first.to_vec());
-    if set.is_empty() {
-        set = decide(&situation, &left).may_restart;
-    }
-    while !set.is_empty() && sets.len() < LONGEST_PLAN {
+    let mut sets = Vec::new();
+    let mut first = first.into_iter().filter(|set| !set.is_empty());
+    while sets.len() < LONGEST_PLAN {
+        let set = first.next().unwrap_or_else(|| decide(&situation, &left).may_restart);
+        if set.is_empty() {
+            break;
+        }
         left.retain(|id| !set.contains(id));
         sets.push(joined(&set));
-        set = decide(&situation, &left).may_restart;
     }
     // Those that may not restart as things are.
     sets.extend(left.iter().map(ToString::to_string));

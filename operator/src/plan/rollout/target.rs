@@ -1,7 +1,9 @@
 //! The wanted revision: what the user asks for and what this operator builds, as far as they may be rolled out.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use ottla_crds::{OperatorUpgrade, Rollout, RolloutPolicy, RolloutState, RolloutStatus};
+use ottla_crds::{FailedRevision, OperatorUpgrade, Rollout, RolloutPolicy, RolloutState, RolloutStatus, names};
 
 use super::windows::{Opening, opening};
 use crate::plan::platform::{Offer, Revisions};
@@ -53,22 +55,63 @@ pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus, 
     }
 }
 
-/// Forgets that a revision has failed, once for each time that its user names it in `retry`.
+/// How many failed revisions the status names.
+const MOST_FAILED: usize = 10;
+
+/// Notes that a revision has failed.
+pub fn note_failed(status: &mut RolloutStatus, failed: FailedRevision) {
+    status.failed.retain(|known| known.revision != failed.revision);
+    status.failed.push(failed);
+    let surplus = status.failed.len().saturating_sub(MOST_FAILED);
+    status.failed.drain(..surplus);
+}
+
+/// Notes that what is offered has failed, if all of it has failed under another name: a pool that was added or removed
+/// since gives it that, and has nothing to do with what failed.
+pub fn keep_failed(seen: &Revisions, status: &mut RolloutStatus) {
+    for offer in [&seen.by_user, &seen.by_operator].into_iter().flatten() {
+        let is_known = status.failed.iter().any(|failed| failed.revision == offer.revision);
+        let same = status.failed.iter().find(|failed| is_same(failed, offer, &seen.from_pools));
+        if let (false, Some(same)) = (is_known, same) {
+            let same = FailedRevision { revision: offer.revision.clone(), ..same.clone() };
+            note_failed(status, same);
+        }
+    }
+}
+
+/// Whether what is offered is what has failed, unless it be for pools that were added since, or were removed and had
+/// not been changed.
+fn is_same(failed: &FailedRevision, offer: &Offer, from: &BTreeMap<String, String>) -> bool {
+    let Some(pools) = &failed.pools else { return false };
+    let has_kept = |(name, own): (&String, &String)| match offer.pools.get(name) {
+        Some(offered) => offered == own,
+        None => from.get(name) == Some(own),
+    };
+    let mut added = offer.pools.iter().filter(|(name, _)| !pools.contains_key(*name));
+    names::template_half(&failed.revision) == names::template_half(&offer.revision)
+        && pools.iter().all(has_kept)
+        && added.all(|(name, own)| from.get(name).is_none_or(|had| had == own))
+}
+
+/// Forgets that a revision has failed, under all its names, once for each time that its user names it in `retry`.
 pub fn retry(asked: &Rollout, status: &mut RolloutStatus) {
     if asked.retry.is_none() {
         status.retried = None;
     }
     let Some(retry) = &asked.retry else { return };
-    if status.retried.as_ref() != Some(retry) && status.failed.iter().any(|failed| failed.revision == *retry) {
-        status.failed.retain(|failed| failed.revision != *retry);
+    let Some(tried) = status.failed.iter().find(|failed| failed.revision == *retry).cloned() else { return };
+    if status.retried.as_ref() != Some(retry) {
+        let is_same = |failed: &FailedRevision| {
+            let halves = [&failed.revision, retry].map(|name| names::template_half(name));
+            tried.pools.is_some() && tried.pools == failed.pools && halves[0] == halves[1]
+        };
+        status.failed.retain(|failed| failed.revision != *retry && !is_same(failed));
         status.retried = Some(retry.clone());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::FailedRevision;
-
     use super::*;
 
     fn now() -> Time {
@@ -76,7 +119,7 @@ mod tests {
     }
 
     fn offer(revision: &str) -> Option<Offer> {
-        Some(Offer { revision: revision.to_owned(), why: Vec::new(), image: String::new() })
+        Some(Offer { revision: revision.to_owned(), ..Offer::default() })
     }
 
     fn told(wanted: Wanted<'_>) -> String {
@@ -135,9 +178,52 @@ mod tests {
     }
 
     #[test]
+    fn what_has_failed_is_not_tried_under_another_name_and_a_change_is() {
+        let own = |pools: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pools.iter().map(|(name, own)| (String::from(*name), String::from(*own))).collect()
+        };
+        // From pools a1 and b1, with a2 and b1 to a template that is new, too.
+        let failed = |pools: Option<&[(&str, &str)]>| FailedRevision {
+            revision: "t-1".to_owned(),
+            message: "it ended".to_owned(),
+            pools: pools.map(own),
+        };
+        let (had, from_pools) = ([("a", "a2"), ("b", "b1")], own(&[("a", "a1"), ("b", "b1"), ("z", "z1")]));
+        for (story, revision, pools, is_failed) in [
+            ("the same", "t-1", &had[..], true),
+            ("a pool that is new", "t-2", &[("a", "a2"), ("b", "b1"), ("c", "c1")], true),
+            ("one that is gone", "t-2", &[("a", "a2")], true),
+            ("that which was changed is gone", "t-2", &[("b", "b1")], false),
+            ("it is as before", "t-2", &[("a", "a1"), ("b", "b1")], false),
+            ("another has changed", "t-2", &[("a", "a2"), ("b", "b2")], false),
+            ("a pool that comes back otherwise", "t-2", &[("a", "a2"), ("b", "b1"), ("z", "z2")], false),
+            ("another template", "u-1", &had, false),
+        ] {
+            let offer = Offer { pools: own(pools), ..offer(revision).unwrap() };
+            let seen = Revisions { by_user: Some(offer), from_pools: from_pools.clone(), ..Revisions::default() };
+            let mut status = RolloutStatus { failed: vec![failed(Some(&had))], ..RolloutStatus::default() };
+            keep_failed(&seen, &mut status);
+            let expected = if is_failed { "failed" } else { "roll" };
+            let expected = format!("{expected} {revision}");
+            assert_eq!(told(wanted(&Rollout::default(), &seen, &status, &now())), expected, "{story}");
+            // Each name is taken for a wish.
+            for name in ["t-1", revision].iter().filter(|_| is_failed) {
+                let (asked, mut status) =
+                    (Rollout { retry: Some(String::from(*name)), ..Rollout::default() }, status.clone());
+                retry(&asked, &mut status);
+                keep_failed(&seen, &mut status);
+                assert_eq!(told(wanted(&asked, &seen, &status, &now())), format!("roll {revision}"), "{story}");
+            }
+            let mut earlier = RolloutStatus { failed: vec![failed(None)], ..RolloutStatus::default() };
+            keep_failed(&seen, &mut earlier);
+            assert_eq!(earlier.failed.len(), 1, "an earlier operator did not say of which pools");
+        }
+    }
+
+    #[test]
     fn a_failed_revision_is_tried_again_once_for_each_wish() {
         let seen = Revisions { by_user: offer("u"), ..Revisions::default() };
-        let failed = || FailedRevision { revision: "u".to_owned(), message: "it ended".to_owned() };
+        let failed = || FailedRevision { revision: "u".to_owned(), message: "it ended".to_owned(), pools: None };
         let mut status = RolloutStatus { failed: vec![failed()], ..RolloutStatus::default() };
         let (never, once) = (Rollout::default(), Rollout { retry: Some("u".to_owned()), ..Rollout::default() });
         let mut told = |asked: &Rollout, fails: bool| {

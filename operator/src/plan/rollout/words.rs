@@ -29,6 +29,10 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
                 let since = progress.ready_since.as_ref()?;
                 Some(progress.at.0.duration_since(since.0).as_secs().max(0))
             });
+            if status.away.is_empty() {
+                let blocked = status.blocked_by.first().map_or("", |blocker| blocker.message.as_str());
+                return Some(format!("Canary: {}: {blocked}", canaries(status)).chars().take(200).collect());
+            }
             Some(match well {
                 Some(seconds) => format!("Canary: {broker} on {version}, {seconds} s of {canary_seconds} s"),
                 None => {
@@ -61,11 +65,13 @@ pub fn summary(status: &RolloutStatus, seen: Option<&Revisions>, canary_seconds:
     .map(|summary| summary.chars().take(200).collect())
 }
 
-/// The brokers that a roll is about: a change of one pool leaves those of the others as they are.
+/// The brokers that a roll is about: a change of one pool leaves those of the others as they are, and those that never
+/// had the other revision do not return.
 fn concerned<'a>(status: &'a RolloutStatus, seen: &'a Revisions) -> impl Iterator<Item = (BrokerId, &'a PodRevision)> {
     let (from, to) = (&status.from, status.to.as_deref().unwrap_or(&status.from));
     let pods = seen.pods.iter().map(|(id, pod)| (*id, pod));
-    pods.filter(move |(_, pod)| from == to || !(pod.has(from) && pod.has(to)))
+    let returns = from == to;
+    pods.filter(move |(id, pod)| if returns { status.returning.contains(id) } else { !(pod.has(from) && pod.has(to)) })
 }
 
 /// Those of them that have the revision, and are back.
@@ -139,8 +145,7 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
             None => Verdict::new("Progressing", true, "RolloutWaiting", format!("{change} can not begin yet{blocked}")),
         },
         RolloutState::Canary => {
-            let canary = named("broker", status.away.iter().map(|id| id.0));
-            let message = format!("Canary {change}: {canary} tries the new revision{blocked}");
+            let message = format!("Canary {change}: {}{blocked}", canaries(status));
             Verdict::new("Progressing", true, "Canary", message)
         }
         RolloutState::Rolling => {
@@ -160,9 +165,23 @@ pub fn progressing(status: &RolloutStatus, seen: Option<&Revisions>, place: (&st
     })
 }
 
+/// The canary, and those before it.
+fn canaries(status: &RolloutStatus) -> String {
+    let well = match &status.canaries[..] {
+        [] => String::new(),
+        [one] => format!("broker {one} was well, and "),
+        more => format!("{} were well, and ", named("broker", more.iter().map(|id| id.0))),
+    };
+    match &status.away[..] {
+        [] => format!("{well}the next canary waits"),
+        away => format!("{well}{} tries the new revision", named("broker", away.iter().map(|id| id.0))),
+    }
+}
+
 /// The Event about a transition.
 pub fn news(before: &RolloutStatus, next: &RolloutStatus) -> Option<News> {
-    if (before.state, &before.to) == (next.state, &next.to) {
+    let is_next_canary = next.canaries.len() > before.canaries.len() && next.state == RolloutState::Canary;
+    if (before.state, &before.to) == (next.state, &next.to) && !is_next_canary {
         return None;
     }
     let to = next.to.as_deref().unwrap_or(&next.from);
@@ -182,6 +201,9 @@ pub fn news(before: &RolloutStatus, next: &RolloutStatus) -> Option<News> {
             };
             (false, "RolloutWaiting", note)
         }
+        RolloutState::Canary if is_next_canary => {
+            (false, "RolloutContinues", format!("revision {to} ({why}): {}", canaries(next)))
+        }
         RolloutState::Canary => (false, "RolloutStarted", format!("{canary} tries revision {to} ({why})")),
         RolloutState::Rolling if to == next.from => {
             (false, "RolloutReturns", format!("brokers return to revision {to}"))
@@ -190,7 +212,10 @@ pub fn news(before: &RolloutStatus, next: &RolloutStatus) -> Option<News> {
         RolloutState::Stopped => {
             let failed = next.failed.iter().find(|failed| failed.revision == to);
             let message = failed.map_or("", |failed| failed.message.as_str());
-            (true, "RolloutStopped", format!("the roll to {to} was stopped: {message}"))
+            // Under another name: a pool was added or removed since.
+            let was_tried = before.state != RolloutState::Stopped;
+            let note = if was_tried { "the roll to {to} was stopped" } else { "revision {to} is not tried again" };
+            (true, "RolloutStopped", format!("{}: {message}", note.replace("{to}", to)))
         }
     };
     Some(News { warning, reason: reason.to_owned(), note })

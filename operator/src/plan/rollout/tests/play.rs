@@ -50,7 +50,7 @@ pub(super) fn pod(id: i32, revision: &str) -> PodRevision {
 
 pub(super) fn offer(revision: &str, why: &str) -> Option<Offer> {
     let image = format!("reg/ottla:{revision}");
-    Some(Offer { revision: revision.to_owned(), why: vec![why.to_owned()], image })
+    Some(Offer { revision: revision.to_owned(), why: vec![why.to_owned()], image, ..Offer::default() })
 }
 
 pub(super) fn entry(partition: i32, replicas: &[i32]) -> Assignment {
