@@ -23,6 +23,7 @@ mod kafka_topic;
 mod kafka_user;
 mod listener;
 pub mod names;
+mod peers;
 mod pod_template;
 mod pool;
 pub mod quantity;

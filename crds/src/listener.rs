@@ -1,11 +1,10 @@
 //! A listener of a KafkaCluster: where clients connect, under TLS or not, and how they say who they are.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::pod_template::{SecretName, label_selector, object};
+use crate::pod_template::SecretName;
 
 /// A port on which every broker serves clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,27 +65,8 @@ pub struct Listener {
     /// outside of the Kubernetes cluster by the address of a node, where nodes or load balancers translate addresses.
     /// Absent: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "peers")]
+    #[schemars(schema_with = "crate::peers::peers")]
     pub network_policy_peers: Vec<NetworkPolicyPeer>,
-}
-
-/// Kubernetes' own schema of the peers of a NetworkPolicy, without its descriptions.
-fn peers(_: &mut SchemaGenerator) -> Schema {
-    let cidr = json!({ "type": "string", "maxLength": 49, "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$" });
-    let block = json!({ "cidr": cidr, "except": { "type": "array", "maxItems": 32, "items": cidr } });
-    let mut peer = object(
-        json!({
-            "ipBlock": object(block, &["cidr"]),
-            "namespaceSelector": label_selector(),
-            "podSelector": label_selector(),
-        }),
-        &[],
-    );
-    peer["x-kubernetes-validations"] = json!([{
-        "rule": "has(self.ipBlock) != (has(self.namespaceSelector) || has(self.podSelector))",
-        "message": "a peer has an ipBlock, or a namespaceSelector, a podSelector, or both of these",
-    }]);
-    json_schema!({ "type": "array", "minItems": 1, "maxItems": 32, "items": peer })
 }
 
 /// From where clients reach a listener, and at which address.

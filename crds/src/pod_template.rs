@@ -188,7 +188,7 @@ pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Kubernetes' own schema of a label selector, without its descriptions.
-pub(crate) fn label_selector() -> Value {
+fn label_selector() -> Value {
     object(
         json!({
             "matchLabels": { "type": "object", "maxProperties": 64, "additionalProperties": text() },

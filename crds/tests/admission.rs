@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+#[path = "admission/peers.rs"]
+mod peers;
+
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -244,16 +247,6 @@ fn users_and_listeners_that_make_no_sense_are_refused() {
                 json!({ "name": "apps", "port": 9094, "insecure": true, "authentication": [{ "type": "plain" }] }),
             ),
             "authentication by plain, oauthbearer or tls needs TLS: add tls: {}",
-        ),
-        (
-            listening(json!({ "name": "apps", "port": 9094, "networkPolicyPeers": [
-                { "ipBlock": { "cidr": "192.0.2.0/24" }, "podSelector": {} }
-            ] })),
-            "a peer has an ipBlock, or a namespaceSelector, a podSelector, or both of these",
-        ),
-        (
-            listening(json!({ "name": "apps", "port": 9094, "networkPolicyPeers": [{}] })),
-            "a peer has an ipBlock, or a namespaceSelector, a podSelector, or both of these",
         ),
         (
             with(
