@@ -7,6 +7,7 @@
 //! - [`build`]: the objects
 //! - [`revision`]: what pods need a restart for; [`revisions`]: those that are in use
 //! - [`apply`]: writes what differs, removes what is no longer built
+//! - [`limits`]: who may connect, if the API server refuses that
 //! - [`certificates`]: certificates that cert-manager issues
 //! - [`pools`]: the StatefulSets, and which of them each broker belongs to
 //! - [`remembered`]: pools that exist, whatever the spec says
@@ -45,6 +46,7 @@ pub mod certificates;
 pub mod claims;
 pub mod end;
 pub mod leaving;
+pub mod limits;
 pub mod lost;
 pub mod nodes;
 pub mod places;
@@ -396,7 +398,11 @@ async fn make(
         if made.obstacle.is_some() {
             memory.again_after = memory.again_after.or(Some(claims::REFUSED_FOR));
         }
-        made.obstacle = made.obstacle.or(no_issuer).or(no_authority);
+        let refused = memory.applied.refused().map(|(name, refused)| limits::refused(cluster, name, refused));
+        if refused.is_some() {
+            memory.again_after = memory.again_after.or(Some(apply::REFUSED_FOR));
+        }
+        made.obstacle = refused.or(made.obstacle).or(no_issuer).or(no_authority);
         let left: Vec<i32> =
             present.brokers().filter(|id| read.asks_for(cluster, *id) && !cluster.has(*id)).map(|id| id.0).collect();
         if !left.is_empty() {

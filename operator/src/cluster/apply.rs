@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::core::Status;
 use ottla_crds::names;
 use ottla_kube::change::why;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
 use super::build::{Built, Kind, MANAGED_BY_LABEL, MANAGER};
 use super::read::Live;
@@ -57,6 +59,14 @@ impl Failed {
         Failed::Request { verb, kind: kind.into(), name: name.to_owned(), source }
     }
 
+    /// The answer of an API server for which the object can not be as it was sent; `None`: something else failed.
+    fn refusal(&self) -> Option<&Status> {
+        match self {
+            Failed::Request { source: kube::Error::Api(status), .. } if status.code == 422 => Some(status.as_ref()),
+            Failed::Request { .. } | Failed::Foreign { .. } => None,
+        }
+    }
+
     /// The object's kind.
     pub fn kind(&self) -> &str {
         match self {
@@ -73,25 +83,47 @@ impl Failed {
     }
 }
 
-/// The applied objects and their resulting versions.
+/// How long a refused object is not asked for again; the API server may have other rules by then.
+pub const REFUSED_FOR: Duration = Duration::from_secs(300);
+
+/// An object that the API server has refused, and that may stay as it is.
+#[derive(Debug)]
+pub struct Refused {
+    value: Value,
+    at: Instant,
+    /// What stands there: the object from before, or what may stand in its place.
+    live: Live,
+    /// Whether the object from before stands there.
+    pub has_stayed: bool,
+    /// The API server's answer.
+    pub why: Box<Status>,
+}
+
+/// The applied objects and their resulting versions, and those that were refused.
 #[derive(Debug, Default)]
-pub struct Applied(BTreeMap<(Kind, String), (Value, Live)>);
+pub struct Applied {
+    done: BTreeMap<(Kind, String), (Value, Live)>,
+    refused: BTreeMap<(Kind, String), Refused>,
+}
 
 impl Applied {
     /// The objects that may not be as they should be.
     pub fn differing<'a>(&self, built: &'a [Built], live: &LiveObjects) -> Vec<&'a Built> {
         let differs = |object: &&Built| {
             let key = (object.kind, object.name.clone());
-            match (self.0.get(&key), live.get(&key)) {
-                (Some((value, version)), Some(live)) => *value != object.value || version != live,
-                _ => true,
-            }
+            let Some(live) = live.get(&key) else { return true };
+            let is_refused = |refused: &Refused| {
+                refused.value == object.value && refused.live == *live && refused.at.elapsed() < REFUSED_FOR
+            };
+            let is_done = |(value, version): &(Value, Live)| *value == object.value && version == live;
+            !self.done.get(&key).is_some_and(is_done) && !self.refused.get(&key).is_some_and(is_refused)
         };
         built.iter().filter(differs).collect()
     }
 
     /// Applies the objects in order. Nothing is written while one of the names is taken. It stops at the first failure,
-    /// because later objects need earlier ones.
+    /// because later objects need earlier ones; an object that the API server refuses and that need not be applied is
+    /// no failure.
     ///
     /// # Errors
     /// When a name is taken; when the API server refuses or can't be reached.
@@ -113,16 +145,48 @@ impl Applied {
             writes.push((object, api, uid));
         }
         for (object, api, uid) in writes {
-            let written = write(&api, &object.kind.resource(), &object.name, &object.value, uid).await?;
-            let version = Live::of(&written);
-            self.0.insert((object.kind, object.name.clone()), (object.value.clone(), version));
+            let (key, resource) = ((object.kind, object.name.clone()), object.kind.resource());
+            let has_stayed = uid.is_some();
+            let (why, instead) = match write(&api, &resource, &object.name, &object.value, uid).await {
+                Ok(written) => {
+                    self.refused.remove(&key);
+                    self.done.insert(key, (object.value.clone(), Live::of(&written)));
+                    continue;
+                }
+                Err(failed) => {
+                    let why = failed.refusal().cloned();
+                    let (Some(why), Some(instead)) = (why, &object.else_value) else { return Err(failed) };
+                    (why, instead)
+                }
+            };
+            let stands = if has_stayed {
+                live.get(&key).cloned()
+            } else {
+                Some(Live::of(&write(&api, &resource, &object.name, instead, None).await?))
+            };
+            self.done.remove(&key);
+            let stands = stands.unwrap_or(Live { uid: None, version: None });
+            let refused = Refused {
+                value: object.value.clone(),
+                at: Instant::now(),
+                live: stands,
+                has_stayed,
+                why: Box::new(why),
+            };
+            self.refused.insert(key, refused);
         }
+        self.refused.retain(|(kind, name), _| built.iter().any(|built| (built.kind, &built.name) == (*kind, name)));
         Ok(())
+    }
+
+    /// An object that the API server refuses as it is built; `None`: it refuses none.
+    pub fn refused(&self) -> Option<(&str, &Refused)> {
+        self.refused.iter().next().map(|((_, name), refused)| (name.as_str(), refused))
     }
 
     /// Whether this process has made the StatefulSet of this name, and not removed it since.
     pub fn has_made(&self, set: &str) -> bool {
-        self.0.contains_key(&(Kind::StatefulSet, set.to_owned()))
+        self.done.contains_key(&(Kind::StatefulSet, set.to_owned()))
     }
 
     /// Removes objects that are no longer built, such as the Services of a removed listener.
@@ -138,7 +202,7 @@ impl Applied {
     ) -> Result<(), Failed> {
         for (key, orphan) in orphans(built, live) {
             remove(client, namespace, &key, &orphan).await?;
-            self.0.remove(&key);
+            self.done.remove(&key);
         }
         Ok(())
     }
@@ -255,7 +319,7 @@ mod tests {
     }
 
     fn built(size: i32) -> Built {
-        Built { kind: Kind::ConfigMap, name: "prod".to_owned(), value: json!({ "size": size }) }
+        Built { kind: Kind::ConfigMap, name: "prod".to_owned(), value: json!({ "size": size }), else_value: None }
     }
 
     #[test]
@@ -267,7 +331,7 @@ mod tests {
             !applied.differing(&[built(size)], &live).is_empty()
         };
         assert!(differs(&applied, 1, Some(live("1"))), "nothing is known of it");
-        applied.0.insert(key.clone(), (built(1).value, live("1")));
+        applied.done.insert(key.clone(), (built(1).value, live("1")));
         assert!(!differs(&applied, 1, Some(live("1"))), "it is as it was applied");
         assert!(differs(&applied, 2, Some(live("1"))), "it is to be another");
         assert!(differs(&applied, 1, Some(live("2"))), "somebody has changed it");
@@ -302,8 +366,10 @@ mod tests {
                 "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": [verb] }],
             })
         };
-        let built =
-            |name: &str, verb: &str| Built { kind: Kind::Role, name: name.to_owned(), value: role(name, "prod", verb) };
+        let built = |name: &str, verb: &str| {
+            let value = role(name, "prod", verb);
+            Built { kind: Kind::Role, name: name.to_owned(), value, else_value: None }
+        };
         let create = async |object: Value| {
             let role: Role = serde_json::from_value(object).unwrap();
             roles.create(&PostParams::default(), &role).await.unwrap()

@@ -96,12 +96,20 @@ pub struct Built {
     pub name: String,
     /// All fields that the operator sets.
     pub value: Value,
+    /// What stands in the place of `value` if the API server refuses that, where the object does not exist yet; where
+    /// it exists, it stays as it is. `None`: nothing can, and nothing that comes later is applied either.
+    pub else_value: Option<Value>,
 }
 
 impl Built {
     fn new<K: Resource + Serialize>(kind: Kind, name: String, object: &K) -> Built {
         assert_eq!(kind.resource().kind, K::KIND, "the kind of what is built");
-        Built { kind, name, value: serde_json::to_value(object).expect("a Kubernetes object is JSON") }
+        let value = serde_json::to_value(object).expect("a Kubernetes object is JSON");
+        Built { kind, name, value, else_value: None }
+    }
+
+    fn or_else<K: Resource + Serialize>(self, object: &K) -> Built {
+        Built { else_value: Built::new(self.kind, String::new(), object).value.into(), ..self }
     }
 }
 
@@ -133,7 +141,8 @@ pub fn build(
     ]);
     built.extend(broker_services::broker_services(cluster).into_iter().map(service));
     built.extend([
-        Built::new(Kind::NetworkPolicy, names::brokers(&cluster.name), &network_policy::network_policy(cluster)),
+        Built::new(Kind::NetworkPolicy, names::brokers(&cluster.name), &network_policy::network_policy(cluster))
+            .or_else(&network_policy::closed(cluster)),
         Built::new(
             Kind::PodDisruptionBudget,
             names::brokers(&cluster.name),

@@ -115,3 +115,109 @@ async fn a_refused_resize_does_not_keep_a_stuck_pod_from_being_replaced() {
         }
     }
 }
+
+/// What the API server of [`refuses_peers`] was sent, and what it answered.
+type Sent = Arc<Mutex<Vec<(String, Value, u16)>>>;
+
+/// An API server with stricter rules for addresses than definitions have: it refuses the second peer of the first
+/// listener that names some.
+fn refuses_peers(sent: Sent) -> Client {
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let sent = sent.clone();
+        async move {
+            let (parts, body) = request.into_parts();
+            let body: Value =
+                serde_json::from_slice(&body.collect_bytes().await.unwrap_or_default()).unwrap_or_default();
+            let has_bad = body["spec"]["ingress"][1]["from"][1].to_string().contains("198.51.100.7/24");
+            let (code, answer) = match parts.method.as_str() {
+                "GET" => (404, json!({ "kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound" })),
+                "PATCH" if parts.uri.path().contains("/networkpolicies/") && has_bad => {
+                    let field = "spec.ingress[1].from[1].ipBlock.cidr";
+                    let cause =
+                        json!({ "reason": "FieldValueInvalid", "field": field, "message": "host bits are set" });
+                    let status = json!({
+                        "kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid",
+                        "message": "the NetworkPolicy is invalid", "details": { "causes": [cause] },
+                    });
+                    (422, status)
+                }
+                "DELETE" => (200, json!({ "kind": "Status", "status": "Success" })),
+                _ => (200, json!({ "metadata": { "name": "any", "uid": "u", "generation": 1 } })),
+            };
+            sent.lock().push((format!("{} {}", parts.method, parts.uri.path()), body, code));
+            http::Response::builder().status(code).body(Body::from(answer.to_string().into_bytes()))
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test]
+async fn refused_peers_hold_back_nothing_else_and_let_nobody_in() {
+    let key = ClusterKey { namespace: "default".to_owned(), name: "prod".to_owned() };
+    let policy = (Kind::NetworkPolicy, "prod-broker".to_owned());
+    let live =
+        |generation: i32| read::Live { uid: Some("u".to_owned()), version: Some(format!("generation {generation}")) };
+    for (story, exists, stands) in [
+        ("a new cluster", false, "nobody but brokers and operators may connect to listeners with networkPolicyPeers"),
+        ("one that has a NetworkPolicy", true, "the one from before stays, for all listeners"),
+    ] {
+        let sent = Sent::default();
+        let shared = shared(refuses_peers(sent.clone()));
+        let (platform, told) = watch::channel(None);
+        let (mut read, mut memory) = (with_a_stuck_pod(), Memory::default());
+        let cluster = Arc::make_mut(read.cluster.as_mut().unwrap());
+        cluster.spec.listeners = serde_json::from_value(json!([
+            { "name": "internal", "port": 9092 },
+            { "name": "apps", "port": 9094, "networkPolicyPeers": [
+                { "podSelector": {} }, { "ipBlock": { "cidr": "198.51.100.7/24" } },
+            ] },
+        ]))
+        .unwrap();
+        if exists {
+            read.live.insert(policy.clone(), live(7));
+        }
+        // Once while the refusal is new, and once while it is known.
+        for look in ["first", "second"] {
+            sent.lock().clear();
+            assert_eq!(
+                reconcile(&shared, &key, &read, true, &mut memory, &platform).await,
+                Outcome::Succeeded,
+                "{story}"
+            );
+            let sent = sent.lock().clone();
+            let to = |path: &str| sent.iter().filter(|(made, ..)| made.contains(path)).collect::<Vec<_>>();
+            assert_eq!(
+                to("PATCH /apis/apps/v1/namespaces/default/statefulsets/prod-broker").len(),
+                1,
+                "{story}: {look}"
+            );
+            let policies = to("PATCH /apis/networking.k8s.io/v1/namespaces/default/networkpolicies/");
+            let codes: Vec<u16> = policies.iter().map(|(_, _, code)| *code).collect();
+            let expected: &[u16] = match (look, exists) {
+                ("first", false) => &[422, 200],
+                ("first", true) => &[422],
+                _ => &[],
+            };
+            assert_eq!(codes, expected, "{story}: {look}");
+            if let [_, (_, closed, _)] = &policies[..] {
+                let rule = &closed["spec"]["ingress"][1];
+                assert_eq!(rule["ports"], json!([{ "port": 9094, "protocol": "TCP" }]));
+                assert_eq!(rule["from"].as_array().unwrap().len(), 2, "brokers and operators: {rule}");
+                assert!(!closed["spec"]["ingress"][0].to_string().contains("9094"), "{closed}");
+                read.live.insert(policy.clone(), live(1));
+            }
+            let obstacle = told.borrow().as_ref().and_then(|told| told.obstacle.clone()).unwrap();
+            assert_eq!(obstacle.reason, "NetworkPolicyRefused", "{story}: {look}");
+            let field = "networkPolicyPeers[1].ipBlock.cidr of the listener apps: host bits are set";
+            assert!(obstacle.message.contains(field) && obstacle.message.contains(stands), "{}", obstacle.message);
+        }
+        // Corrected peers are applied at once.
+        let cluster = Arc::make_mut(read.cluster.as_mut().unwrap());
+        cluster.spec.listeners[1].network_policy_peers.pop();
+        sent.lock().clear();
+        reconcile(&shared, &key, &read, true, &mut memory, &platform).await;
+        assert_eq!(sent.lock().iter().filter(|(made, ..)| made.contains("/networkpolicies/")).count(), 1, "{story}");
+        let obstacle = told.borrow().as_ref().and_then(|told| told.obstacle.clone());
+        assert_ne!(obstacle.map(|obstacle| obstacle.reason), Some("NetworkPolicyRefused"), "{story}");
+    }
+}

@@ -7,10 +7,11 @@ use super::condition::Verdict;
 
 /// The reasons that stay until a person acts, of clusters and topics. What may come by itself is not among them, even
 /// if a person brings it: a KafkaCluster that a topic names may be applied later, and a broker may be started again.
-const NEED_A_PERSON: [&str; 14] = [
+const NEED_A_PERSON: [&str; 15] = [
     "InvalidConfig",
     "InvalidSpec",
     "ForeignObject",
+    "NetworkPolicyRefused",
     "ResizeImpossible",
     "NoCertManager",
     "NoClientAuthority",

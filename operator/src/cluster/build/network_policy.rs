@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ottla_crds::names;
 
 use super::{HTTP_PORT, metadata, selector};
-use crate::cluster::validate::ValidatedCluster;
+use crate::cluster::validate::{Listener, ValidatedCluster};
 
 /// The labels of the operator's pods, in whatever namespace.
 const OPERATOR_LABELS: [(&str, &str); 2] =
@@ -17,8 +17,32 @@ const OPERATOR_LABELS: [(&str, &str); 2] =
 
 /// The brokers' NetworkPolicy.
 pub fn network_policy(cluster: &ValidatedCluster) -> NetworkPolicy {
-    let (open, limited): (Vec<_>, Vec<_>) = cluster.listeners.iter().partition(|listener| listener.peers.is_empty());
-    let open = open.into_iter().map(|listener| listener.port).chain([HTTP_PORT]);
+    with_peers(cluster, |listener| &listener.peers)
+}
+
+/// The same if the API server refuses peers: to listeners that name some, nobody else may connect.
+pub fn closed(cluster: &ValidatedCluster) -> NetworkPolicy {
+    with_peers(cluster, |_| &[])
+}
+
+/// The listeners that name peers, in the order of their rules.
+fn limited(cluster: &ValidatedCluster) -> impl Iterator<Item = &Listener> {
+    cluster.listeners.iter().filter(|listener| !listener.peers.is_empty())
+}
+
+/// A field of the NetworkPolicy, as the API server names it, as a field of the KafkaCluster, if it is one of peers.
+pub fn asked_for(cluster: &ValidatedCluster, field: &str) -> Option<String> {
+    let (rule, rest) = field.strip_prefix("spec.ingress[")?.split_once("].from[")?;
+    let (peer, below) = rest.split_once(']')?;
+    // The first rule is that of the listeners that name none.
+    let listener = limited(cluster).nth(rule.parse::<usize>().ok()?.checked_sub(1)?)?;
+    let peer = peer.parse::<usize>().ok().filter(|peer| *peer < listener.peers.len())?;
+    Some(format!("networkPolicyPeers[{peer}]{below} of the listener {}", listener.name))
+}
+
+fn with_peers(cluster: &ValidatedCluster, peers: fn(&Listener) -> &[NetworkPolicyPeer]) -> NetworkPolicy {
+    let open = cluster.listeners.iter().filter(|listener| listener.peers.is_empty());
+    let open = open.map(|listener| listener.port).chain([HTTP_PORT]);
     let brokers = NetworkPolicyPeer { pod_selector: Some(selector(cluster)), ..NetworkPolicyPeer::default() };
     let operator = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector::default()),
@@ -47,7 +71,7 @@ pub fn network_policy(cluster: &ValidatedCluster) -> NetworkPolicy {
             ingress: Some(
                 [NetworkPolicyIngressRule { ports: Some(open.map(port).collect()), from: None }]
                     .into_iter()
-                    .chain(limited.into_iter().map(|listener| rule(listener.port, &listener.peers)))
+                    .chain(limited(cluster).map(|listener| rule(listener.port, peers(listener))))
                     .chain(cluster.has_authorities.then(|| rule(names::REPLICATION_PORT, &[])))
                     .collect(),
             ),
