@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plan::HeldBack;
-use crate::plan::platform::{PodRevision, Stage, Volume};
+use crate::plan::platform::{Lost, PodRevision, Stage, Volume};
 use play::{Play, START, entry, offer, pod};
 
 #[test]
@@ -492,6 +492,26 @@ fn a_roll_waits_for_a_canary_whose_node_is_gone_and_says_which_node() {
     assert_eq!((play.status().state, play.status().blocked_by), (RolloutState::Canary, Vec::new()));
     play.play(120);
     assert_eq!(play.status().state, RolloutState::Stopped, "more memory than any node has");
+}
+
+#[test]
+fn a_roll_that_waits_for_a_lost_volume_leaves_it_to_ready_to_say_what_to_type() {
+    let mut play = Play::of(3, Rollout::default());
+    let lost = Lost { nodes: ["worker-2".to_owned()].into(), for_long: false };
+    play.volumes.insert(BrokerId(0), Volume { uid: "u0".to_owned(), lost: Some(lost), ..Volume::default() });
+    play.seen.by_user = offer("new", "resources");
+    play.fates.insert("new".to_owned(), |pod| {
+        let since = Time(Timestamp::from_second(START).unwrap());
+        (pod.stage, pod.unscheduled) = (Stage::Pending, Some((since, "no node".to_owned())));
+        (pod.is_cut_off, pod.lost_node) = (true, Some("worker-2".to_owned()));
+    });
+    play.play(600);
+    let message = play.status().blocked_by[0].message.clone();
+    assert!(message.ends_with("was on it, and the condition Ready says what happens to that"), "{message}");
+    let conditions = &play.world.cluster.as_ref().unwrap().status.as_ref().unwrap().conditions;
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(ready.reason, "NodeLost");
+    assert!(ready.message.contains("kubectl patch kafkacluster prod"), "{}", ready.message);
 }
 
 #[test]

@@ -227,6 +227,10 @@ pub fn lost_nodes(status: &RolloutStatus, scene: &Scene<'_>) -> Vec<RolloutBlock
         let pod = scene.pod(*id)?;
         let node = pod.lost_node.as_ref()?;
         let volume = scene.volume(*id).map_or_else(String::new, |volume| {
+            // One text says what to type: the operator may replace the volume by itself.
+            if volume.lost.is_some() {
+                return "; the broker's volume was on it, and the condition Ready says what happens to that".to_owned();
+            }
             format!(
                 "; if the node is lost for good and the broker's volume was on it, order a new volume: state: Fresh and \
                  volume: {} in spec.brokers.overrides",
