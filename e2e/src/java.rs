@@ -1,4 +1,4 @@
-//! Java programs on this machine, with Kafka's jars.
+//! Java programs on this machine, with Kafka's jars or with Flink's.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,28 @@ pub const OPTIONS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "
 
 /// A JVM with so much heap (`128m`); the class, or the [`source`], and its arguments are to follow.
 pub fn jvm(heap: &str) -> Command {
+    jvm_with(heap, &cache().join("kafka/4.3.1/*").display().to_string())
+}
+
+/// A JVM with so much heap that runs one of our own programs, given by its class, with Flink's jars; its arguments are
+/// to follow. Flink's tasks load the program's classes by name, so they are compiled into `folder`.
+pub fn flink(heap: &str, class: &str, folder: &Path) -> Result<Command> {
+    let jars = cache().join("flink/2.2.1/*");
+    let mut javac = Command::new("javac");
+    javac.arg("-d").arg(folder).arg("-cp").arg(&jars).arg(source(&format!("{class}.java")));
+    let said = javac.output().context("failed to start javac")?;
+    ensure!(said.status.success(), "javac: {}", String::from_utf8_lossy(&said.stderr));
+    let mut command = jvm_with(heap, &format!("{}:{}", folder.display(), jars.display()));
+    command.args(["-Dtoollog=error", class]);
+    Ok(command)
+}
+
+fn jvm_with(heap: &str, classes: &str) -> Command {
     let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/log4j2-tool.properties");
     let mut command = Command::new("java");
     command.arg(format!("-Xmx{heap}")).args(OPTIONS);
     command.arg(format!("-Dlog4j2.configurationFile={}", log.display()));
-    command.arg("-cp").arg(cache().join("kafka/4.3.1/*"));
+    command.args(["-cp", classes]);
     command
 }
 

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 pub enum Need {
     /// A JDK and Kafka's jars.
     Java,
+    /// Apache Flink's jars.
+    Flink,
     /// The Go tool.
     Go,
     /// The virtual environment with kafka-python, and librdkafka with OpenSSL.
@@ -56,6 +58,7 @@ impl Need {
         };
         match self {
             Need::Java => answers("javac", "--version").or_else(|| in_cache("kafka/4.3.1/.complete")),
+            Need::Flink => in_cache("flink/2.2.1/.complete"),
             Need::Go => answers("go", "version"),
             Need::Python => in_cache("python/bin/python"),
             Need::Flights => in_cache("flights.csv"),

@@ -1,6 +1,10 @@
 //! Programs that are built on Kafka, unchanged, from their own jars.
 
 mod connect;
+#[cfg(feature = "librdkafka")]
+mod counts;
+#[cfg(feature = "librdkafka")]
+mod flink;
 mod mirror;
 #[cfg(feature = "librdkafka")]
 mod shares;
@@ -9,7 +13,7 @@ mod streams;
 
 #[cfg(not(feature = "librdkafka"))]
 #[test]
-fn streams_and_share_groups() {
+fn streams_flink_and_share_groups() {
     use ottla_e2e::need::{Need, met};
     met(&[Need::Feature("librdkafka")]);
 }
