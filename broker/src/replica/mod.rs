@@ -38,7 +38,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
@@ -51,7 +50,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 pub use self::beside::RoleWorkers;
-use self::beside::{Beside, Done};
+use self::beside::{Beside, Counted, Done};
 use self::checkpoints::{Checkpoints, Positions};
 use self::fetching::{Doubts, Fetchers};
 use self::opening::{FIRST_RETRY, OpenError, OpenedLog, Unopened, hint_of_torn, open_log};
@@ -100,10 +99,6 @@ const OPEN_SEGMENTS: usize = 1024;
 const INDEX_MEMORY: usize = 16 << 20;
 /// Followers that have caught up and are not looked at yet; with more the regular look finds them.
 const JOINING: usize = 1024;
-
-/// Pause between the opening of a log, or the beginning of a role, and a look at everything, while others are under
-/// way. A partition has its own role at once.
-const GATHERING: Duration = Duration::from_millis(100);
 
 /// The replicas of this broker.
 pub struct Replicas {
@@ -243,21 +238,22 @@ impl Replicas {
             let image = images.borrow_and_update().clone();
             let mut again = self.reconcile(&image, &images, &mut beside);
             loop {
+                let now = env::now();
                 tokio::select! {
                     biased;
                     changed = images.changed() => if changed.is_err() { return } else { break },
-                    () = env::sleep_until(again.unwrap_or_else(env::now)), if again.is_some() => break,
+                    () = env::sleep_until(again.unwrap_or(now)), if again.is_some() => break,
                     () = self.removals.progress() => break,
                     () = self.torn.notified() => break,
+                    () = env::sleep_until(beside.gathered_at.unwrap_or(now)), if beside.gathered_at.is_some() => {
+                        again = sooner(again, self.take_part(&image, &mut beside));
+                    }
                     Some(done) = beside.tasks.next() => {
-                        let has_room = self.take_in(&image, done, &mut beside);
-                        let pause = match (has_room, beside.tasks.is_empty()) {
-                            (false, _) => FIRST_RETRY,
-                            (true, true) => Duration::ZERO,
-                            (true, false) => GATHERING,
-                        };
-                        let soon = env::now() + pause;
-                        again = Some(again.map_or(soon, |again| again.min(soon)));
+                        let retry = self.take_in(&image, done, &mut beside);
+                        // Not only after all have ended: another log may take long to recover.
+                        self.roles.send_replace(());
+                        let have_all_ended = beside.tasks.is_empty().then(env::now);
+                        again = sooner(again, retry.or(have_all_ended));
                     }
                 }
             }
@@ -305,7 +301,9 @@ impl Replicas {
         let fetches = self.fetchers.reconcile(image, &settled, !beside.beginning.is_empty());
         self.roles.send_replace(());
         let reports = self.report_what_is_left(image, beside);
-        self.count(image, &settled);
+        (beside.gathered, beside.gathered_at, beside.counted) = (Vec::new(), None, Counted::default());
+        self.count(&settled, beside);
+        self.count_cluster(image);
         let next_look = fetches.and(reports).is_err().then(|| now + FIRST_RETRY);
         next_look.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
@@ -410,30 +408,6 @@ impl Replicas {
         })
     }
 
-    /// False when the disk has no room for a role.
-    fn take_in<'a>(&'a self, image: &ClusterImage, done: Done, beside: &mut Beside<'a>) -> bool {
-        let has_room = match done {
-            Done::Began { key, has_room } => {
-                beside.beginning.remove(&key);
-                has_room
-            }
-            Done::Opened(key, opened) => {
-                self.unopened.lock().end(key, opened.is_some(), env::now());
-                let Some(partition) = opened else { return true };
-                // Before its role begins, so that a task that hears of the role finds the partition here.
-                self.running.write().insert(key, partition.clone());
-                self.found.lock().remove(&key);
-                if let Some((topic, assignment)) = self.mine(image, key) {
-                    self.give_role(image, topic, assignment, partition, beside);
-                }
-                true
-            }
-        };
-        // Not only after all have ended: another log may take long to recover.
-        self.roles.send_replace(());
-        has_room
-    }
-
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
     /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
     /// report leads. An error if a partition is busy that is to be reported: then the image is to be looked at again.
@@ -446,37 +420,25 @@ impl Replicas {
                 // One whose role is beginning in an older epoch may still have more or less afterwards.
                 let is_settled = !beside.beginning.contains(&key);
                 let Some(partition) = self.running.read().get(&key).filter(|_| is_settled).cloned() else { continue };
-                let Some(Extent { last_epoch, log_end, log_start }) = partition.extent_unless_busy() else {
-                    reported = Err(Busy);
-                    continue;
-                };
-                let Assignment { partition, leader_epoch, .. } = *assignment;
-                let topic_id = topic.id;
-                let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
-                if self.ask.try_send(report).is_err() {
-                    tracing::debug!("the queue to the cluster is full: reporting again with the next image");
-                }
+                reported = reported.and(self.report(&partition, assignment));
             }
         }
         reported
     }
 
-    /// Sets the gauges that follow from image and roles, but for those of busy partitions.
-    fn count(&self, image: &ClusterImage, settled: &[Arc<Partition>]) {
-        let standings = settled.iter().filter_map(|partition| partition.standing_unless_busy());
-        let standing = standings.fold((0, 0, 0, 0), |sum, standing| {
-            (
-                sum.0 + i64::from(standing.leads),
-                sum.1 + i64::from(standing.under_replicated),
-                sum.2 + i64::from(standing.under_min_isr),
-                sum.3 + i64::from(standing.offline),
-            )
-        });
-        self.metrics.replicas.all.set(self.running.read().len() as i64);
-        self.metrics.replicas.leaders.set(standing.0);
-        self.metrics.replicas.under_replicated.set(standing.1);
-        self.metrics.replicas.under_min_isr.set(standing.2);
-        self.metrics.replicas.offline.set(standing.3 + self.unopened.lock().count() as i64);
+    fn report(&self, replica: &Partition, assignment: &Assignment) -> Result<(), Busy> {
+        let Extent { last_epoch, log_end, log_start } = replica.extent_unless_busy().ok_or(Busy)?;
+        let Assignment { partition, leader_epoch, .. } = *assignment;
+        let topic_id = replica.topic_id;
+        let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
+        if self.ask.try_send(report).is_err() {
+            tracing::debug!("the queue to the cluster is full: reporting again with the next image");
+        }
+        Ok(())
+    }
+
+    /// Sets the gauges that follow from the image.
+    fn count_cluster(&self, image: &ClusterImage) {
         let all = image.topics.values().flat_map(|topic| &topic.partitions);
         let offline: Vec<_> = all.filter(|assignment| assignment.leader.is_none()).collect();
         self.metrics.cluster.offline_partitions.set(offline.len() as i64);
@@ -525,6 +487,10 @@ impl Replicas {
         let stored = self.workers.run(move || checkpoints.lock().store(closed)).await;
         stored.inspect_err(|error| tracing::error!(%error, "failed to write the checkpoints")).is_ok()
     }
+}
+
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 fn assigned(image: &ClusterImage, key: TopicIdPartition) -> Option<(&Arc<Topic>, &Assignment)> {

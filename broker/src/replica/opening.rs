@@ -50,17 +50,19 @@ impl Unopened {
         self.failed.get(&key).is_none_or(|retry| retry.at <= now) && self.opening.insert(key)
     }
 
-    /// An attempt has ended.
-    pub fn end(&mut self, key: TopicIdPartition, is_open: bool, now: Instant) {
+    /// An attempt has ended. Gives when it is to be tried again, if it failed.
+    pub fn end(&mut self, key: TopicIdPartition, is_open: bool, now: Instant) -> Option<Instant> {
         self.opening.remove(&key);
         let failed_before = self.failed.remove(&key);
         if is_open {
             self.torn.remove(&key);
-        } else {
-            let anew = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
-            let mut backoff = failed_before.map_or(anew, |before| before.backoff);
-            self.failed.insert(key, Retry { at: now + backoff.failed(), backoff });
+            return None;
         }
+        let anew = Backoff::new(FIRST_RETRY, LONGEST_RETRY);
+        let mut backoff = failed_before.map_or(anew, |before| before.backoff);
+        let at = now + backoff.failed();
+        self.failed.insert(key, Retry { at, backoff });
+        Some(at)
     }
 
     /// One was open and must be opened again, in a while: there may be room then.

@@ -86,6 +86,9 @@ pub struct Partition {
     is_busy: AtomicBool,
     /// Another broker leads, as this one knows, and the role here has yet to follow: nothing is served or acknowledged.
     is_superseded: AtomicBool,
+    /// How often somebody has looked without waiting.
+    #[cfg(test)]
+    pub(crate) looks: std::sync::atomic::AtomicUsize,
     /// A flush has ended, well or not.
     flush_ended: Condvar,
     me: Me,
@@ -235,6 +238,8 @@ impl Partition {
             uncleanable: AtomicBool::new(false),
             is_busy: AtomicBool::new(false),
             is_superseded: AtomicBool::new(false),
+            #[cfg(test)]
+            looks: Default::default(),
             flush_ended: Condvar::new(),
             me,
             metrics,
@@ -468,6 +473,8 @@ impl Partition {
     /// for longer than [`LOOK`], because that thread waits for the disk. Leases are renewed on control threads. Only
     /// the first look waits for a partition that stays busy: with many cores many are busy, and looks are frequent.
     fn unless_busy(&self) -> Option<MutexGuard<'_, State>> {
+        #[cfg(test)]
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let wait = if self.is_busy.load(Ordering::Relaxed) { Duration::ZERO } else { LOOK };
         let state = self.state.try_lock_for(wait);
         self.is_busy.store(state.is_none(), Ordering::Relaxed);

@@ -9,7 +9,7 @@ mod fetcher;
 pub mod round;
 pub mod single;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -191,20 +191,10 @@ impl Fetchers {
     /// That a partition is busy: it is fetched as before, and is to be looked at again.
     pub fn reconcile(&self, image: &ClusterImage, partitions: &[Arc<Partition>], more: bool) -> Result<(), Busy> {
         *self.moves_rate.lock() = image.moves_rate;
-        let mut wanted: BTreeMap<FetcherId, Work> = BTreeMap::new();
-        let fetchers = image.settings.num_replica_fetchers.max(1);
         let mut running = self.running.lock();
-        let mut looked = Ok(());
-        for partition in partitions {
-            let follows = partition.follows_unless_busy().unwrap_or_else(|busy| {
-                looked = Err(busy);
-                running.iter().find_map(|((leader, _), fetcher)| Some((*leader, fetcher.epoch_of(partition)?)))
-            });
-            if let Some((leader, epoch)) = follows {
-                let share = (partition.topic_id.as_u128() as usize).wrapping_add(partition.number as usize) % fetchers;
-                wanted.entry((leader, share)).or_default().partitions.push((partition.clone(), epoch));
-            }
-        }
+        let (wanted, looked) = wanted(image, partitions, |partition| {
+            running.iter().find_map(|((leader, _), fetcher)| Some((*leader, fetcher.epoch_of(partition)?)))
+        });
         running.retain(|id, _| more || wanted.contains_key(id));
         self.silent.retain(|id| running.contains_key(id));
         for (id, mut work) in wanted {
@@ -217,6 +207,26 @@ impl Fetchers {
                     *current = work;
                 }
                 is_new
+            });
+        }
+        looked
+    }
+
+    /// Has these partitions fetched, too, whose roles have begun since [`Fetchers::reconcile`].
+    ///
+    /// # Errors
+    /// That a partition is busy: [`Fetchers::reconcile`] is to be called.
+    pub fn add(&self, image: &ClusterImage, partitions: &[Arc<Partition>]) -> Result<(), Busy> {
+        let (wanted, looked) = wanted(image, partitions, |_| None);
+        let mut running = self.running.lock();
+        for (id, more) in wanted {
+            let fetcher = running.entry(id).or_insert_with(|| self.start(id));
+            let newer: HashSet<_> = more.partitions.iter().map(|(partition, _)| Arc::as_ptr(partition)).collect();
+            fetcher.work.send_modify(|work| {
+                // A fetcher that had nothing left has kept what it had, in an older epoch.
+                work.partitions.retain(|(partition, _)| !newer.contains(&Arc::as_ptr(partition)));
+                work.partitions.extend(more.partitions);
+                (work.route, work.settings) = (image.route(id.0), image.settings.clone());
             });
         }
         looked
@@ -235,4 +245,26 @@ impl Fetchers {
     pub fn stop(&self) {
         self.running.lock().clear();
     }
+}
+
+/// What each fetcher is to fetch of these partitions; where the leader is, it does not say. An error if some are busy:
+/// of those, what `known` says.
+fn wanted(
+    image: &ClusterImage,
+    partitions: &[Arc<Partition>],
+    known: impl Fn(&Arc<Partition>) -> Option<(BrokerId, LeaderEpoch)>,
+) -> (BTreeMap<FetcherId, Work>, Result<(), Busy>) {
+    let (mut wanted, mut looked) = (BTreeMap::<FetcherId, Work>::new(), Ok(()));
+    let fetchers = image.settings.num_replica_fetchers.max(1);
+    for partition in partitions {
+        let follows = partition.follows_unless_busy().unwrap_or_else(|busy| {
+            looked = Err(busy);
+            known(partition)
+        });
+        if let Some((leader, epoch)) = follows {
+            let share = (partition.topic_id.as_u128() as usize).wrapping_add(partition.number as usize) % fetchers;
+            wanted.entry((leader, share)).or_default().partitions.push((partition.clone(), epoch));
+        }
+    }
+    (wanted, looked)
 }
