@@ -10,6 +10,7 @@ file without its own sync is empty. There is no order between the two, as POSIX 
 
     kill -USR1 PID      cuts the power: what the device has is all that is left; the kernel's boot id is another one afterwards
     kill -USR2 PID      the next sync of a file fails: its bytes never get to the device, and the sync after it succeeds
+    kill -STOP PID      it hangs: all that it is asked for waits; kill -CONT PID: it does all that it was asked for
 
 The state file in the folder STATE holds how many commands were carried out, and what they did.
 """

@@ -1,4 +1,4 @@
-//! A disk that loses what was not synced: `e2e/disk/lossy.py`, which says what it does.
+//! A disk that loses what was not synced, and can hang: `e2e/disk/lossy.py`, which says what it does.
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -50,6 +50,16 @@ impl Lossy {
         let orders = self.count("the next sync fails")?;
         self.server.signal(Signal::USR2)?;
         self.wait_for("the next sync fails", orders + 1)
+    }
+
+    /// From now on the disk answers nobody.
+    pub fn hang(&self) -> Result<()> {
+        self.server.signal(Signal::STOP)
+    }
+
+    /// Ends that: the disk does all that it was asked for.
+    pub fn answer(&self) -> Result<()> {
+        self.server.signal(Signal::CONT)
     }
 
     /// How many syncs have failed.

@@ -52,6 +52,8 @@ pub struct Trio {
 struct Broker {
     process: Option<Leash>,
     frozen: bool,
+    /// Its disk hangs.
+    hangs: bool,
     /// Where its disk is a small one: its size.
     disk: Option<String>,
     /// Where its disk loses what was not synced.
@@ -206,6 +208,20 @@ impl Trio {
         self.lossy(id)?.cut_power()
     }
 
+    /// Has the disk of a broker hang, where it was made lossy: the broker's reads and writes wait.
+    pub fn hang_disk(&mut self, id: u16) -> Result<()> {
+        self.lossy(id)?.hang()?;
+        self.broker_mut(id)?.hangs = true;
+        Ok(())
+    }
+
+    /// Ends that.
+    pub fn release_disk(&mut self, id: u16) -> Result<()> {
+        self.lossy(id)?.answer()?;
+        self.broker_mut(id)?.hangs = false;
+        Ok(())
+    }
+
     /// Lays a cable between a broker and the API, which the broker uses from its next start on.
     pub fn lay_cable(&mut self, id: u16) -> Result<()> {
         let cable = Cable::lay(self.api_port())?;
@@ -235,6 +251,9 @@ impl Trio {
             self.start_control()?;
         }
         for id in 0..BROKERS {
+            if self.broker_mut(id)?.hangs {
+                self.release_disk(id)?;
+            }
             let broker = self.broker_mut(id)?;
             if broker.frozen {
                 self.thaw(id)?;
@@ -346,14 +365,27 @@ impl Trio {
     /// All objects of a kind of Ottla's, by its plural.
     #[cfg(feature = "librdkafka")]
     pub fn objects(&self, kind: &str) -> Result<Vec<serde_json::Value>> {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api_port()))?;
-        let path = format!("/apis/ottla.io/v1alpha1/namespaces/default/{kind}");
-        std::io::Write::write_all(&mut stream, format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
-        let answer = std::io::read_to_string(stream)?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
-        let mut list: serde_json::Value = serde_json::from_str(body).with_context(|| answer.clone())?;
+        let mut list = self.get(&format!("ottla.io/v1alpha1/namespaces/default/{kind}"))?;
         let items = list.get_mut("items").and_then(serde_json::Value::as_array_mut).context("a list has items")?;
         Ok(std::mem::take(items))
+    }
+
+    /// Whether a broker of Ottla's says on its Lease that its disk hangs.
+    #[cfg(feature = "librdkafka")]
+    pub fn reports_a_hanging_disk(&self, id: u16) -> Result<bool> {
+        let lease = self.get(&format!("coordination.k8s.io/v1/namespaces/default/leases/laptop-broker-{id}"))?;
+        let annotations = lease["metadata"]["annotations"].as_object().context("a broker's Lease has annotations")?;
+        Ok(annotations.get("ottla.io/disk").is_some_and(|disk| disk == "hanging"))
+    }
+
+    #[cfg(feature = "librdkafka")]
+    fn get(&self, path: &str) -> Result<serde_json::Value> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api_port()))?;
+        let request = format!("GET /apis/{path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes())?;
+        let answer = std::io::read_to_string(stream)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("an answer has a body")?;
+        serde_json::from_str(body).with_context(|| answer.clone())
     }
 
     /// The ids of the processes that run: brokers, then API and operator.
@@ -394,7 +426,8 @@ impl Trio {
     fn serving(&self) -> impl Iterator<Item = u16> {
         // Who is cut off from the API shows what was.
         let knows = |broker: &Broker| !broker.cable.as_ref().is_some_and(Cable::is_cut);
-        let serves = move |broker: &Broker| broker.process.is_some() && !broker.frozen && knows(broker);
+        let stands_still = |broker: &Broker| broker.frozen || broker.hangs;
+        let serves = move |broker: &Broker| broker.process.is_some() && !stands_still(broker) && knows(broker);
         (0..).zip(&self.brokers).filter(move |(_, broker)| serves(broker)).map(|(id, _)| id)
     }
 

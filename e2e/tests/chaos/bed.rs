@@ -144,6 +144,16 @@ impl Chaos {
         })
     }
 
+    /// Waits until a broker leads the partitions of which it is the preferred replica.
+    pub fn wait_until_it_leads_what_it_is_preferred_for(&self, id: u16) -> Result<()> {
+        let id = i32::from(id);
+        until(LIMIT, "the preferred replica to lead", || {
+            let partitions = self.trio.partitions(TOPIC).unwrap_or_default();
+            let mut preferred = partitions.iter().filter(|one| one.replica_nodes.first() == Some(&id)).peekable();
+            Ok((preferred.peek().is_some() && preferred.all(|one| one.leader_id == id)).then_some(()))
+        })
+    }
+
     /// Counts a fault, for the report.
     pub fn count(&mut self, fault: &'static str) {
         *self.faults.entry(fault).or_default() += 1;
