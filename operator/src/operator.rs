@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::acting::Acting;
 use crate::cluster::Shared;
-use crate::cluster::build::{MANAGED_BY_LABEL, MANAGER};
+use crate::cluster::build::label::{MANAGED_BY_LABEL, MANAGER};
 use crate::cluster::nodes::Nodes;
 use crate::events::Recorder;
 use crate::metrics::Metrics;

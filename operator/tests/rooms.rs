@@ -23,35 +23,6 @@ fn rooms_use_only_what_the_table_allows() {
             ("plan", &[]),
         ],
         never: &[("plan", &["tokio::", "Client", "Instant::now", "SystemTime", "rand::"])],
-        circles: &[
-            &[
-                "cluster/build",
-                "cluster/build/bootstrap_service",
-                "cluster/build/broker_services",
-                "cluster/build/config_map",
-                "cluster/build/headless_service",
-                "cluster/build/pod",
-                "cluster/revision",
-            ],
-            &[
-                "plan",
-                "plan/assignments",
-                "plan/cluster",
-                "plan/fresh",
-                "plan/moves",
-                "plan/rebalance",
-                "plan/relocation",
-                "plan/rollout",
-                "plan/rollout/canaries",
-                "plan/rollout/restart",
-                "plan/rollout/scene",
-                "plan/rollout/sets",
-                "plan/rollout/trouble",
-                "plan/rollout/words",
-                "plan/rules",
-                "plan/topic",
-            ],
-        ],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

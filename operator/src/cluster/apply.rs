@@ -16,7 +16,8 @@ use ottla_kube::change::why;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use super::build::{Built, Kind, MANAGED_BY_LABEL, MANAGER};
+use super::build::label::{MANAGED_BY_LABEL, MANAGER};
+use super::build::{Built, Kind};
 use super::read::Live;
 
 /// Objects that exist, by kind and name.

@@ -4,16 +4,13 @@
 //! removed; no owner references to or from volumes and the KafkaCluster, so that a definition that is deleted by
 //! mistake does not delete the brokers.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::Resource;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::{ApiResource, ObjectMeta};
+use kube::api::ApiResource;
 use ottla_crds::names;
 use serde::Serialize;
 use serde_json::Value;
@@ -26,17 +23,12 @@ pub mod bootstrap_service;
 pub mod broker_services;
 pub mod config_map;
 pub mod headless_service;
+pub mod label;
 pub mod network_policy;
 pub mod pod;
 pub mod pod_disruption_budget;
 pub mod rights;
 pub mod stateful_set;
-
-/// The field manager of everything that is built.
-pub const MANAGER: &str = "ottla-operator";
-/// The label with the manager's name.
-pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-pub use ottla_crds::names::HTTP_PORT;
 
 /// The kinds that are built, in the order in which they are applied: what pods need comes before pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,38 +147,6 @@ pub fn build(
         Built::new(Kind::StatefulSet, pool.stateful_set(&cluster.name), &set)
     }));
     built
-}
-
-/// The metadata of an object of this name.
-pub fn metadata(cluster: &ValidatedCluster, name: String) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name),
-        namespace: Some(cluster.namespace.clone()),
-        labels: Some(labels(&cluster.name)),
-        ..ObjectMeta::default()
-    }
-}
-
-/// The labels of everything that is built.
-pub fn labels(cluster: &str) -> BTreeMap<String, String> {
-    let labels = [
-        ("app.kubernetes.io/name", "ottla"),
-        ("app.kubernetes.io/instance", cluster),
-        ("app.kubernetes.io/component", "broker"),
-        (MANAGED_BY_LABEL, MANAGER),
-        (names::CLUSTER_LABEL, cluster),
-    ];
-    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// The labels that all pods of the cluster always have, because selectors can't be changed.
-fn pod_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
-    let labels = [(names::CLUSTER_LABEL, cluster.name.as_str()), ("app.kubernetes.io/component", "broker")];
-    labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-fn selector(cluster: &ValidatedCluster) -> LabelSelector {
-    LabelSelector { match_labels: Some(pod_selector(cluster)), ..LabelSelector::default() }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::apply::{Failed, owned, remove_one, write};
-use super::build::{MANAGED_BY_LABEL, MANAGER, labels};
+use super::build::label::{MANAGED_BY_LABEL, MANAGER, labels};
 use super::validate::{Listener, ValidatedCluster};
 use crate::authorities::hosts::qualified;
 use crate::plan::platform::Obstacle;

@@ -10,7 +10,8 @@ use kube::{Resource, ResourceExt};
 use ottla_crds::{KafkaCluster, names};
 use ottla_rules::assignment::BrokerId;
 
-use super::build::{Kind, MANAGED_BY_LABEL, MANAGER, pod};
+use super::build::label::{MANAGED_BY_LABEL, MANAGER};
+use super::build::{Kind, pod};
 use super::pools::Pool;
 use super::validate::ValidatedCluster;
 use super::watches::{ClusterKey, Shown};

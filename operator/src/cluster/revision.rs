@@ -14,8 +14,9 @@ use ottla_crds::broker_file::FILE_NAME;
 use ottla_crds::{KafkaCluster, PoolPods, names};
 use serde_json::{Value, json};
 
+use super::build::config_map;
+use super::build::label::metadata;
 use super::build::pod::{self, CONFIG_VOLUME, CONTAINER};
-use super::build::{config_map, metadata};
 use super::pools::Pool;
 use super::validate::ValidatedCluster;
 

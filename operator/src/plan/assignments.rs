@@ -10,8 +10,10 @@ use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
 use super::condition::named;
+use super::news::{News, Recovered};
 use super::rules::RuleBook;
-use super::{News, Recovered, Step, World};
+use super::step::Step;
+use super::world::World;
 
 /// The brokers in the ISR of partitions without a leader, and those that have reported about one.
 pub fn last_members(assignments: &[Arc<KafkaAssignment>]) -> BTreeSet<BrokerId> {

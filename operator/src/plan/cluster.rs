@@ -16,11 +16,13 @@ use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
 use super::condition::{self, Verdict, conditions, named};
+use super::news::News;
 use super::platform::{Obstacle, Platform};
 use super::relocation::Relocation;
 use super::rollout::{self, Decision};
 use super::standard;
-use super::{Broker, HeldBack, News, Step, World};
+use super::step::Step;
+use super::world::{Broker, HeldBack, World};
 
 /// What else the plan says about the cluster.
 #[derive(Clone, Copy, Debug, Default)]

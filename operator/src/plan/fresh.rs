@@ -19,7 +19,8 @@ use serde_json::json;
 use super::condition::named;
 use super::platform::{Lost, Obstacle, Volume};
 use super::rules::RuleBook;
-use super::{Step, World};
+use super::step::Step;
+use super::world::World;
 
 /// What comes next for a broker whose volume is to be replaced.
 #[derive(Debug)]

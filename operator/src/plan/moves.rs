@@ -10,7 +10,8 @@ use ottla_rules::plan::placement::{self, Load, TooFewBrokers};
 use ottla_rules::plan::reassignment;
 
 use super::rules::RuleBook;
-use super::{Step, World};
+use super::step::Step;
+use super::world::World;
 
 /// What moves depend on.
 pub struct Moves<'a> {

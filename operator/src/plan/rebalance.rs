@@ -20,7 +20,9 @@ use ottla_crds::{
 use ottla_rules::assignment::BrokerId;
 
 use super::condition::{self, Verdict, conditions, named};
-use super::{News, Step, World};
+use super::news::News;
+use super::step::Step;
+use super::world::World;
 
 /// What is left to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

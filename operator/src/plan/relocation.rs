@@ -29,7 +29,8 @@ use super::moves::changes;
 use super::rate::{self, Limits, Signals};
 use super::rebalance::{self, Awaited, Proposal, Surroundings};
 use super::rules::RuleBook;
-use super::{Step, World};
+use super::step::Step;
+use super::world::World;
 
 /// How many copies are made at once, so that clients notice little of them.
 const BUDGET: Budget = Budget { into_broker: 4, out_of_broker: 4, total: 64 };

@@ -21,9 +21,10 @@ use ottla_config::{BrokerSettings, Config, TopicSettings};
 use ottla_crds::{FailedRevision, KafkaCluster, Rollout, RolloutProgress, RolloutState, RolloutStatus};
 use ottla_rules::assignment::BrokerId;
 
+use super::news::News;
 use super::platform::Offer;
 use super::rules::RuleBook;
-use super::{News, World};
+use super::world::World;
 
 pub mod canaries;
 pub mod restart;

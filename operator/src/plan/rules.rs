@@ -7,8 +7,8 @@ use std::sync::Arc;
 use ottla_config::{BrokerSettings, Config, TopicSettings, check_topic_config};
 use ottla_crds::KafkaTopic;
 
-use super::World;
-use super::topic::claim;
+use super::claim::claim;
+use super::world::World;
 
 /// The result of one config.
 #[derive(Debug)]

@@ -1,11 +1,21 @@
 //! Cases that are hard to reach through an API server; lives of topics are in `tests/stories.rs`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use ottla_crds::{Brokers, ClusterRef, KafkaClusterSpec, Placement, PreferredElection};
-use ottla_rules::assignment::{Incarnation, IsrMember};
+use ottla_crds::{
+    BrokerLoads, Brokers, ClusterRef, KafkaAssignment, KafkaCluster, KafkaClusterSpec, KafkaTopic, Placement,
+    PreferredElection,
+};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, LiveBroker};
+use ottla_rules::features::SupportedFeatures;
+use ottla_rules::plan::roster::Wanted;
+use uuid::Uuid;
 
-use super::platform::Obstacle;
+use super::platform::{Obstacle, Platform};
 use super::*;
 
 mod pools;

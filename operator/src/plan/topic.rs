@@ -20,11 +20,15 @@ use ottla_rules::plan::placement::{self, Copysets};
 use ottla_rules::plan::roster::Wanted;
 use uuid::Uuid;
 
+use super::claim::{claim, has_topic, is_owned};
 use super::condition::{self, Verdict, conditions, named};
 use super::moves::Moves;
+use super::news::News;
 use super::replicas;
 use super::rules::{RuleBook, Rules};
-use super::{News, Step, World, standard};
+use super::standard;
+use super::step::Step;
+use super::world::World;
 
 /// The steps for every topic of the cluster.
 pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, rules: &RuleBook<'_>) -> Vec<Step> {
@@ -126,20 +130,6 @@ fn waits_for_cluster(world: &World, topic: &Arc<KafkaTopic>) -> Option<Step> {
         ..before
     };
     status_step(topic, status)
-}
-
-/// The rank of a KafkaTopic: of several objects for one topic, the one with the least rank has the topic. The
-/// KafkaTopic that has the topic keeps it: of two objects made within one second the order of uids means nothing.
-pub fn claim(topic: &KafkaTopic) -> impl Ord + use<> {
-    (!has_topic(topic), !is_owned(topic), topic.creation_timestamp(), topic.uid())
-}
-
-fn has_topic(topic: &KafkaTopic) -> bool {
-    topic.status.as_ref().is_some_and(|status| status.topic_id.is_some())
-}
-
-fn is_owned(topic: &KafkaTopic) -> bool {
-    topic.finalizers().iter().any(|finalizer| finalizer == KafkaTopic::FINALIZER)
 }
 
 /// Why a topic waits.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use ottla_crds::{ListenerType, names};
 
 use super::headless_service::listener_port;
-use super::{metadata, pod_selector};
+use super::label::{metadata, pod_selector};
 use crate::cluster::validate::ValidatedCluster;
 
 /// The bootstrap Service. Clients outside begin at any broker's own address.

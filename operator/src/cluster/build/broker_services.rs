@@ -6,7 +6,7 @@ use ottla_crds::{ListenerType, names};
 use ottla_rules::assignment::BrokerId;
 
 use super::headless_service::listener_port;
-use super::{metadata, pod_selector};
+use super::label::{metadata, pod_selector};
 use crate::cluster::validate::{Listener, ValidatedCluster};
 
 /// The label that identifies a pod of a StatefulSet.

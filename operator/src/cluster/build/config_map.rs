@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ottla_crds::broker_file::{BrokerFile, BrokerListener};
+use ottla_crds::names::HTTP_PORT;
 
-use super::HTTP_PORT;
 use super::pod::DATA_FOLDER;
 use crate::cluster::validate::ValidatedCluster;
 

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use ottla_crds::names;
+use ottla_crds::names::{self, HTTP_PORT};
 
-use super::{HTTP_PORT, metadata, pod_selector};
+use super::label::{metadata, pod_selector};
 use crate::cluster::validate::{Listener, ValidatedCluster};
 
 /// The headless Service. Brokers find each other before they are ready: a broker that catches up needs the others.

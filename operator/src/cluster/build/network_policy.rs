@@ -6,9 +6,9 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use ottla_crds::names;
+use ottla_crds::names::{self, HTTP_PORT};
 
-use super::{HTTP_PORT, metadata, selector};
+use super::label::{metadata, selector};
 use crate::cluster::validate::{Listener, ValidatedCluster};
 
 /// The labels of the operator's pods, in whatever namespace.

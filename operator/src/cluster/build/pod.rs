@@ -12,10 +12,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use ottla_crds::broker_file::{FILE_NAME, FOLDER as CONFIG_FOLDER, TLS_FOLDER};
+use ottla_crds::names::HTTP_PORT;
 use ottla_crds::{Amounts, PoolPods, Resources, TopologySpread, Unsatisfiable, names};
 use serde_json::json;
 
-use super::{HTTP_PORT, labels, selector};
+use super::label::{labels, selector};
 use crate::cluster::pools::Pool;
 use crate::cluster::validate::ValidatedCluster;
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ottla_crds::names;
 
-use super::{metadata, selector};
+use super::label::{metadata, selector};
 use crate::cluster::validate::ValidatedCluster;
 
 /// One broker at a time may be away or not in sync yet: a pod is ready when its replicas are in sync.

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use ottla_crds::{GROUP, names};
 
-use super::metadata;
+use super::label::metadata;
 use crate::cluster::validate::ValidatedCluster;
 
 /// The brokers' ServiceAccount.

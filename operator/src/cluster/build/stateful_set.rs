@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::ObjectMeta;
 use ottla_crds::{DeletionPolicy, Storage, names};
 
-use super::{metadata, selector};
+use super::label::{metadata, selector};
 use crate::cluster::pools::Pool;
 use crate::cluster::validate::ValidatedCluster;
 

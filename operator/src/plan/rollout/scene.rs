@@ -12,8 +12,8 @@ use ottla_rules::assignment::{Assignment, BrokerId, Live};
 use ottla_rules::plan::disruption::{Partition, Situation};
 use ottla_rules::plan::roster::Wanted;
 
-use crate::plan::World;
 use crate::plan::platform::{Offer, PodRevision, Revisions, Stage, Volume};
+use crate::plan::world::World;
 
 /// Changes that ask for no other node.
 const NOT_ABOUT_NODES: [&str; 3] = ["image", "listeners", "security"];

@@ -5,8 +5,8 @@ use ottla_rules::assignment::BrokerId;
 use ottla_rules::plan::disruption::{Blocked, Blocker};
 
 use super::scene::Scene;
-use crate::plan::News;
 use crate::plan::condition::{Verdict, named, ranges};
+use crate::plan::news::News;
 use crate::plan::platform::{Offer, PodRevision, Revisions};
 
 /// How many blockers the status has.
