@@ -28,7 +28,7 @@ use crate::secured;
 /// As many as librdkafka and the Java producer send on when they must keep the order.
 const IN_FLIGHT: usize = 5;
 /// The last version of Produce that names its topics.
-const PRODUCE: i16 = 12;
+pub const PRODUCE: i16 = 12;
 const METADATA: i16 = 12;
 /// The last version of Fetch that names its topics.
 const FETCH: i16 = 12;
@@ -253,7 +253,8 @@ fn values_in(batch_len: usize) -> usize {
     (batch_len.saturating_sub(HEADER_LEN) / (VALUE_LEN + 11)).max(1)
 }
 
-fn produce_request(topic: &str, batch_len: usize) -> Result<ProduceRequest> {
+/// A batch of records for partition 0.
+pub fn produce_request(topic: &str, batch_len: usize) -> Result<ProduceRequest> {
     let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis().try_into()?;
     let mut batch = BatchBuilder::new(Codec::None);
     for _ in 0..values_in(batch_len) {
@@ -265,7 +266,8 @@ fn produce_request(topic: &str, batch_len: usize) -> Result<ProduceRequest> {
     Ok(ProduceRequest { acks: 1, timeout_ms: 30_000, topic_data, ..Default::default() })
 }
 
-fn refusal(answer: &ProduceResponse) -> Option<ErrorCode> {
+/// Why a partition's records were refused, if any were.
+pub fn refusal(answer: &ProduceResponse) -> Option<ErrorCode> {
     let mut codes = answer.responses.iter().flat_map(|topic| &topic.partition_responses).map(|one| one.error_code);
     codes.find(|code| !code.is_none())
 }

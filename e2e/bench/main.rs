@@ -4,8 +4,8 @@
 //! come first.
 //!
 //! `failover`, `coordinator`, `cluster-failover` and `partitions` are other measurements, of three brokers: see
-//! [`failover`], [`coordinator`], `on_cluster` and [`partitions`]. So are `authorized` and `reconnects`, of one: see
-//! [`authorized`] and [`reconnects`].
+//! [`failover`], [`coordinator`], `on_cluster` and [`partitions`]. So are `authorized`, `reconnects`, `groups` and
+//! `shares`, of one: see [`authorized`], [`reconnects`], [`groups`] and [`shares`].
 //!
 //! - [`rows`]: what is measured
 //! - [`runs`]: how, so that it is fair to both
@@ -20,6 +20,8 @@
 //! - [`secured`]: the lean client under TLS
 //! - [`authorized`]: what authorization costs
 //! - [`reconnects`]: thousands of clients that connect at once, under TLS and by SCRAM
+//! - [`groups`], [`shares`]: many groups, large groups, and share consumers
+//! - [`members`]: their members, over the wire
 //! - [`null`]: a broker that does nothing: the ceiling of this machine
 //! - [`table`]: from samples to the table
 
@@ -29,9 +31,11 @@ mod client;
 mod coordinator;
 mod failover;
 mod franz;
+mod groups;
 mod laptop;
 mod leading;
 mod lean;
+mod members;
 mod null;
 #[cfg(feature = "cluster")]
 mod on_cluster;
@@ -41,6 +45,7 @@ mod replicated;
 mod rows;
 mod runs;
 mod secured;
+mod shares;
 mod stock;
 mod table;
 mod transactional;
@@ -61,6 +66,10 @@ const FAILOVERS: usize = 20;
 const PARTITIONS: usize = 10_000;
 /// Clients that connect at once, likewise.
 const CLIENTS: usize = 10_000;
+/// Groups, likewise.
+const GROUPS: usize = 1000;
+/// Share consumers, likewise.
+const SHARE_CONSUMERS: usize = 1000;
 /// How long after its first record a broker is called idle.
 const IDLE: Duration = Duration::from_secs(10);
 /// The bytes of a record's value.
@@ -96,8 +105,8 @@ fn main() -> Result<()> {
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(library, count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
-        // The number is that of clients.
-        Some("reconnects") => {}
+        // The number is that of clients or groups.
+        Some("reconnects" | "groups" | "shares") => {}
         _ => plan.pairs = count.unwrap_or(plan.pairs),
     }
     if cfg!(debug_assertions) && plan.run == Plan::FULL.run {
@@ -106,6 +115,8 @@ fn main() -> Result<()> {
     let table = match only.as_deref() {
         Some("authorized") => authorized::run(&plan)?,
         Some("reconnects") => reconnects::run(&makers, count.unwrap_or(CLIENTS), &plan)?,
+        Some("groups") => groups::run(&makers, count.unwrap_or(GROUPS), &plan)?,
+        Some("shares") => shares::run(&makers, count.unwrap_or(SHARE_CONSUMERS), &plan)?,
         only => {
             let mut table = Table::default();
             measure(&makers, only, &plan, &mut table)?;
