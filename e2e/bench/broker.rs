@@ -1,10 +1,10 @@
 //! A broker's process, with what the kernel knows of it.
 
 use anyhow::{Context, Result, bail};
+pub use ottla_e2e::leash::cpu_time;
 use ottla_e2e::leash::{Folder, Leash, resident};
 use ottla_e2e::target::{Maker, kafka_script, patch_laptop};
 use ottla_e2e::wait::until;
-use rustix::param::clock_ticks_per_second;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -205,16 +205,6 @@ fn size(folder: &Path) -> u64 {
 /// Resident memory of a process in 10⁶ bytes.
 pub fn resident_mb(pid: i32) -> Result<f64> {
     Ok(resident(pid)? as f64 / 1e6)
-}
-
-/// CPU time of a process, all its threads, in user and kernel mode. `self` is this one.
-pub fn cpu_time(process: &str) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name, in parentheses, may hold blanks. Behind it utime and stime are the 12th and 13th fields.
-    let (_, fields) = stat.rsplit_once(") ").context("a stat line has a name")?;
-    let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
-    let ticks = times.sum::<Result<u64, _>>()?;
-    Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
 }
 
 /// The `ottla` program: `OTTLA_BIN`, or built from this workspace with the profile of this benchmark.

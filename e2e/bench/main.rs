@@ -6,6 +6,7 @@
 //! `failover`, `coordinator`, `cluster-failover` and `partitions` are other measurements, of three brokers: see
 //! [`failover`], [`coordinator`], `on_cluster` and [`partitions`]. So are `authorized`, `reconnects`, `groups` and
 //! `shares`, of one: see [`authorized`], [`reconnects`], [`groups`] and [`shares`].
+//! `scale` counts what many brokers cost an API server: see [`scale`].
 //!
 //! - [`rows`]: what is measured
 //! - [`runs`]: how, so that it is fair to both
@@ -17,6 +18,7 @@
 //! - [`lean`]: our own client over a blocking socket; also who waits for the first acknowledgement
 //! - [`stock`], [`franz`]: the same with librdkafka and franz-go, which applications use
 //! - [`transactional`]: transactions with librdkafka
+//! - [`scale`]: many brokers and partitions on a real API server
 //! - [`secured`]: the lean client under TLS
 //! - [`authorized`]: what authorization costs
 //! - [`reconnects`]: thousands of clients that connect at once, under TLS and by SCRAM
@@ -44,6 +46,7 @@ mod reconnects;
 mod replicated;
 mod rows;
 mod runs;
+mod scale;
 mod secured;
 mod shares;
 mod stock;
@@ -81,7 +84,7 @@ const END: &str = "<!-- table:end -->";
 
 fn main() -> Result<()> {
     let mut makers = vec![Maker::Ottla, Maker::Kafka];
-    let (mut only, mut count, mut library) = (None, None, Library::Librdkafka);
+    let (mut only, mut numbers, mut library) = (None, Vec::new(), Library::Librdkafka);
     let (mut plan, mut write) = (Plan::FULL, false);
     for argument in std::env::args().skip(1) {
         match (argument.as_str(), argument.parse()) {
@@ -93,11 +96,13 @@ fn main() -> Result<()> {
             ("write", _) => write = true,
             (null::ARGUMENT, _) => return null::serve(false),
             (null::SECURE_ARGUMENT, _) => return null::serve(true),
-            (_, Ok(number)) => count = Some(number),
+            (_, Ok(number)) => numbers.push(number),
             (_, Err(_)) => only = Some(argument),
         }
     }
+    let count = numbers.first().copied();
     match only.as_deref() {
+        Some("scale") => return scale::run(&numbers, &ottla_program()?),
         Some("failover") => return failover::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?),
         Some("coordinator") => {
             return coordinator::run(&makers, library, count.unwrap_or(FAILOVERS), &ottla_program()?);

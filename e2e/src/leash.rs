@@ -4,6 +4,7 @@
 //! or dies. Statics are never dropped and a panic or Ctrl-C may come at any time, so destructors alone are not enough.
 
 use anyhow::{Context, Result};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -18,6 +19,16 @@ pub fn resident(pid: i32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process has ended")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? << 10)
+}
+
+/// CPU time of a process, all its threads, in user and kernel mode. `self` is this one.
+pub fn cpu_time(process: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in parentheses, may hold blanks. Behind it utime and stime are the 12th and 13th fields.
+    let (_, fields) = stat.rsplit_once(") ").context("a stat line has a name")?;
+    let times = fields.split(' ').skip(11).take(2).map(str::parse::<u64>);
+    let ticks = times.sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
 }
 
 /// A process on a leash.

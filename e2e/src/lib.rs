@@ -21,6 +21,7 @@
 //! - `cluster`: Ottla on a real Kubernetes cluster (with the feature of that name)
 //! - [`cable`]: a connection's way through the test, which can be cut
 //! - [`readme`]: the commands that a README shows
+//! - [`scale`]: many brokers and partitions on a real API server, counted; [`writes`]: who writes what to it
 //! - [`scram`]: users with a password, and connections of ours that log in
 //! - [`trusting`]: a client's side of TLS that trusts every broker
 //! - [`trio`]: three brokers as processes that are killed, frozen and started again
@@ -49,6 +50,7 @@ pub mod lossy;
 pub mod need;
 pub mod raw;
 pub mod readme;
+pub mod scale;
 pub mod scram;
 pub mod target;
 pub mod tools;
@@ -58,3 +60,4 @@ pub mod trusting;
 pub mod wait;
 #[cfg(feature = "librdkafka")]
 pub mod witness;
+pub mod writes;

@@ -5,13 +5,14 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["wait", "raw", "cable", "trusting", "franz"],
+        leaves: &["wait", "raw", "cable", "trusting", "franz", "writes"],
         rooms: &[
             ("answers", &["differences", "target"]),
             ("transcript", &["differences", "tools", "java", "target", "leash"]),
             ("trio", &["target", "need", "lossy", "leash"]),
             ("differences", &["target"]),
             ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),
+            ("scale", &["need", "leash"]),
             ("tools", &["java", "target"]),
             ("chain", &["last_read", "librdkafka", "wait"]),
             ("last_read", &["librdkafka", "wait"]),
