@@ -1,8 +1,9 @@
 //! Writers of assignments against an API server, in this process.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests too
 
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::Status;
-use kube::{Api, api::PostParams};
 use ottla_crds::{ClusterRef, KafkaAssignment, KafkaAssignmentSpec};
 use ottla_kube::change;
 use ottla_local_api::{Server, Store};
@@ -44,6 +45,18 @@ async fn several_partitions_of_an_object_change_in_one_write() {
     let now = api.get("orders.0").await.unwrap();
     assert_eq!(now.spec.partitions, next);
     assert_eq!(now.metadata.generation, Some(2), "one write");
+}
+
+#[tokio::test]
+async fn the_first_change_takes_the_record_of_managed_fields_away_for_good() {
+    let (_server, api, read) = object(1).await;
+    assert!(read.metadata.managed_fields.is_some(), "the API server records who created it");
+    let next = [after_a_death(&read.spec.partitions[0])];
+    assert_eq!(change::write(&api, &read, &next).await.unwrap(), [0; 0]);
+    assert_eq!(api.get("orders.0").await.unwrap().metadata.managed_fields, None);
+    let label = serde_json::json!({ "metadata": { "labels": { "a": "b" } } });
+    let labelled = api.patch("orders.0", &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+    assert_eq!(labelled.metadata.managed_fields, None, "another writer begins no record");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Every write is recorded in `metadata.managedFields`, as on a real server: an apply owns exactly what it states, any
 //! other write owns what it changed. What a manager no longer states and nobody else owns is removed.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::fields::{self, Fields, child, display, identity};
 use crate::kind::Kind;
@@ -68,11 +68,16 @@ pub fn apply(kind: &Kind, live: &Value, applied: &Value, writer: &Writer<'_>, fo
     Ok(merged)
 }
 
-/// Records any other write: its writer owns what it changed, and nobody owns what is gone.
+/// Records any other write: its writer owns what it changed, and nobody owns what is gone. As on a real server, a write
+/// with one empty entry, or with an empty list, takes the record away; from then on only an apply begins another.
 pub fn record(kind: &Kind, old: &Value, new: &mut Value, writer: &Writer<'_>) {
     let schema = kind.schema.as_ref().map(|schema| schema.root());
+    let mut owners = if takes_record_away(new) { Vec::new() } else { owners(old) };
+    let is_new = old.get("metadata").is_none();
+    if owners.is_empty() && !is_new {
+        return write_owners(kind, new, &owners);
+    }
     let changed = owned(kind, Fields::changed(schema, old, new), writer.subresource);
-    let mut owners = owners(old);
     for owner in &mut owners {
         owner.fields = std::mem::take(&mut owner.fields).without(&changed).existing(new);
     }
@@ -156,6 +161,12 @@ impl Owner {
         };
         format!("{:?}{subresource}{using}", self.manager)
     }
+}
+
+fn takes_record_away(written: &Value) -> bool {
+    let entries = written.get("metadata").and_then(|metadata| metadata.get("managedFields")).and_then(Value::as_array);
+    let is_empty = |entry: &Value| entry.as_object().is_some_and(Map::is_empty);
+    entries.is_some_and(|entries| entries.len() <= 1 && entries.iter().all(is_empty))
 }
 
 fn owners(object: &Value) -> Vec<Owner> {

@@ -102,6 +102,7 @@ pub async fn run(client: Client) -> Result<String> {
     replacing(t, &gadgets).await?;
     patching(t, &gadgets).await?;
     applying(t, &gadgets).await?;
+    forgetting(t, &gadgets).await?;
     watching(t, &gadgets).await?;
     deleting(t, &gadgets).await?;
     builtin(t, &client).await?;
@@ -297,6 +298,28 @@ async fn applying(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()
     )?;
     t.call("one's element goes", apply("one", false, json!({"config": {"a": "1"}, "partitions": 3})).await, data)?;
     gadgets.delete("b", &DeleteParams::default()).await?;
+    Ok(())
+}
+
+/// One empty entry takes the record of managed fields away, and other writes than an apply begin none again.
+async fn forgetting(t: &mut Transcript, gadgets: &Api<DynamicObject>) -> Result<()> {
+    let params = PatchParams::default();
+    let records = |object: &DynamicObject| json!(object.metadata.managed_fields.as_ref().map(Vec::len));
+    t.call(
+        "a new object has a record",
+        gadgets.create(&PostParams::default(), &gadget("c", json!({"partitions": 1}))).await,
+        records,
+    )?;
+    let forget = json!([
+        {"op": "replace", "path": "/spec/partitions", "value": 2},
+        {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
+    ]);
+    let patch = Patch::<()>::Json(serde_json::from_value(forget)?);
+    t.call("an empty entry takes it away", gadgets.patch("c", &params, &patch).await, records)?;
+    let grown = Patch::Merge(json!({"spec": {"partitions": 3}}));
+    t.call("another write begins none", gadgets.patch("c", &params, &grown).await, records)?;
+    t.call("the changes count", gadgets.get("c").await, generation)?;
+    gadgets.delete("c", &DeleteParams::default()).await?;
     Ok(())
 }
 
