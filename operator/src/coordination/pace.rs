@@ -16,6 +16,10 @@ use tokio::time::Instant;
 use crate::plan::Step;
 use crate::pruned::{Asked, Pruned, tree};
 
+mod in_sync;
+
+use in_sync::{InSyncPace, is_about_in_sync};
+
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// If the watch does not show a write for so long, the write changed nothing or the watch is stuck: plan again.
@@ -31,6 +35,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 pub struct Pace {
     tried: HashMap<Key, Tried>,
     pruned: Pruned,
+    in_sync: InSyncPace,
 }
 
 /// The object that a step writes.
@@ -57,15 +62,23 @@ impl Tried {
 
 impl Pace {
     /// The steps to take now, and those to hold back. Those that would change nothing are neither.
-    pub fn divide(&self, mut steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
-        let mut written = HashSet::new();
+    pub fn divide(&mut self, mut steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
+        let (mut written, mut turns) = (HashSet::new(), self.in_sync.at_once());
+        self.in_sync.plans(&steps, now);
         if !self.pruned.is_empty() {
             steps.retain(|step| !asked(step).is_some_and(|asked| self.pruned.is_in_vain(asked)));
         }
         steps.into_iter().partition(|step| {
             let (key, version) = target(step);
-            let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version));
-            due_at.is_none_or(|due_at| due_at <= now) && written.insert(key)
+            let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version)).max(self.in_sync.due_at(step));
+            let is_due = due_at.is_none_or(|due_at| due_at <= now);
+            if is_due && is_about_in_sync(step) {
+                if turns == 0 {
+                    return false;
+                }
+                turns -= 1;
+            }
+            is_due && written.insert(key)
         })
     }
 
@@ -84,6 +97,7 @@ impl Pace {
             backoff.failed()
         };
         self.tried.insert(key, Tried { version, backoff, again_at: now + wait, paced_until });
+        self.in_sync.tried(step, now);
     }
 
     /// Notes the status that the API server has made of what a step asked for.
@@ -100,9 +114,11 @@ impl Pace {
 
     /// When one of these may be taken again. What is of no use any more is forgotten.
     pub fn next_try(&mut self, planned: &[Step], now: Instant) -> Option<Instant> {
+        let in_sync = planned.iter().filter_map(|step| self.in_sync.due_at(step)).filter(|due_at| *due_at > now).min();
         let planned: HashMap<Key, Option<String>> = planned.iter().map(target).collect();
         self.tried.retain(|key, tried| tried.paced_until > now || planned.contains_key(key));
-        planned.iter().filter_map(|(key, version)| self.tried.get(key)?.due_at(version)).min()
+        let tried = planned.iter().filter_map(|(key, version)| self.tried.get(key)?.due_at(version)).min();
+        tried.into_iter().chain(in_sync).min()
     }
 }
 
@@ -184,24 +200,24 @@ mod tests {
     fn a_step_waits_until_its_outcome_is_shown_and_a_failed_one_ever_longer() {
         let start = Instant::now();
         let mut pace = Pace::default();
-        let due = |pace: &Pace, step: Step, after: u64| {
+        let due = |pace: &mut Pace, step: Step, after: u64| {
             !pace.divide(vec![step], start + Duration::from_millis(after)).0.is_empty()
         };
-        assert!(due(&pace, own("a", "1"), 0));
+        assert!(due(&mut pace, own("a", "1"), 0));
         pace.tried(&own("a", "1"), true, start);
-        assert!(!due(&pace, own("a", "1"), 4_999), "the watch has not shown it yet");
-        assert!(due(&pace, own("a", "1"), 5_000), "it was not shown in time");
-        assert!(due(&pace, own("a", "2"), 0), "it was shown, or somebody else has written");
-        assert!(due(&pace, own("b", "1"), 0), "another object");
+        assert!(!due(&mut pace, own("a", "1"), 4_999), "the watch has not shown it yet");
+        assert!(due(&mut pace, own("a", "1"), 5_000), "it was not shown in time");
+        assert!(due(&mut pace, own("a", "2"), 0), "it was shown, or somebody else has written");
+        assert!(due(&mut pace, own("b", "1"), 0), "another object");
 
         for wait in [100, 200, 400, 800] {
             pace.tried(&own("a", "1"), false, start);
-            assert!(!due(&pace, own("a", "1"), wait - 1) && due(&pace, own("a", "1"), wait), "{wait}");
+            assert!(!due(&mut pace, own("a", "1"), wait - 1) && due(&mut pace, own("a", "1"), wait), "{wait}");
         }
         for _ in 0..100 {
             pace.tried(&own("a", "1"), false, start);
         }
-        assert!(due(&pace, own("a", "1"), 60_000));
+        assert!(due(&mut pace, own("a", "1"), 60_000));
     }
 
     #[test]
@@ -222,18 +238,18 @@ mod tests {
         };
         let answer = json!({ "summary": "Settled", "features": { "epoch": 1 } });
         let later = start + 2 * SHOWN_WITHIN;
-        let due = |pace: &Pace, step: Step| {
+        let due = |pace: &mut Pace, step: Step| {
             let (due, held_back) = pace.divide(vec![step], later);
             (due.len(), held_back.len())
         };
         let first = step(1, false, "Settled");
-        assert_eq!(due(&pace, first.clone()), (1, 0));
+        assert_eq!(due(&mut pace, first.clone()), (1, 0));
         pace.tried(&first, true, start);
         pace.answered(&first, &answer);
-        assert_eq!(due(&pace, step(2, true, "Settled")), (0, 0), "nothing else has changed");
-        assert_eq!(due(&pace, step(2, false, "Canary")), (1, 0), "something else has");
+        assert_eq!(due(&mut pace, step(2, true, "Settled")), (0, 0), "nothing else has changed");
+        assert_eq!(due(&mut pace, step(2, false, "Canary")), (1, 0), "something else has");
         pace.forget_pruned();
-        assert_eq!(due(&pace, step(2, true, "Settled")), (1, 0), "the definitions have changed");
+        assert_eq!(due(&mut pace, step(2, true, "Settled")), (1, 0), "the definitions have changed");
     }
 
     #[test]
@@ -247,6 +263,54 @@ mod tests {
         assert_eq!(pace.next_try(&[], now), None);
         assert!(pace.tried.is_empty());
     }
+
+    #[test]
+    fn topics_are_called_under_replicated_after_a_minute_and_twenty_in_a_second() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let status = |reason: &str, offline: i32, missing: i32| {
+            let condition = json!({ "type": "ReplicasHealthy", "status": "Unknown", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-11-26T12:00:00Z" });
+            json!({ "offlinePartitions": offline, "underReplicatedPartitions": missing, "conditions": [condition] })
+        };
+        let step = |number: usize, before: &serde_json::Value, after: &serde_json::Value| {
+            let mut read = KafkaTopic::new(&format!("t{number}"), Default::default());
+            read.status = Some(serde_json::from_value(before.clone()).unwrap());
+            let mut next = Box::new(read.clone());
+            next.status = Some(serde_json::from_value(after.clone()).unwrap());
+            Step::TopicStatus { read: Arc::new(read), next, news: None }
+        };
+        let (healthy, missing) = (status("InSync", 0, 0), status("UnderReplicated", 0, 2));
+        let (offline, moving) = (status("PartitionsOffline", 1, 2), status("Moving", 0, 1));
+        let all = |before: &serde_json::Value, after: &serde_json::Value| -> Vec<Step> {
+            (0..50).map(|number| step(number, before, after)).collect()
+        };
+        let mut pace = Pace::default();
+        let mut due = |steps: Vec<Step>, now: Instant| {
+            let (due, mut planned) = pace.divide(steps, now);
+            due.iter().for_each(|step| pace.tried(step, true, now));
+            let written = due.len();
+            planned.extend(due);
+            (written, pace.next_try(&planned, now).map(|next| next - start))
+        };
+        assert_eq!(due(all(&healthy, &missing), at(0)), (0, Some(Duration::from_secs(60))));
+        assert_eq!(due(Vec::new(), at(1_000)), (0, None), "the broker is back");
+        assert_eq!(due(all(&healthy, &missing), at(2_000)), (0, Some(Duration::from_secs(62))), "and away again");
+        assert_eq!(due(all(&healthy, &missing), at(62_000)), (20, Some(Duration::from_secs(63))));
+        let left = |from: usize, before, after| (from..50).map(|number| step(number, before, after)).collect();
+        assert_eq!(due(left(20, &healthy, &missing), at(62_500)).0, 0);
+        assert_eq!(due(left(20, &healthy, &missing), at(63_000)).0, 20);
+        assert_eq!(due(left(40, &missing, &healthy), at(64_000)).0, 10, "without a wait");
+        for (story, before, after) in [
+            ("partitions are offline", &healthy, &offline),
+            ("they are served again", &offline, &missing),
+            ("replicas move", &healthy, &moving),
+        ] {
+            let mut pace = Pace::default();
+            assert_eq!(pace.divide(all(before, after), at(0)).0.len(), 50, "{story}");
+        }
+    }
+
     #[test]
     fn a_topics_status_is_written_at_once_and_once_a_second_when_somebody_overwrites_it() {
         let start = Instant::now();
