@@ -40,7 +40,7 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
     for object in known.assignments.values() {
         by_topic.entry(object.spec.topic_id).or_default().push(object);
     }
-    let configs = configs(known);
+    let (configs, kept) = (configs(known), keep_everything());
     let (mut topics, mut deleted) = (Topics::default(), Topics::default());
     let mut oldest: BTreeMap<Str, (Option<Time>, Uuid)> = BTreeMap::new();
     for (id, mut objects) in by_topic {
@@ -48,15 +48,24 @@ pub fn image(me: BrokerId, known: &Known, users: &KnownUsers, before: &ClusterIm
         let Some(first) = objects.first() else { continue };
         let name = &first.spec.topic_name;
         let buried = objects.iter().any(|object| object.spec.deleted);
-        let config = configs.get(name.as_str()).map_or_else(keep_everything, |topic| topic.spec.config.clone());
-        let partitions = partitions(&objects);
+        let config = configs.get(name.as_str()).map_or(&kept, |topic| &topic.spec.config);
+        // Nothing is cloned of a topic that has not changed: that are nearly all of them, at each event.
+        let shown = partitions(&objects);
+        let partitions = || shown.iter().map(|entry| (*entry).clone()).collect();
         let old = before.topics.get(&id).or_else(|| before.deleted.get(&id)).filter(|_| same_settings);
-        let topic = match old.filter(|old| old.config == config) {
-            Some(old) if old.partitions == partitions => old.clone(),
-            Some(old) => Arc::new(Topic { partitions, ..Topic::clone(old) }),
+        let topic = match old.filter(|old| old.config == *config) {
+            Some(old) if old.partitions.iter().eq(shown.iter().copied()) => old.clone(),
+            Some(old) => Arc::new(Topic {
+                id,
+                name: old.name.clone(),
+                config: old.config.clone(),
+                settings: old.settings.clone(),
+                partitions: partitions(),
+            }),
             None => {
-                let settings = Arc::new(TopicSettings::resolve(&config, &settings));
-                Arc::new(Topic { id, name: Str::from(name.as_str()), config, settings, partitions })
+                let settings = Arc::new(TopicSettings::resolve(config, &settings));
+                let (name, config) = (Str::from(name.as_str()), config.clone());
+                Arc::new(Topic { id, name, config, settings, partitions: partitions() })
             }
         };
         if buried {
@@ -113,11 +122,12 @@ fn moves_rate(cluster: &KafkaCluster) -> Option<u64> {
 
 /// The KafkaTopic that describes each topic: the one whose status has the topic, else the oldest.
 pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
+    fn rank(topic: &KafkaTopic) -> (bool, &Option<Time>, &Option<String>) {
+        let has_topic = topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
+        (!has_topic, &topic.metadata.creation_timestamp, &topic.metadata.uid)
+    }
     let mut topics: Vec<&KafkaTopic> = known.topics.values().map(|topic| &**topic).collect();
-    let has_topic = |topic: &KafkaTopic| topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
-    topics.sort_by_key(|topic| {
-        (!has_topic(topic), topic.metadata.creation_timestamp.clone(), topic.metadata.uid.clone())
-    });
+    topics.sort_by(|one, other| rank(one).cmp(&rank(other)));
     topics.reverse(); // the last of a name wins
     topics.into_iter().map(|topic| (topic.topic_name(), topic)).collect()
 }
@@ -138,11 +148,11 @@ fn keep_everything() -> BTreeMap<String, String> {
 }
 
 /// The partitions before the first missing one.
-fn partitions(objects: &[&KafkaAssignment]) -> Vec<Assignment> {
+fn partitions<'a>(objects: &[&'a KafkaAssignment]) -> Vec<&'a Assignment> {
     let mut entries: Vec<&Assignment> = objects.iter().flat_map(|object| &object.spec.partitions).collect();
     entries.sort_by_key(|entry| entry.partition);
     let in_order = entries.into_iter().zip(0..).take_while(|(entry, expected)| entry.partition == *expected);
-    in_order.map(|(entry, _)| entry.clone()).collect()
+    in_order.map(|(entry, _)| entry).collect()
 }
 
 fn broker(status: &BrokerStatus) -> Broker {
