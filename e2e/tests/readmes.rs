@@ -153,6 +153,7 @@ const ROWS: &[(&str, &str, How)] = &[
     ("sim/README.md", "cargo test -p ottla-sim", Cargo("")),
     ("sim/README.md", "cargo run -p ottla-sim --", Cargo("sim/src/main.rs sim/src/lib.rs")),
     ("e2e/bench/README.md", "e2e/get", TypedBy(".ci/run", "e2e/get")),
+    ("e2e/bench/README.md", "e2e/cluster/build", TypedBy(".ci/run", "e2e/cluster/build")),
     (
         "e2e/bench/README.md",
         "cargo run --profile dist -p ottla-e2e --features librdkafka --bin bench",
