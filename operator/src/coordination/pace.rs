@@ -69,16 +69,14 @@ impl Pace {
             steps.retain(|step| !asked(step).is_some_and(|asked| self.pruned.is_in_vain(asked)));
         }
         steps.into_iter().partition(|step| {
-            let (key, version) = target(step);
-            let due_at = self.tried.get(&key).and_then(|tried| tried.due_at(&version)).max(self.in_sync.due_at(step));
-            let is_due = due_at.is_none_or(|due_at| due_at <= now);
+            let is_due = due_at(&self.tried, &self.in_sync, step).is_none_or(|due_at| due_at <= now);
             if is_due && is_about_in_sync(step) {
                 if turns == 0 {
                     return false;
                 }
                 turns -= 1;
             }
-            is_due && written.insert(key)
+            is_due && written.insert(target(step).0)
         })
     }
 
@@ -114,12 +112,17 @@ impl Pace {
 
     /// When one of these may be taken again. What is of no use any more is forgotten.
     pub fn next_try(&mut self, planned: &[Step], now: Instant) -> Option<Instant> {
-        let in_sync = planned.iter().filter_map(|step| self.in_sync.due_at(step)).filter(|due_at| *due_at > now).min();
-        let planned: HashMap<Key, Option<String>> = planned.iter().map(target).collect();
-        self.tried.retain(|key, tried| tried.paced_until > now || planned.contains_key(key));
-        let tried = planned.iter().filter_map(|(key, version)| self.tried.get(key)?.due_at(version)).min();
-        tried.into_iter().chain(in_sync).min()
+        let keys: HashSet<Key> = planned.iter().map(|step| target(step).0).collect();
+        self.tried.retain(|key, tried| tried.paced_until > now || keys.contains(key));
+        // What waits for two reasons waits for the later one: else the operator would plan again without a pause.
+        planned.iter().filter_map(|step| due_at(&self.tried, &self.in_sync, step)).min()
     }
+}
+
+/// From when on a step may be taken; `None`: at any time.
+fn due_at(tried: &HashMap<Key, Tried>, in_sync: &InSyncPace, step: &Step) -> Option<Instant> {
+    let (key, version) = target(step);
+    tried.get(&key).and_then(|tried| tried.due_at(&version)).max(in_sync.due_at(step))
 }
 
 /// The status that a step asks for; `None`: it writes none.
@@ -301,6 +304,11 @@ mod tests {
         assert_eq!(due(left(20, &healthy, &missing), at(62_500)).0, 0);
         assert_eq!(due(left(20, &healthy, &missing), at(63_000)).0, 20);
         assert_eq!(due(left(40, &missing, &healthy), at(64_000)).0, 10, "without a wait");
+        let mut pace = Pace::default();
+        pace.tried(&step(0, &missing, &healthy), true, at(0));
+        let again = pace.divide(vec![step(0, &healthy, &missing)], at(20_000)).1;
+        let next = pace.next_try(&again, at(20_000)).map(|next| next - start);
+        assert_eq!(next, Some(Duration::from_secs(80)), "not at once, although the write before is long past");
         for (story, before, after) in [
             ("partitions are offline", &healthy, &offline),
             ("they are served again", &offline, &missing),
