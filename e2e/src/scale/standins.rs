@@ -96,7 +96,7 @@ impl Standins {
             let _ = released.await;
         }));
         held.wait_for(Option::is_some).await.context("nobody holds the Lease")?;
-        self.running.insert(id, Running { annotations, release, held, holding, answering: answering });
+        self.running.insert(id, Running { annotations, release, held, holding, answering });
         Ok(())
     }
 
