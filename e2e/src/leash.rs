@@ -126,3 +126,10 @@ impl Folder {
         &self.path
     }
 }
+
+/// The last lines of a log; empty if it can't be read.
+pub fn last_lines(log: &Path, count: usize) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::cable::Cable;
-use crate::leash::{Folder, Leash};
+use crate::leash::{Folder, Leash, last_lines};
 use crate::lossy::Lossy;
 use crate::need::program;
 use crate::raw::Connection;
@@ -467,9 +467,7 @@ impl Trio {
         let logs = (0..BROKERS).map(|id| self.log(id)).chain([self.path("control.log")]);
         let mut words = String::new();
         for log in logs {
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let last: Vec<&str> = text.lines().rev().take(5).collect();
-            for line in last.iter().rev() {
+            for line in last_lines(&log, 5).lines() {
                 let _ = writeln!(words, "{}: {line}", log.display()); // a String takes everything
             }
         }

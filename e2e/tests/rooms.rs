@@ -12,7 +12,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("trio", &["target", "need", "lossy", "leash"]),
             ("differences", &["target"]),
             ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),
-            ("scale", &["need", "leash"]),
+            ("scale", &["leash", "need", "target"]),
             ("tools", &["java", "target"]),
             ("chain", &["last_read", "librdkafka", "wait"]),
             ("last_read", &["librdkafka", "wait"]),

@@ -184,35 +184,23 @@ mod tests {
 
     use super::*;
     use crate::dialer::Dialer;
-    use crate::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch, Me, PartitionEpoch};
+    use crate::image::LeaderEpoch;
     use crate::metrics::Metrics;
     use crate::replica::checkpoints::Checkpoints;
+    use crate::replica::partition::fixtures::{ME, alone};
 
-    const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(7) };
     const LOGS: u128 = 64;
     /// When a log opens, when its role has begun, when it takes part, and when all have ended: looks at its role, at
     /// what it follows and at how it stands, and some to spare.
     const LOOKS: usize = 16;
 
     fn topic(number: u128) -> Topic {
-        let assignment = Assignment {
-            partition: 0,
-            replicas: vec![ME.id],
-            adding: vec![],
-            removing: vec![],
-            leader: Some(ME.id),
-            leader_epoch: LeaderEpoch::FIRST,
-            partition_epoch: PartitionEpoch::FIRST,
-            isr: vec![IsrMember { broker: ME.id, incarnation: ME.incarnation }],
-            reports: vec![],
-            log_start: None,
-        };
         Topic {
             id: Uuid::from_u128(number),
             name: format!("t{number}").into(),
             config: Default::default(),
             settings: Arc::default(),
-            partitions: vec![assignment],
+            partitions: vec![alone(LeaderEpoch::FIRST.0)],
         }
     }
 

@@ -7,14 +7,14 @@ use anyhow::{Context, Result, ensure};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use rustix::process::Signal;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::eventually;
-use crate::leash::{Folder, Leash};
+use crate::leash::{Folder, Leash, last_lines};
 use crate::need::program;
+use crate::target::free_port;
 use crate::writes::Writes;
 
 /// Who asks: each has a token and a kubeconfig. All but the first have the priority of ServiceAccounts.
@@ -27,6 +27,8 @@ pub const OPERATOR: &str = "operator";
 /// The brokers, and those who only count.
 pub const BROKER: &str = "broker";
 
+/// Of a process that failed.
+pub const LINES: usize = 12;
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
 
 /// etcd and the API server. They end with this.
@@ -58,18 +60,7 @@ impl Plane {
     pub async fn start() -> Result<Plane> {
         let program = program("kube").context("there is no kube: e2e/cluster/build makes it")?;
         let folder = Folder::new()?;
-        // Bound together, so that they differ.
-        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-        let mut ports = Vec::new();
-        for listener in &free {
-            let listener = listener.as_ref().map_err(|error| anyhow::anyhow!("there is no free port: {error}"))?;
-            ports.push(listener.local_addr()?.port());
-        }
-        drop(free);
-        let ports = match *ports {
-            [api, etcd, etcd_peers] => Ports { api, etcd, etcd_peers },
-            _ => unreachable!("three listeners"),
-        };
+        let ports = Ports { api: free_port()?, etcd: free_port()?, etcd_peers: free_port()? };
         let path = folder.path();
         let tokens = USERS.map(|(name, group)| format!("{name}-token,{name},{name},{group}\n"));
         std::fs::write(path.join("tokens"), tokens.concat())?;
@@ -116,7 +107,7 @@ impl Plane {
         let api = self.api.insert(Leash::start(&api, &path.join("api.log"))?);
         let client = client(&kubeconfig_in(path, ADMIN)).await?;
         let ready = async || {
-            ensure!(api.runs(), "the API server ended: {}", last_words(&path.join("api.log")));
+            ensure!(api.runs(), "the API server ended: {}", last_lines(&path.join("api.log"), LINES));
             Ok(client.request_text(http::Request::get("/readyz").body(Vec::new())?).await.ok())
         };
         eventually(STARTS_WITHIN, "the API server to be ready", ready).await.map(drop)
@@ -182,12 +173,4 @@ fn kubeconfig(port: u16, user: &str) -> String {
 
 fn at(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
-}
-
-/// The end of a log.
-pub fn last_words(log: &Path) -> String {
-    const LINES: usize = 12;
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n")
 }

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-use super::plane::{ADMIN, BROKER, OPERATOR, Plane, Told, last_words};
+use super::plane::{ADMIN, BROKER, LINES, OPERATOR, Plane, Told};
 use super::report::{Phase, Report, Used, Volume};
 use super::standins::Standins;
 use super::watchers::{Kind, Tally, Watchers};
 use super::{CLUSTER, MIN_IN_SYNC, NAMESPACE, PORT, REPLICAS, Size, eventually, stage};
-use crate::leash::{Leash, cpu_time, resident};
+use crate::leash::{Leash, cpu_time, last_lines, resident};
 use crate::writes::Writes;
 
 /// For everything that is waited for: a hundred thousand partitions take their time on two cores.
@@ -266,7 +266,8 @@ impl Scene {
     }
 
     fn last_words(&self) -> String {
-        let said = self.processes.iter().map(|(name, _)| format!("{name}: {}", last_words(&log(&self.plane, name))));
+        let said =
+            self.processes.iter().map(|(name, _)| format!("{name}: {}", last_lines(&log(&self.plane, name), LINES)));
         said.collect::<Vec<_>>().join("\n")
     }
 }

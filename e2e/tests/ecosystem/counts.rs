@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ottla_e2e::leash::last_lines;
 use ottla_e2e::librdkafka::{LIMIT, config};
 use ottla_e2e::wait::until;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -64,8 +65,7 @@ impl Counts {
 
 /// The end of what the application has written to its log, for an error.
 pub fn said(log: &Path) -> String {
-    let log = std::fs::read_to_string(log).unwrap_or_default();
-    log.lines().rev().take(30).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+    last_lines(log, 30)
 }
 
 /// Its holder is the only test with three brokers and an application.

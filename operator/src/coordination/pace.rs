@@ -18,7 +18,7 @@ use crate::pruned::{Asked, Pruned, tree};
 
 mod in_sync;
 
-use in_sync::{InSyncPace, is_about_in_sync};
+use in_sync::{AT_ONCE, InSyncPace, is_about_in_sync};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
@@ -63,7 +63,7 @@ impl Tried {
 impl Pace {
     /// The steps to take now, and those to hold back. Those that would change nothing are neither.
     pub fn divide(&mut self, mut steps: Vec<Step>, now: Instant) -> (Vec<Step>, Vec<Step>) {
-        let (mut written, mut turns) = (HashSet::new(), self.in_sync.at_once());
+        let (mut written, mut turns) = (HashSet::new(), AT_ONCE);
         self.in_sync.plans(&steps, now);
         if !self.pruned.is_empty() {
             steps.retain(|step| !asked(step).is_some_and(|asked| self.pruned.is_in_vain(asked)));

@@ -16,7 +16,7 @@ use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me
 use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
 
-const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
+pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
 
 /// The partition of broker 0; 1 and 2 have the others, all in sync.
 pub struct Fixture {
@@ -60,9 +60,13 @@ impl Fixture {
 /// A partition in the folder `t-0` below `data` that broker 0 leads alone.
 pub fn leading_alone(data: &Path) -> Partition {
     let (partition, settings) = opened(data, &[]);
-    let alone = Assignment { replicas: vec![ME.id], isr: vec![member(ME.id.0)], ..assignment(Some(ME.id.0), 0) };
-    partition.assume(&alone, &settings, Surroundings::default());
+    partition.assume(&alone(0), &settings, Surroundings::default());
     partition
+}
+
+/// Broker 0 has the only replica, and leads.
+pub fn alone(leader_epoch: i32) -> Assignment {
+    Assignment { replicas: vec![ME.id], isr: vec![member(ME.id.0)], ..assignment(Some(ME.id.0), leader_epoch) }
 }
 
 fn opened(data: &Path, config: &[(&str, &str)]) -> (Partition, Arc<TopicSettings>) {

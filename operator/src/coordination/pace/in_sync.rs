@@ -19,7 +19,7 @@ use crate::plan::condition;
 /// How long replicas must be missing until their topic's status says so.
 const SAID_AFTER: Duration = Duration::from_secs(60);
 /// How many statuses are written together...
-const AT_ONCE: u32 = 20;
+pub const AT_ONCE: usize = 20;
 /// ... and how much later each of them lets the next ones come: 20 in a second.
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -50,11 +50,6 @@ impl InSyncPace {
         let about = about(step)?;
         let said = self.since.get(&about.topic.name_any()).filter(|_| about.worsens).map(|since| *since + SAID_AFTER);
         said.max(self.next)
-    }
-
-    /// How many of them may be taken together.
-    pub fn at_once(&self) -> usize {
-        AT_ONCE as usize
     }
 
     /// Takes note of a step that was tried.
