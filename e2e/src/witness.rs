@@ -392,14 +392,15 @@ impl ConsumerContext for Member {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if result.is_err() {
-            return;
-        }
         for element in offsets.elements() {
-            if let (Ok(()), Offset::Offset(offset)) = (element.error(), element.offset()) {
-                let partition = partition(element.partition());
-                lock(&self.history).observe(Operation::Committed { group: GROUP, partition, offset });
-            }
+            let Offset::Offset(offset) = element.offset() else { continue };
+            let partition = partition(element.partition());
+            let operation = match result.as_ref().map_err(Clone::clone).and(element.error()) {
+                Ok(()) => Operation::Committed { group: GROUP, partition, offset },
+                // Refused, or not answered in time.
+                Err(_) => Operation::CommitInDoubt { group: GROUP, partition, offset },
+            };
+            lock(&self.history).observe(operation);
         }
     }
 }

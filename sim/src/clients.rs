@@ -201,6 +201,8 @@ impl World {
                 ..OffsetCommitRequestPartition::default()
             }];
             let topics = vec![OffsetCommitRequestTopic { name: topics::NAME.into(), partitions, ..Default::default() }];
+            let in_doubt = Operation::CommitInDoubt { group: 0, partition: Numbered(partition as u32), offset };
+            self.checker.records.observe(in_doubt);
             let request = OffsetCommitRequest { group_id: GROUPS[0].into(), topics, ..OffsetCommitRequest::default() };
             self.group.client.ask(OFFSET_COMMIT, &request, Turn::Commit { partition, offset }, self.now)
         } else {

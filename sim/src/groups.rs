@@ -81,6 +81,10 @@ impl World {
         };
         let Some((turn, bytes)) = hand.member.ask(&mut self.random, next) else { return };
         hand.asked = Some(Asked { at: self.now, what: turn });
+        if let Turn::Commit { partition, offset } = turn {
+            let (group, partition) = (hand.group as u32, Numbered(partition as u32));
+            self.checker.records.observe(Operation::CommitInDoubt { group, partition, offset });
+        }
         self.network.send(connection.number, &bytes);
     }
 

@@ -24,6 +24,13 @@ fn the_control_plane_heals_whatever_goes_wrong_and_everything_that_can_goes_wron
     play(Half::ControlPlane, 12);
 }
 
+/// A commit hung in a broker's disk; its client gave it up, and another one overtook it.
+#[test]
+fn a_commit_that_was_given_up_may_be_obeyed_behind_a_later_one() {
+    let outcome = Half::Replicas.play(31_977_473_221_159).expect("a temporary folder");
+    assert!(outcome.is_good(), "{}", outcome.verdict());
+}
+
 /// The first seeds.
 fn play(half: Half, first: u64) {
     let mut tally = Tally::of(half);

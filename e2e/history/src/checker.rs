@@ -3,7 +3,7 @@
 //! What may be reported in any order is judged at the end: a consumer may be given a record before its producer hears
 //! of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use crate::report::{Kind, Report};
@@ -21,6 +21,8 @@ pub struct Checker {
     gaps: Vec<Gap>,
     /// The furthest that groups have committed.
     commits: HashMap<(u32, Partition), i64>,
+    /// See [`Operation::CommitInDoubt`].
+    commits_in_doubt: HashSet<(u32, Partition, i64)>,
     /// What is wrong in any case.
     report: Report,
 }
@@ -107,9 +109,15 @@ impl Checker {
             Operation::Committed { group, partition, offset } => {
                 let furthest = self.commits.entry((group, partition)).or_insert(offset);
                 *furthest = offset.max(*furthest);
+                self.commits_in_doubt.remove(&(group, partition, offset));
+            }
+            Operation::CommitInDoubt { group, partition, offset } => {
+                self.commits_in_doubt.insert((group, partition, offset));
             }
             Operation::CommitRead { group, partition, offset, known } => {
-                if offset < known {
+                let may_be_late =
+                    offset.is_some_and(|offset| self.commits_in_doubt.contains(&(group, partition, offset)));
+                if offset < known && !may_be_late {
                     self.report.add(Kind::Stale, || {
                         format!("{partition}: group {group} was at {offset:?} after {known:?} was committed")
                     });
@@ -137,7 +145,8 @@ impl Checker {
         self.partitions.get(&partition).map_or(0, |history| history.known_end)
     }
 
-    /// The furthest that a group has committed: no later answer may be less. For groups that never go back.
+    /// The furthest that a group has committed: no later answer may be less, unless it is that of a commit in
+    /// doubt. For groups that never go back.
     pub fn known_commit(&self, group: u32, partition: Partition) -> Option<i64> {
         self.commits.get(&(group, partition)).copied()
     }

@@ -5,7 +5,7 @@ use ottla_history::Kind::{
     TwoValues,
 };
 use ottla_history::Operation::{
-    Aborted, CommitRead, Committed, EndRead, Late, LogRead, Logged, Produced, Read, Seeked,
+    Aborted, CommitInDoubt, CommitRead, Committed, EndRead, Late, LogRead, Logged, Produced, Read, Seeked,
 };
 use ottla_history::{Checker, Id, Kind, Operation, Outcome, Partition, Report};
 
@@ -68,6 +68,9 @@ fn a_good_history_is_good_and_unknown_outcomes_are_kept_apart() {
         EndRead { partition: P, offset: 3, known: 1 },
         Committed { group: 5, partition: P, offset: 2 },
         CommitRead { group: 5, partition: P, offset: Some(2), known: Some(2) },
+        // It arrives behind the other one.
+        CommitInDoubt { group: 5, partition: P, offset: 1 },
+        CommitRead { group: 5, partition: P, offset: Some(1), known: Some(2) },
     ];
     operations.extend(log(&[0, 1, 4]));
     let report = report(operations);
@@ -231,9 +234,15 @@ fn a_committed_offset_goes_back() {
     let mut checker = Checker::default();
     committed.iter().for_each(|operation| checker.observe(operation.clone()));
     assert_eq!((checker.known_commit(5, P), checker.known_commit(6, P)), (Some(7), None));
+    let in_doubt = [(5, P, 4), (6, P, 6), (5, Partition(P.0 + 1), 6)];
+    let in_doubt = in_doubt.map(|(group, partition, offset)| CommitInDoubt { group, partition, offset });
+    let acknowledged =
+        [CommitInDoubt { group: 5, partition: P, offset: 6 }, Committed { group: 5, partition: P, offset: 6 }];
     for offset in [Some(6), None] {
         let back = CommitRead { group: 5, partition: P, offset, known: Some(7) };
-        finds(Stale, &[committed[0].clone(), back], log(&[]));
+        finds(Stale, &[committed[0].clone(), back.clone()], log(&[]));
+        // Only a commit in doubt may come late.
+        finds(Stale, &[&in_doubt[..], &acknowledged, &[committed[0].clone(), back]].concat(), log(&[]));
     }
 }
 
