@@ -1,6 +1,4 @@
-//! One member of one stage of a chain, with librdkafka: takes records of one topic and writes each to the next, in
-//! transactions that carry the offsets, until its standard input ends. Prints what it sees, line by line, as
-//! `ottla_e2e::chain` reads it. Ends with 1 after any error: who started it starts another.
+//! One member of one stage of a chain, with librdkafka: what it is told and tells stands in `ottla_e2e::chain::job`.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -8,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ottla_e2e::chain::{Job, topic};
+use ottla_e2e::chain::job::{Group, Job, topic};
 use ottla_e2e::librdkafka::{LIMIT, config};
 use ottla_history::Id;
 use rdkafka::client::ClientContext;
@@ -81,14 +79,20 @@ fn watch(moves: &AtomicU64) {
 
 impl Member {
     fn start(job: Job) -> Result<Member> {
-        let settings: Vec<(&str, &str)> =
-            job.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let mut consuming = config(&job.bootstrap, &settings);
+        let sharing = match job.group {
+            Group::Eager => ("partition.assignment.strategy", "range"),
+            Group::Cooperative => ("partition.assignment.strategy", "cooperative-sticky"),
+            Group::Consumer => ("group.protocol", "consumer"),
+        };
+        let mut consuming = config(&job.bootstrap, &[sharing]);
+        if let Some(instance) = &job.instance {
+            consuming.set("group.instance.id", instance);
+        }
         consuming.set("group.id", format!("stage-{}", job.stage)).set("isolation.level", "read_committed");
         consuming.set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
         consuming.set("fetch.wait.max.ms", "50");
         // With the consumer protocol the coordinator says what a session is.
-        if !settings.contains(&("group.protocol", "consumer")) {
+        if job.group != Group::Consumer {
             consuming.set("session.timeout.ms", "6000");
         }
         let mut producing = config(&job.bootstrap, &[("linger.ms", "0"), ("transaction.timeout.ms", "20000")]);

@@ -377,6 +377,9 @@ func main() {
 	case "sessions":
 		sessions()
 		return
+	case "chain":
+		chain()
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

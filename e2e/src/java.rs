@@ -16,17 +16,27 @@ pub fn jvm(heap: &str) -> Command {
     jvm_with(heap, &cache().join("kafka/4.3.1/*").display().to_string())
 }
 
-/// A JVM with so much heap that runs one of our own programs, given by its class, with Flink's jars; its arguments are
-/// to follow. Flink's tasks load the program's classes by name, so they are compiled into `folder`.
+/// A JVM with so much heap that runs one of our own programs, given by its class, with Kafka's jars; its arguments are to
+/// follow. For what is started often: it is compiled once, into `folder`.
+pub fn compiled(heap: &str, class: &str, folder: &Path) -> Result<Command> {
+    let mut command = compiled_with(heap, class, folder, &cache().join("kafka/4.3.1/*"))?;
+    command.arg(class);
+    Ok(command)
+}
+
+/// The same with Flink's jars, whose tasks load the program's classes by name.
 pub fn flink(heap: &str, class: &str, folder: &Path) -> Result<Command> {
-    let jars = cache().join("flink/2.2.1/*");
-    let mut javac = Command::new("javac");
-    javac.arg("-d").arg(folder).arg("-cp").arg(&jars).arg(source(&format!("{class}.java")));
-    let said = javac.output().context("failed to start javac")?;
-    ensure!(said.status.success(), "javac: {}", String::from_utf8_lossy(&said.stderr));
-    let mut command = jvm_with(heap, &format!("{}:{}", folder.display(), jars.display()));
+    let mut command = compiled_with(heap, class, folder, &cache().join("flink/2.2.1/*"))?;
     command.args(["-Dtoollog=error", class]);
     Ok(command)
+}
+
+fn compiled_with(heap: &str, class: &str, folder: &Path, jars: &Path) -> Result<Command> {
+    let mut javac = Command::new("javac");
+    javac.arg("-d").arg(folder).arg("-cp").arg(jars).arg(source(&format!("{class}.java")));
+    let said = javac.output().context("failed to start javac")?;
+    ensure!(said.status.success(), "javac: {}", String::from_utf8_lossy(&said.stderr));
+    Ok(jvm_with(heap, &format!("{}:{}", folder.display(), jars.display())))
 }
 
 fn jvm_with(heap: &str, classes: &str) -> Command {

@@ -138,7 +138,11 @@ const ROWS: &[(&str, &str, How)] = &[
     ("e2e/README.md", "UPDATE=1 OTTLA_E2E=kafka cargo test", Cargo("")),
     ("e2e/README.md", "OTTLA_CHAOS_SECONDS=300 cargo test", Cargo("e2e/tests/chaos/main.rs")),
     ("e2e/README.md", "OTTLA_CHAOS_SEED=1795248721360943360 cargo test", Cargo("e2e/tests/chaos/main.rs")),
-    ("e2e/README.md", "OTTLA_CHAIN_RECORDS=100000 OTTLA_CHAOS_SEED=7 cargo test", Cargo("e2e/tests/chains.rs")),
+    (
+        "e2e/README.md",
+        "OTTLA_CHAIN_RECORDS=100000 OTTLA_CHAIN_STAGES=5 OTTLA_CHAIN_MEMBERS=3 cargo test",
+        Cargo("e2e/tests/chains.rs"),
+    ),
     ("e2e/README.md", "e2e/cluster/build", TypedBy(".ci/run", "e2e/cluster/build")),
     ("e2e/README.md", "cargo test -p ottla-e2e --features cluster --test cluster", Cargo(CLUSTER)),
     ("e2e/README.md", "e2e/cluster/image target/release/ottla ottla.tar", Run(image)),

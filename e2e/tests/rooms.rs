@@ -14,7 +14,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("cluster", &["tools", "witness", "java", "target", "need", "leash"]),
             ("scale", &["leash", "need", "target"]),
             ("tools", &["java", "target"]),
-            ("chain", &["last_read", "librdkafka", "wait"]),
+            ("chain", &["last_read", "librdkafka", "java", "franz", "wait"]),
             ("last_read", &["librdkafka", "wait"]),
             ("witness", &["java", "librdkafka", "need"]),
             ("java", &["need"]),

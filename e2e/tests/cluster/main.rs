@@ -3,6 +3,7 @@
 //! Tests share the cluster, a namespace each. Those that count what happens on it, or break it, have it alone; their
 //! names are the last in the alphabet, which is the order in which they are run.
 
+mod chains;
 mod chaos;
 mod deletion;
 mod example;

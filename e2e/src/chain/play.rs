@@ -1,0 +1,131 @@
+//! The story of a chain: whoever takes part is killed or frozen, one after the other, until the source is empty.
+//!
+//! `OTTLA_CHAIN_RECORDS`, `OTTLA_CHAIN_STAGES` and `OTTLA_CHAIN_MEMBERS` make a chain longer, `OTTLA_CHAIN_PACE` says
+//! how many milliseconds lie between two records, `OTTLA_CHAOS_SEED` makes its choices again.
+
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::job::{Group, topic};
+use super::{Chain, Plan, Program};
+use crate::choices::Choices;
+use crate::librdkafka::LIMIT;
+use crate::wait::until;
+
+const STAGES: u64 = 3;
+const MEMBERS: u64 = 2;
+const PARTITIONS: u32 = 4;
+const RECORDS: u64 = 3_000;
+/// Milliseconds between two records of the source.
+const PACE: u64 = 5;
+/// How long a process stands still: longer than a session, so that others take over what it had.
+const FROZEN: Duration = Duration::from_secs(8);
+
+/// What the coordinator must be told for sessions of the consumer protocol that end within [`FROZEN`]; members of the
+/// classic one say it themselves.
+pub const SESSIONS: &[(&str, &str)] = &[
+    ("group.consumer.min.session.timeout.ms", "6000"),
+    ("group.consumer.session.timeout.ms", "6000"),
+    ("group.consumer.min.heartbeat.interval.ms", "500"),
+    ("group.consumer.heartbeat.interval.ms", "1000"),
+];
+
+/// The brokers that a chain works on, with three replicas of everything.
+pub trait Brokers {
+    /// Their ids are below it.
+    const COUNT: u16;
+
+    /// Makes a topic and waits for it.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    fn create_topic(&mut self, name: &str, partitions: u32) -> Result<()>;
+
+    /// What clients connect to.
+    ///
+    /// # Errors
+    /// When that is not known.
+    fn bootstrap(&self) -> Result<String>;
+
+    /// Kills a broker with SIGKILL, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    fn kill(&mut self, broker: u16) -> Result<()>;
+
+    /// Stops a broker's process, does this, and lets it go on.
+    ///
+    /// # Errors
+    /// When it takes no signals.
+    fn freeze(&mut self, broker: u16, meanwhile: fn() -> Result<()>) -> Result<()>;
+
+    /// Waits until all replicas of these topics are in sync.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    fn wait_until_whole(&self, topics: &[String]) -> Result<()>;
+}
+
+/// Runs a chain whose members run this program; meanwhile kills or freezes a broker or a member, and again, until the
+/// source is empty. Prints what happened.
+///
+/// # Errors
+/// When a record is lost, comes twice or out of order, or anything else that transactions forbid.
+pub fn play<B: Brokers>(name: &str, brokers: &mut B, program: Program, group: Group, is_static: bool) -> Result<()> {
+    let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
+    let mut choices = Choices::new(seed);
+    let given = |variable, default| u32::try_from(number(variable).unwrap_or(default));
+    let (stages, members) = (given("OTTLA_CHAIN_STAGES", STAGES)?, given("OTTLA_CHAIN_MEMBERS", MEMBERS)?);
+    let records = given("OTTLA_CHAIN_RECORDS", RECORDS)?;
+    let topics: Vec<String> = (0..=stages).map(topic).collect();
+    topics.iter().try_for_each(|topic| brokers.create_topic(topic, PARTITIONS))?;
+    let pace = Duration::from_millis(number("OTTLA_CHAIN_PACE").unwrap_or(PACE));
+    let plan = Plan { stages, members, partitions: i32::try_from(PARTITIONS)?, records, group, is_static };
+    let mut chain = Chain::start(plan, brokers.bootstrap()?, program, pace)?;
+
+    let began = Instant::now();
+    let mut counts = [0; 4];
+    // As long as the source needs at its pace.
+    while began.elapsed() < pace * records {
+        chain.tend()?;
+        let (stage, member) = choices.of(&chain.places());
+        let broker = choices.below(u64::from(B::COUNT)) as u16;
+        let harm = choices.below(counts.len() as u64) as usize;
+        match harm {
+            0 => brokers.kill(broker)?,
+            1 => brokers.freeze(broker, stand_still)?,
+            2 => chain.replace(stage, member)?,
+            _ => {
+                chain.signal(stage, member, Signal::STOP)?;
+                stand_still()?;
+                chain.signal(stage, member, Signal::CONT)?;
+            }
+        }
+        brokers.wait_until_whole(&topics)?;
+        counts[harm] += 1;
+    }
+    let [killed, frozen, replaced, stopped] = counts;
+    let faults = format!("{killed} brokers and {replaced} members killed, {frozen} and {stopped} frozen");
+    let shown = chain.finish()?;
+    // Not eprintln: the test harness would swallow it.
+    let told = format!("OTTLA_CHAOS_SEED={seed}: {faults}, {} more replaced; {}", shown.restarts, shown.report);
+    let _ = writeln!(std::io::stderr(), "{name}: {told}");
+    ensure!(shown.report.is_good(), "{told}");
+    Ok(())
+}
+
+fn stand_still() -> Result<()> {
+    let since = Instant::now();
+    until(LIMIT, "others to take over", || Ok((since.elapsed() > FROZEN).then_some(())))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+fn any() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
+}
