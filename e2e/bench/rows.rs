@@ -16,6 +16,8 @@ const FASTER: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.3)];
 const QUICKER: [Goal; 2] = [Goal::AtMost(0.5), Goal::AtMost(0.2)];
 /// Beside Kafka with TLS.
 const SECURELY: [Goal; 2] = [Goal::AtLeast(2.0), Goal::AtMost(0.4)];
+/// Producers of small transactions.
+const SMALL_PRODUCERS: usize = 10;
 /// Every record is on three disks before it is acknowledged.
 const FLUSHED: &[(&str, &str)] = &[("flush.messages", "1")];
 
@@ -63,10 +65,10 @@ const REPLICATED: [Workload; 11] = [
         )
     },
     Workload {
-        name: "transactions of one record, three replicas, ten producers, librdkafka",
+        name: "transactions of one record, three replicas, ten producers, franz-go",
         partitions: transactional::PARTITIONS,
         settings: &[],
-        work: Work::Requests(transactional::small),
+        work: Work::Requests(|at, topic, run| franz::small(at, topic, transactional::PARTITIONS, SMALL_PRODUCERS, run)),
         goals: FASTER,
     },
     Workload {

@@ -1,6 +1,6 @@
-//! Transactions with librdkafka: few large ones, many small ones, and reading what was committed.
+//! Transactions with librdkafka: large ones, and reading what was committed.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use ottla_e2e::librdkafka::{LIMIT, config};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,8 +17,6 @@ pub const PARTITIONS: i32 = 10;
 const OPEN: Duration = Duration::from_millis(100);
 /// Records between two looks at the clock.
 const RECORDS_A_LOOK: usize = 1000;
-/// Producers of small transactions.
-const PRODUCERS: usize = 10;
 
 /// Writes records to ten partitions as fast as it can, and commits each 100 ms.
 pub fn produce(address: &str, topic: &str, run: Duration) -> Result<Done> {
@@ -38,27 +36,6 @@ pub fn produce(address: &str, topic: &str, run: Duration) -> Result<Done> {
         producer.commit_transaction(LIMIT)?;
     }
     Ok(Done { bytes: records * VALUE_LEN, ..Done::default() })
-}
-
-/// Commits transactions of one record each, with ten producers at the same time.
-pub fn small(address: &str, topic: &str, run: Duration) -> Result<Done> {
-    let one = |number: usize| -> Result<usize> {
-        let producer = producer(address, &format!("{topic}-{number}"), &[("linger.ms", "0")])?;
-        let (begin, mut transactions) = (Instant::now(), 0);
-        while begin.elapsed() < run {
-            producer.begin_transaction()?;
-            let partition = i32::try_from(number)? % PARTITIONS;
-            send(&producer, BaseRecord::to(topic).partition(partition).payload(&[b'x'; VALUE_LEN][..]))?;
-            producer.commit_transaction(LIMIT)?;
-            transactions += 1;
-        }
-        Ok(transactions)
-    };
-    let all: Vec<Result<usize>> = std::thread::scope(|scope| {
-        let producers: Vec<_> = (0..PRODUCERS).map(|number| scope.spawn(move || one(number))).collect();
-        producers.into_iter().map(|producer| producer.join().map_err(|_| anyhow!("a producer panicked"))?).collect()
-    });
-    Ok(Done { requests: all.into_iter().sum::<Result<usize>>()?, ..Done::default() })
 }
 
 /// Consumes all partitions for this long, from the beginning again whenever all ends are reached.

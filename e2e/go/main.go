@@ -380,6 +380,9 @@ func main() {
 	case "chain":
 		chain()
 		return
+	case "small":
+		small()
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -2,6 +2,8 @@
 
 mod connect;
 #[cfg(feature = "librdkafka")]
+mod copiers;
+#[cfg(feature = "librdkafka")]
 mod counts;
 #[cfg(feature = "librdkafka")]
 mod flink;
