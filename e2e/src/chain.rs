@@ -55,9 +55,17 @@ pub struct Chain {
     program: Program,
     members: BTreeMap<(u32, u32), Running>,
     clients: u32,
-    told: Arc<Mutex<Vec<Operation>>>,
-    source: JoinHandle<Result<usize>>,
+    told: Arc<Mutex<Told>>,
+    source: Option<JoinHandle<Result<usize>>>,
     restarts: usize,
+}
+
+/// What the members have told, in order.
+#[derive(Default)]
+struct Told {
+    operations: Vec<Operation>,
+    /// Each with the time in milliseconds since 1970, and whose it is.
+    lines: Vec<String>,
 }
 
 struct Running {
@@ -70,6 +78,8 @@ struct Running {
 pub struct Shown {
     /// The checker's judgement.
     pub report: Report,
+    /// Topics that do not hold each record once and in order.
+    pub wrong: Vec<String>,
     /// How many members ended by themselves and were replaced.
     pub restarts: usize,
 }
@@ -82,7 +92,7 @@ impl Chain {
     pub fn start(plan: Plan, bootstrap: String, program: Program, pace: Duration) -> Result<Chain> {
         let (sender, records, partitions) =
             (Sender::new(&bootstrap, &[("enable.idempotence", "true")])?, plan.records, plan.partitions);
-        let source = std::thread::spawn(move || {
+        let source = Some(std::thread::spawn(move || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
             let timestamp = i64::try_from(now.as_millis())?;
             for sequence in 0..records {
@@ -93,8 +103,8 @@ impl Chain {
                 std::thread::sleep(pace);
             }
             sender.finish()
-        });
-        let (members, told) = (BTreeMap::new(), Arc::new(Mutex::new(Vec::new())));
+        }));
+        let (members, told) = (BTreeMap::new(), Arc::default());
         let mut chain = Chain { plan, bootstrap, program, members, clients: SOURCE, told, source, restarts: 0 };
         for (stage, member) in chain.places() {
             chain.employ(stage, member)?;
@@ -160,19 +170,27 @@ impl Chain {
         let lines = BufReader::new(process.stdout.take().context("its output is a pipe")?).lines();
         let (told, protocol) = (self.told.clone(), self.program.protocol());
         let reader = std::thread::spawn(move || {
-            for operation in lines.map_while(Result::ok).filter_map(|line| job.operation(&line, protocol)) {
-                told.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+            for line in lines.map_while(Result::ok) {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                told.lines.push(format!("{} {}-{} client {}: {line}", now.as_millis(), stage, member, job.client));
+                told.operations.extend(job.operation(&line, protocol));
             }
         });
         self.members.insert((stage, member), Running { process, reader: Some(reader) });
         Ok(())
     }
 
-    /// Waits until every record has come out, with members in place; then ends them, reads everything and judges.
+    /// What the members have told until now, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    }
+
+    /// Waits until every record has come out, with members in place; then ends them, reads everything and judges. Once.
     ///
     /// # Errors
-    /// When something is lost, duplicated or out of order, or nothing comes any more.
-    pub fn finish(mut self) -> Result<Shown> {
+    /// When nothing comes any more, or something can't be read.
+    pub fn finish(&mut self) -> Result<Shown> {
         let output = topic(self.plan.stages);
         let consumer = reader(&self.bootstrap, Isolation::ReadCommitted, "nobody")?;
         let everything = whole(&output, self.plan.partitions)?;
@@ -195,9 +213,10 @@ impl Chain {
             }
             running.kill()?;
         }
-        let sent = self.source.join().map_err(|_| anyhow::anyhow!("the source has panicked"))??;
+        let source = self.source.take().context("a chain ends once")?;
+        let sent = source.join().map_err(|_| anyhow::anyhow!("the source has panicked"))??;
         ensure!(sent == self.plan.records as usize, "{sent} records were acknowledged");
-        let operations = std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
+        let operations = std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner).operations);
         let mut checker = Checker::default();
         for sequence in 0..self.plan.records {
             let (id, partition) =
@@ -206,13 +225,14 @@ impl Chain {
             checker.observe(Operation::Acknowledged { id, partition, offset: None });
         }
         operations.into_iter().for_each(|operation| checker.observe(operation));
+        let mut wrong = Vec::new();
         for stage in 0..=self.plan.stages {
-            judge::read_log(&self.bootstrap, stage, &self.plan, &mut checker)?;
+            wrong.extend(judge::read_log(&self.bootstrap, stage, &self.plan, &mut checker)?);
         }
         for stage in 0..self.plan.stages {
             judge::read_group(&self.bootstrap, stage, self.plan.partitions, &mut checker)?;
         }
-        Ok(Shown { report: checker.report(), restarts: self.restarts })
+        Ok(Shown { report: checker.report(), wrong, restarts: self.restarts })
     }
 }
 

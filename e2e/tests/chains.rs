@@ -54,7 +54,8 @@ macro_rules! chains {
                 let folder = tempfile::tempdir()?;
                 let program: fn(&Path) -> Result<Program> = $program;
                 let program = program(folder.path())?;
-                let mut brokers = Processes(Trio::start_with(Maker::under_test(), &ottla_program()?, SESSIONS)?);
+                let trio = Trio::start_with(Maker::under_test(), &ottla_program()?, SESSIONS)?;
+                let mut brokers = Processes { trio, topics: Vec::new() };
                 let name = format!("chain, {name} of {}", stringify!($client));
                 play(&name, &mut brokers, program, group, is_static)
             }
@@ -66,31 +67,40 @@ chains!(librdkafka, &[], |_| Ok(Program::librdkafka(Path::new(env!("CARGO_BIN_EX
 chains!(franz_go, &[Need::Go], Program::franz);
 chains!(java, &[Need::Java], Program::java);
 
-struct Processes(Trio);
+/// The next broker is harmed when the chain's topics are whole, whatever the coordinators' topics are.
+struct Processes {
+    trio: Trio,
+    topics: Vec<String>,
+}
 
 impl Brokers for Processes {
     const COUNT: u16 = BROKERS;
 
     fn create_topic(&mut self, name: &str, partitions: u32) -> Result<()> {
-        self.0.create_topic(name, i32::try_from(partitions)?, &[])
+        self.topics.push(name.to_owned());
+        self.trio.create_topic(name, i32::try_from(partitions)?, &[])
     }
 
     fn bootstrap(&self) -> Result<String> {
-        Ok(self.0.bootstrap())
+        Ok(self.trio.bootstrap())
     }
 
     fn kill(&mut self, broker: u16) -> Result<()> {
-        self.0.end_broker(broker, Signal::KILL)?;
-        self.0.start_broker(broker)
+        self.trio.end_broker(broker, Signal::KILL)?;
+        self.trio.start_broker(broker)
     }
 
     fn freeze(&mut self, broker: u16, meanwhile: fn() -> Result<()>) -> Result<()> {
-        self.0.freeze(broker)?;
+        self.trio.freeze(broker)?;
         meanwhile()?;
-        self.0.thaw(broker)
+        self.trio.thaw(broker)
     }
 
-    fn wait_until_whole(&self, topics: &[String]) -> Result<()> {
-        topics.iter().try_for_each(|topic| self.0.wait_until_whole(topic))
+    fn wait_until_whole(&self) -> Result<()> {
+        self.topics.iter().try_for_each(|topic| self.trio.wait_until_whole(topic))
+    }
+
+    fn save_logs(&self, to: &Path) -> Result<()> {
+        self.trio.save_logs(to)
     }
 }

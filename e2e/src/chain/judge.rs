@@ -1,6 +1,6 @@
 //! What the topics and groups of a chain hold at its end.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use ottla_history::transactions::{Checker, Isolation, Operation};
 use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
@@ -11,9 +11,9 @@ use super::job::{place, topic};
 use crate::last_read::{self, reader, whole};
 use crate::librdkafka::LIMIT;
 
-/// Reads a topic from start to end once every transaction in it has ended, and sees each record of the source once
-/// and in order.
-pub(super) fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut Checker) -> Result<()> {
+/// Reads a topic from start to end once every transaction in it has ended, and says where it does not hold each
+/// record of the source once and in order.
+pub(super) fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut Checker) -> Result<Vec<String>> {
     let topic = topic(stage);
     let place = |partition| place(stage, partition, plan.partitions);
     let mut origins = Vec::new();
@@ -22,16 +22,20 @@ pub(super) fn read_log(bootstrap: &str, stage: u32, plan: &Plan, checker: &mut C
         origins.push((message.partition(), origin));
         Ok(())
     })?;
+    let mut wrong = Vec::new();
     for partition in 0..plan.partitions {
         let order: Vec<u32> = origins.iter().filter(|(of, _)| *of == partition).map(|(_, origin)| *origin).collect();
-        let wrong = order.windows(2).find(|two| two[0] >= two[1]);
-        ensure!(wrong.is_none(), "{topic}-{partition} is out of order: {wrong:?}");
+        if let Some(two) = order.windows(2).find(|two| two[0] >= two[1]) {
+            wrong.push(format!("{topic}-{partition} is out of order: {two:?}"));
+        }
     }
     let mut once: Vec<u32> = origins.into_iter().map(|(_, origin)| origin).collect();
     once.sort_unstable();
     let expected: Vec<u32> = (0..plan.records).collect();
-    ensure!(once == expected, "{topic} does not hold each record once: {} of {}", once.len(), expected.len());
-    Ok(())
+    if once != expected {
+        wrong.push(format!("{topic} does not hold each record once: {} of {}", once.len(), expected.len()));
+    }
+    Ok(wrong)
 }
 
 pub(super) fn read_group(bootstrap: &str, stage: u32, partitions: i32, checker: &mut Checker) -> Result<()> {

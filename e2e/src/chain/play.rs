@@ -4,6 +4,7 @@
 //! how many milliseconds lie between two records, `OTTLA_CHAOS_SEED` makes its choices again.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
@@ -62,11 +63,17 @@ pub trait Brokers {
     /// When it takes no signals.
     fn freeze(&mut self, broker: u16, meanwhile: fn() -> Result<()>) -> Result<()>;
 
-    /// Waits until all replicas of these topics are in sync.
+    /// Waits until all replicas of the topics that were made are in sync.
     ///
     /// # Errors
     /// When that takes too long.
-    fn wait_until_whole(&self, topics: &[String]) -> Result<()>;
+    fn wait_until_whole(&self) -> Result<()>;
+
+    /// Copies what they have written to their logs into this folder.
+    ///
+    /// # Errors
+    /// When that can't be read or written.
+    fn save_logs(&self, to: &Path) -> Result<()>;
 }
 
 /// Runs a chain whose members run this program; meanwhile kills or freezes a broker or a member, and again, until the
@@ -80,16 +87,34 @@ pub fn play<B: Brokers>(name: &str, brokers: &mut B, program: Program, group: Gr
     let given = |variable, default| u32::try_from(number(variable).unwrap_or(default));
     let (stages, members) = (given("OTTLA_CHAIN_STAGES", STAGES)?, given("OTTLA_CHAIN_MEMBERS", MEMBERS)?);
     let records = given("OTTLA_CHAIN_RECORDS", RECORDS)?;
-    let topics: Vec<String> = (0..=stages).map(topic).collect();
-    topics.iter().try_for_each(|topic| brokers.create_topic(topic, PARTITIONS))?;
+    (0..=stages).try_for_each(|stage| brokers.create_topic(&topic(stage), PARTITIONS))?;
     let pace = Duration::from_millis(number("OTTLA_CHAIN_PACE").unwrap_or(PACE));
     let plan = Plan { stages, members, partitions: i32::try_from(PARTITIONS)?, records, group, is_static };
     let mut chain = Chain::start(plan, brokers.bootstrap()?, program, pace)?;
+    let played = suffer(&mut chain, brokers, &mut choices, pace * records).and_then(|faults| {
+        let shown = chain.finish()?;
+        // Not eprintln: the test harness would swallow it.
+        let told = format!("OTTLA_CHAOS_SEED={seed}: {faults}, {} more replaced; {}", shown.restarts, shown.report);
+        let _ = writeln!(std::io::stderr(), "{name}: {told}");
+        ensure!(shown.report.is_good() && shown.wrong.is_empty(), "{}; {told}", shown.wrong.join("; "));
+        Ok(())
+    });
+    played.map_err(|error| {
+        let logs = std::env::temp_dir().join(format!("ottla-chain-{seed}"));
+        let saved = std::fs::create_dir_all(&logs).map_err(anyhow::Error::from).and_then(|()| {
+            std::fs::write(logs.join("members.log"), chain.lines().join("\n"))?;
+            brokers.save_logs(&logs)
+        });
+        let saved = saved.map_or_else(|error| error.to_string(), |()| format!("logs are in {}", logs.display()));
+        error.context(format!("OTTLA_CHAOS_SEED={seed}; {saved}"))
+    })
+}
 
+/// Does harm for so long, as the source needs; what it did.
+fn suffer<B: Brokers>(chain: &mut Chain, brokers: &mut B, choices: &mut Choices, long: Duration) -> Result<String> {
     let began = Instant::now();
     let mut counts = [0; 4];
-    // As long as the source needs at its pace.
-    while began.elapsed() < pace * records {
+    while began.elapsed() < long {
         chain.tend()?;
         let (stage, member) = choices.of(&chain.places());
         let broker = choices.below(u64::from(B::COUNT)) as u16;
@@ -104,17 +129,11 @@ pub fn play<B: Brokers>(name: &str, brokers: &mut B, program: Program, group: Gr
                 chain.signal(stage, member, Signal::CONT)?;
             }
         }
-        brokers.wait_until_whole(&topics)?;
+        brokers.wait_until_whole()?;
         counts[harm] += 1;
     }
     let [killed, frozen, replaced, stopped] = counts;
-    let faults = format!("{killed} brokers and {replaced} members killed, {frozen} and {stopped} frozen");
-    let shown = chain.finish()?;
-    // Not eprintln: the test harness would swallow it.
-    let told = format!("OTTLA_CHAOS_SEED={seed}: {faults}, {} more replaced; {}", shown.restarts, shown.report);
-    let _ = writeln!(std::io::stderr(), "{name}: {told}");
-    ensure!(shown.report.is_good(), "{told}");
-    Ok(())
+    Ok(format!("{killed} brokers and {replaced} members killed, {frozen} and {stopped} frozen"))
 }
 
 fn stand_still() -> Result<()> {

@@ -70,8 +70,15 @@ impl Brokers for Pods<'_> {
         self.0.signal("CONT", &uid)
     }
 
-    /// Those that Ottla made are among them.
-    fn wait_until_whole(&self, _: &[String]) -> Result<()> {
+    fn wait_until_whole(&self) -> Result<()> {
         self.0.wait_until_whole()
+    }
+
+    fn save_logs(&self, to: &Path) -> Result<()> {
+        for broker in 0..Self::COUNT {
+            let said = self.0.kubectl(&format!("logs kafka-broker-{broker} --tail=-1"))?;
+            std::fs::write(to.join(format!("broker-{broker}.log")), said)?;
+        }
+        Ok(())
     }
 }
