@@ -1,4 +1,5 @@
-//! One member of one stage of a chain, with librdkafka: what it is told and tells stands in `ottla_e2e::chain::job`.
+//! One member of one stage of a chain, with librdkafka: `ottla_e2e::chain::job` documents its arguments and what it
+//! prints.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl ConsumerContext for Assigned {
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
             for partition in partitions.elements() {
-                tell(&format!("assigned {}", partition.partition()));
+                report(&format!("assigned {}", partition.partition()));
             }
         }
     }
@@ -120,9 +121,9 @@ impl Member {
         let mut offsets = TopicPartitionList::new();
         for message in &taken {
             let value = std::str::from_utf8(message.payload().context("records have values")?)?;
-            tell(&format!("polled {} {} {value}", message.partition(), message.offset()));
+            report(&format!("polled {} {} {value}", message.partition(), message.offset()));
         }
-        tell("begun");
+        report("begun");
         self.producer.begin_transaction()?;
         for message in &taken {
             let id = Id { producer: self.job.client, sequence: self.sequence };
@@ -135,7 +136,7 @@ impl Member {
         for partition in partitions {
             let of_partition = || taken.iter().filter(|message| message.partition() == partition).map(Message::offset);
             let (first, last) = (of_partition().min().unwrap_or(0), of_partition().max().unwrap_or(0));
-            tell(&format!("offsets {partition} {first} {}", last + 1));
+            report(&format!("offsets {partition} {first} {}", last + 1));
             offsets.add_partition_offset(&topic(self.job.stage), partition, Offset::Offset(last + 1))?;
         }
         let group = consumer.group_metadata().context("a member has metadata")?;
@@ -143,16 +144,16 @@ impl Member {
         if let Err(error) = self.producer.commit_transaction(LIMIT) {
             // Whether it is committed is not known here, unless it can be aborted.
             if self.producer.abort_transaction(LIMIT).is_ok() {
-                tell("ended aborted");
+                report("ended aborted");
             }
             bail!("commit: {error}");
         }
-        tell("ended committed");
+        report("ended committed");
         Ok(())
     }
 
     fn send(&self, id: Id, taken: &BorrowedMessage<'_>) -> Result<()> {
-        tell(&format!("sent {}", id.sequence));
+        report(&format!("sent {}", id.sequence));
         let (topic, payload) = (topic(self.job.stage + 1), id.payload(40));
         let record = BaseRecord::to(&topic).key(taken.key().context("records have keys")?).payload(&payload);
         // All records of a partition are written to one partition, so each key keeps its order.
@@ -162,6 +163,6 @@ impl Member {
 }
 
 /// One write for a line, so that a member that is killed leaves whole lines.
-fn tell(line: &str) {
+fn report(line: &str) {
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
 }

@@ -17,7 +17,7 @@ import (
 const stuck = 60 * time.Second
 
 // chain BOOTSTRAP STAGE MEMBER CLIENT PARTITIONS GROUP [INSTANCE]: one member of a chain of transactional jobs;
-// e2e/src/chain/job.rs says what it is told, and what it tells.
+// e2e/src/chain/job.rs documents the arguments and what it prints.
 func chain() {
 	stage, partitions := 0, int32(0)
 	_, err := fmt.Sscan(os.Args[3], &stage)
@@ -36,7 +36,7 @@ func chain() {
 			for _, p := range partitions[input] {
 				if add {
 					held[p] = true
-					tell("assigned %d", p)
+					report("assigned %d", p)
 				} else {
 					delete(held, p)
 				}
@@ -83,17 +83,17 @@ func chain() {
 		}
 		first, next := map[int32]int64{}, map[int32]int64{}
 		for _, r := range records {
-			tell("polled %d %d %s", r.Partition, r.Offset, r.Value)
+			report("polled %d %d %s", r.Partition, r.Offset, r.Value)
 			if _, has := first[r.Partition]; !has {
 				first[r.Partition] = r.Offset
 			}
 			next[r.Partition] = r.Offset + 1
 		}
-		tell("begun")
+		report("begun")
 		must(session.Begin())
 		var failed atomic.Bool
 		for _, r := range records {
-			tell("sent %d", sequence)
+			report("sent %d", sequence)
 			value := fmt.Appendf(nil, "%s-%d ", client, sequence)
 			// All records of a partition are written to one partition, so each key keeps its order.
 			out := &kgo.Record{Topic: output, Partition: (r.Partition + 1) % partitions, Key: r.Key, Value: value}
@@ -106,19 +106,19 @@ func chain() {
 		}
 		must(session.Client().Flush(ctx))
 		for p, offset := range next {
-			tell("offsets %d %d %d", p, first[p], offset)
+			report("offsets %d %d %d", p, first[p], offset)
 		}
 		committed, err := session.End(ctx, kgo.TransactionEndTry(!failed.Load()))
 		must(err)
 		if committed {
-			tell("ended committed")
+			report("ended committed")
 			continue
 		}
-		tell("ended aborted")
+		report("ended aborted")
 		// The session has gone back to where its group is.
 		mu.Lock()
 		for p := range held {
-			tell("assigned %d", p)
+			report("assigned %d", p)
 		}
 		mu.Unlock()
 	}
@@ -126,6 +126,6 @@ func chain() {
 }
 
 // One write for a line, so that a member that is killed leaves whole lines.
-func tell(format string, args ...any) {
+func report(format string, args ...any) {
 	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...)
 }

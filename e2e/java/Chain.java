@@ -1,5 +1,5 @@
-// One member of a chain of transactional jobs with Kafka's own clients: e2e/src/chain/job.rs says what it is told, and
-// what it tells.
+// One member of a chain of transactional jobs with Kafka's own clients: e2e/src/chain/job.rs documents its arguments
+// and what it prints.
 
 import java.time.Duration;
 import java.util.Collection;
@@ -77,7 +77,7 @@ public class Chain {
             public void onPartitionsRevoked(Collection<TopicPartition> revoked) {}
 
             public void onPartitionsAssigned(Collection<TopicPartition> assigned) {
-                assigned.forEach(partition -> tell("assigned " + partition.partition()));
+                assigned.forEach(partition -> report("assigned " + partition.partition()));
             }
         });
     }
@@ -88,8 +88,8 @@ public class Chain {
         if (taken.isEmpty()) {
             return;
         }
-        taken.forEach(record -> tell("polled " + record.partition() + " " + record.offset() + " " + record.value()));
-        tell("begun");
+        taken.forEach(record -> report("polled " + record.partition() + " " + record.offset() + " " + record.value()));
+        report("begun");
         try {
             producer.beginTransaction();
             taken.forEach(this::send);
@@ -97,22 +97,22 @@ public class Chain {
             for (TopicPartition partition : taken.partitions()) {
                 var records = taken.records(partition);
                 long next = records.get(records.size() - 1).offset() + 1;
-                tell("offsets " + partition.partition() + " " + records.get(0).offset() + " " + next);
+                report("offsets " + partition.partition() + " " + records.get(0).offset() + " " + next);
                 offsets.put(partition, new OffsetAndMetadata(next));
             }
             producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
             producer.commitTransaction();
-            tell("ended committed");
+            report("ended committed");
         } catch (KafkaException error) {
             // Not allowed where another producer has fenced this one, or nobody knows whether it is committed.
             producer.abortTransaction();
-            tell("ended aborted");
+            report("ended aborted");
             rewind();
         }
     }
 
     private void send(ConsumerRecord<String, String> record) {
-        tell("sent " + sequence);
+        report("sent " + sequence);
         // All records of a partition are written to one partition, so each key keeps its order.
         int to = (record.partition() + 1) % partitions;
         producer.send(new ProducerRecord<>(output, to, record.key(), client + "-" + sequence + " "));
@@ -124,7 +124,7 @@ public class Chain {
         var assigned = consumer.assignment();
         var committed = consumer.committed(assigned);
         for (TopicPartition partition : assigned) {
-            tell("assigned " + partition.partition());
+            report("assigned " + partition.partition());
             if (committed.get(partition) == null) {
                 consumer.seekToBeginning(Set.of(partition));
             } else {
@@ -134,7 +134,7 @@ public class Chain {
     }
 
     /** At once, so that a member that is killed leaves whole lines. */
-    private static void tell(String line) {
+    private static void report(String line) {
         byte[] bytes = (line + "\n").getBytes(java.nio.charset.StandardCharsets.UTF_8);
         System.out.write(bytes, 0, bytes.length);
         System.out.flush();

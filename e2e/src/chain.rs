@@ -1,8 +1,8 @@
 //! Chains of read-process-write jobs: the members of each stage take records from one topic and write each to the next,
 //! in transactions. What the first topic holds must be in the last one once, each key in its order, whatever dies.
 //!
-//! Members are processes of any client, so that they can be killed in the middle of anything: see [`job`] for what a
-//! member is told and tells. What they tell becomes a history for `ottla_history::transactions`.
+//! Members are processes of any client, so that they can be killed in the middle of anything: see [`job`] for their
+//! arguments and what they print. That becomes a history for `ottla_history::transactions`.
 
 pub mod job;
 mod judge;
@@ -55,14 +55,14 @@ pub struct Chain {
     program: Program,
     members: BTreeMap<(u32, u32), Running>,
     clients: u32,
-    told: Arc<Mutex<Told>>,
+    printed: Arc<Mutex<Printed>>,
     source: Option<JoinHandle<Result<usize>>>,
     restarts: usize,
 }
 
-/// What the members have told, in order.
+/// What the members have printed, in order.
 #[derive(Default)]
-struct Told {
+struct Printed {
     operations: Vec<Operation>,
     /// Each with the time in milliseconds since 1970, and whose it is.
     lines: Vec<String>,
@@ -104,8 +104,8 @@ impl Chain {
             }
             sender.finish()
         }));
-        let (members, told) = (BTreeMap::new(), Arc::default());
-        let mut chain = Chain { plan, bootstrap, program, members, clients: SOURCE, told, source, restarts: 0 };
+        let (members, printed) = (BTreeMap::new(), Arc::default());
+        let mut chain = Chain { plan, bootstrap, program, members, clients: SOURCE, printed, source, restarts: 0 };
         for (stage, member) in chain.places() {
             chain.employ(stage, member)?;
         }
@@ -168,22 +168,22 @@ impl Chain {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().with_context(|| format!("{command:?}"))?;
         let lines = BufReader::new(process.stdout.take().context("its output is a pipe")?).lines();
-        let (told, protocol) = (self.told.clone(), self.program.protocol());
+        let (printed, protocol) = (self.printed.clone(), self.program.protocol());
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.lines.push(format!("{} {}-{} client {}: {line}", now.as_millis(), stage, member, job.client));
-                told.operations.extend(job.operation(&line, protocol));
+                let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+                printed.lines.push(format!("{} {}-{} client {}: {line}", now.as_millis(), stage, member, job.client));
+                printed.operations.extend(job.operation(&line, protocol));
             }
         });
         self.members.insert((stage, member), Running { process, reader: Some(reader) });
         Ok(())
     }
 
-    /// What the members have told until now, line by line.
+    /// What the members have printed until now, line by line.
     pub fn lines(&self) -> Vec<String> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
     }
 
     /// Waits until every record has come out, with members in place; then ends them, reads everything and judges. Once.
@@ -216,7 +216,7 @@ impl Chain {
         let source = self.source.take().context("a chain ends once")?;
         let sent = source.join().map_err(|_| anyhow::anyhow!("the source has panicked"))??;
         ensure!(sent == self.plan.records as usize, "{sent} records were acknowledged");
-        let operations = std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner).operations);
+        let operations = std::mem::take(&mut self.printed.lock().unwrap_or_else(PoisonError::into_inner).operations);
         let mut checker = Checker::default();
         for sequence in 0..self.plan.records {
             let (id, partition) =

@@ -16,8 +16,8 @@ pub fn jvm(heap: &str) -> Command {
     jvm_with(heap, &cache().join("kafka/4.3.1/*").display().to_string())
 }
 
-/// A JVM with so much heap that runs one of our own programs, given by its class, with Kafka's jars; its arguments are to
-/// follow. For what is started often: it is compiled once, into `folder`.
+/// A JVM with so much heap that runs one of our own programs, given by its class, with Kafka's jars; its arguments are
+/// to follow. For what is started often: it is compiled once, into `folder`.
 pub fn compiled(heap: &str, class: &str, folder: &Path) -> Result<Command> {
     let mut command = compiled_with(heap, class, folder, &cache().join("kafka/4.3.1/*"))?;
     command.arg(class);

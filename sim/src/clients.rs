@@ -366,6 +366,13 @@ impl World {
                 }
             }
             ErrorCode::OFFSET_OUT_OF_RANGE if consumer.preferred.is_none() => {
+                // A log's start only rises, and nobody has been shown what is lost.
+                let (position, asked) = (consumer.position, self.nodes[connection.to].partition(consumer.partition));
+                if let Some(start) = asked.map(|partition| partition.standing().log_start)
+                    && start <= position
+                {
+                    bail!("consumer {number} got OFFSET_OUT_OF_RANGE for {position} from {}", connection.to);
+                }
                 let partitions = vec![ListOffsetsPartition {
                     partition_index: consumer.partition as i32,
                     timestamp: -2,

@@ -283,7 +283,7 @@ async fn a_coordinator_that_missed_something_while_it_gave_way_is_replaced() {
         if misses {
             coordinator.turn(|diary, _| diary.write("a", Ticket(9)));
         }
-        let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation };
+        let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation, again: false };
         let (offset, none) = (0, LeaderEpoch::NONE);
         let from = ReadFrom { offset, current_leader_epoch: none, last_fetched_epoch: none, log_start: 0 };
         partition.read(&from, 1, true, 1, follower).unwrap();

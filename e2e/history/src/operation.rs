@@ -79,8 +79,8 @@ pub enum Operation {
         /// The offset.
         offset: i64,
     },
-    /// A commit is on its way. Unless [`Operation::Committed`] says that it was acknowledged, it may be obeyed at any time
-    /// from now on: a client that gives it up and connects anew may have later commits acknowledged before it.
+    /// A commit is on its way. Unless [`Operation::Committed`] says that it was acknowledged, it may be obeyed at any
+    /// time from now on: a client that loses its connection may have later commits acknowledged before it.
     CommitInDoubt {
         /// The group.
         group: u32,

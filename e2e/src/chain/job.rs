@@ -1,9 +1,9 @@
-//! What a member of a chain is told, and what it tells.
+//! The arguments of a member of a chain, and what it prints.
 //!
 //! Its arguments are those of a [`Job`]. It takes the records of its stage's topic as a member of the group `stage-N`,
-//! and writes each with the same key and a value of its own to the next topic, in transactions of `stage-N-M` that carry
-//! the offsets; all of one partition go to one partition, so that each key keeps its order. It ends when its standard
-//! input ends, and with a code other than 0 after any error: who started it starts another. It prints:
+//! and writes each with the same key and a value of its own to the next topic, in transactions of `stage-N-M` that
+//! carry the offsets; all of one partition go to one partition, so that each key keeps its order. It ends when its
+//! standard input ends, and with a code other than 0 after any error: who started it starts another. It prints:
 //!
 //! | line | before or after |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The story of a chain: whoever takes part is killed or frozen, one after the other, until the source is empty.
+//! The story of a chain: brokers and members are killed or frozen, one after the other, until the source is empty.
 //!
 //! `OTTLA_CHAIN_RECORDS`, `OTTLA_CHAIN_STAGES` and `OTTLA_CHAIN_MEMBERS` make a chain longer, `OTTLA_CHAIN_PACE` says
 //! how many milliseconds lie between two records, `OTTLA_CHAOS_SEED` makes its choices again.
@@ -25,7 +25,7 @@ const PACE: u64 = 5;
 /// How long a process stands still: longer than a session, so that others take over what it had.
 const FROZEN: Duration = Duration::from_secs(8);
 
-/// What the coordinator must be told for sessions of the consumer protocol that end within [`FROZEN`]; members of the
+/// Settings of brokers for sessions of the consumer protocol that end within [`FROZEN`]; members of the
 /// classic one say it themselves.
 pub const SESSIONS: &[(&str, &str)] = &[
     ("group.consumer.min.session.timeout.ms", "6000"),
@@ -57,7 +57,7 @@ pub trait Brokers {
     /// When it does not start.
     fn kill(&mut self, broker: u16) -> Result<()>;
 
-    /// Stops a broker's process, does this, and lets it go on.
+    /// Stops a broker's process, does this, and lets it continue.
     ///
     /// # Errors
     /// When it takes no signals.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub const TOPIC: &str = "history";
@@ -48,6 +48,11 @@ pub fn play_and_tell(name: &str, story: impl FnOnce(&mut Chaos) -> Result<()>) -
     play_with_and_tell(&[], name, story)
 }
 
+/// Its holder is the only test with three brokers.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn play_with_and_tell(
     settings: &[Setting],
     name: &str,
@@ -56,7 +61,7 @@ fn play_with_and_tell(
     if !met(&needs()) {
         return Ok(None);
     }
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
     let maker = Maker::under_test();
     let trio = Trio::start_with(maker, &ottla_program()?, settings)?;

@@ -7,11 +7,15 @@
 mod bed;
 
 use anyhow::{Context, Result, ensure};
-use bed::{Chaos, LIMIT, PARTITIONS, TOPIC, play, play_and_tell, play_with};
+use bed::{Chaos, LIMIT, PARTITIONS, TOPIC, alone, play, play_and_tell, play_with};
+use ottla_e2e::librdkafka::{Record, Sender};
 use ottla_e2e::need::{Need, met};
-use ottla_e2e::target::Maker;
-use ottla_e2e::trio::{BROKERS, Setting};
+use ottla_e2e::raw::Connection;
+use ottla_e2e::target::{Maker, needs, ottla_program};
+use ottla_e2e::trio::{BROKERS, Setting, Trio};
 use ottla_e2e::wait::until;
+use ottla_wire::ErrorCode;
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::m03_metadata::MetadataResponsePartition;
 use rustix::process::Signal;
 use std::io::Write;
@@ -65,6 +69,55 @@ fn a_leader_that_was_frozen_finds_itself_replaced() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// A client that has heard of nothing else asks a leader that was frozen for the records that others have written
+/// meanwhile, with an offset of its group's. With OFFSET_OUT_OF_RANGE it would begin again at the start or at the end
+/// of the log.
+#[test]
+fn a_leader_that_was_frozen_does_not_call_the_offsets_of_its_successor_out_of_range() -> Result<()> {
+    const BEFORE: i64 = 100;
+    const AFTER: i64 = 200;
+    let topic = "outgrown";
+    if !met(&needs()) {
+        return Ok(());
+    }
+    let _alone = alone();
+    let mut trio = Trio::start(Maker::under_test(), &ottla_program()?)?;
+    trio.create_topic(topic, 1, &[])?;
+    let bootstrap = trio.bootstrap();
+    let produce = |numbers: std::ops::Range<i64>| -> Result<()> {
+        let sender = Sender::new(&bootstrap, &[("enable.idempotence", "true")])?;
+        for number in numbers.clone() {
+            let value = number.to_string().into_bytes();
+            sender.send(topic, Some(0), &Record { key: None, value, timestamp: 1, headers: Vec::new() })?;
+        }
+        ensure!(sender.finish()? == numbers.count(), "every record is acknowledged");
+        Ok(())
+    };
+    produce(0..BEFORE)?;
+    let leader = trio.leader(topic, 0)?.context("the partition has a leader")?;
+    let current_leader_epoch = trio.partitions(topic)?.first().context("there is a partition")?.leader_epoch;
+    let mut client = Connection::open(trio.address(leader))?;
+    trio.freeze(leader)?;
+    trio.wait_until_without(leader, topic)?;
+    produce(BEFORE..AFTER)?;
+    let partition = FetchPartition {
+        current_leader_epoch,
+        fetch_offset: AFTER,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let topics = vec![FetchTopic { topic: topic.into(), partitions: vec![partition], ..FetchTopic::default() }];
+    let request = FetchRequest { session_epoch: -1, topics, ..FetchRequest::default() };
+    client.send(12, &request)?;
+    trio.thaw(leader)?;
+    let answer = client.receive::<FetchRequest>(12)?.context("an answer")?;
+    let code = answer.responses.first().and_then(|topic| topic.partitions.first()).context("a partition")?.error_code;
+    let may_ask_again =
+        [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH, ErrorCode::OFFSET_NOT_AVAILABLE];
+    ensure!(may_ask_again.contains(&code), "{code}");
+    Ok(())
 }
 
 #[test]

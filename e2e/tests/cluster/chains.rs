@@ -1,5 +1,5 @@
-//! Chains of read-process-write jobs on the cluster, from outside through node ports: each record comes out once, and in
-//! order. `ottla_e2e::chain::play` names the variables that make them longer, or play a seed again.
+//! Chains of read-process-write jobs on the cluster, from outside through node ports: each record comes out once, and
+//! in order. `ottla_e2e::chain::play` names the variables that make them longer, or play a seed again.
 
 use crate::chaos::BROKERS;
 use anyhow::Result;

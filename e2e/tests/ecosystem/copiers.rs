@@ -1,6 +1,6 @@
-//! Kafka's own verifiable clients: what VerifiableProducer writes, two TransactionalMessageCopiers copy in transactions,
-//! some of which they abort on purpose, while brokers and copiers are killed; VerifiableConsumer is given each record
-//! once. One stage, because a copier counts the markers in its input as records that it waits for.
+//! Kafka's own verifiable clients: what VerifiableProducer writes, two TransactionalMessageCopiers copy in
+//! transactions, some of which they abort on purpose, while brokers and copiers are killed; VerifiableConsumer is given
+//! each record once. One stage, because a copier counts the markers in its input as records that it waits for.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,7 +68,7 @@ fn verifiable_clients_and_transactional_copiers_pass_each_record_on_once() -> Re
 
 /// VerifiableProducer writes every record, while the leader of a partition is killed.
 fn write(trio: &mut Trio, folder: &Path) -> Result<()> {
-    // It does not send again unless it is told to.
+    // Its default is to send nothing again.
     let config = folder.join("producer.properties");
     std::fs::write(&config, "retries=2147483647\nenable.idempotence=true\n")?;
     let mut producer = tool("VerifiableProducer");

@@ -33,12 +33,13 @@ pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
     };
     let deadline = Deadline::after_ms(request.max_wait_ms).0;
-    let asked = Asked::of(context, request);
+    let mut asked = Asked::of(context, request);
     let first = outcome::read(&asked, context.handler.replicas.leaders_throttle());
     if first.is_complete(&asked) || deadline <= env::now() {
         return context.reply(&answer(context, session, first, &asked));
     }
     let context_later = context.clone();
+    asked.reader = asked.reader.again();
     context.later(async move {
         let mut outcome = first;
         while !outcome.is_complete(&asked) && env::now() < deadline {

@@ -118,7 +118,7 @@ mod tests {
         let offset = partition.log_end.get();
         let from =
             ReadFrom { offset, current_leader_epoch: LeaderEpoch(0), last_fetched_epoch: LeaderEpoch::NONE, log_start };
-        partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation }).unwrap();
+        partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation, again: false }).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use super::reading::ReadFrom;
 use super::role::Role;
 use super::{Partition, State};
 use crate::env;
-use crate::image::{Assignment, BrokerId, Incarnation, IsrMember};
+use crate::image::{Assignment, IsrMember};
 
 /// A change of an ISR.
 pub struct IsrChange {
@@ -16,12 +16,16 @@ pub struct IsrChange {
 
 impl Partition {
     /// A follower asks for what comes at an offset: so it has everything before, from where its log begins.
-    pub(super) fn note_fetch(&self, state: &mut State, broker: BrokerId, incarnation: Incarnation, from: &ReadFrom) {
+    pub(super) fn note_fetch(&self, state: &mut State, member: IsrMember, from: &ReadFrom, again: bool) {
+        let IsrMember { broker, incarnation } = member;
         let log_end = state.log.log_end();
         let log_start = state.deleted_to();
         let Role::Leader(leadership) = &mut state.role else { return };
         leadership.fetched(broker, incarnation, from.offset, log_end, env::now());
         leadership.begins_at(broker, from.log_start);
+        if !again {
+            leadership.asks(broker);
+        }
         let may_join = leadership.may_join(broker, self.high_watermark.get(), log_start);
         self.advance_high_watermark(state);
         self.advance_low_watermark(state);

@@ -14,6 +14,9 @@ use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me
 /// How long clients may take to send to a new leader what they had sent to the one before.
 const NEWS_OF_A_LEADER: Duration = Duration::from_secs(10);
 
+/// How many offsets beyond the log are remembered that clients have asked for.
+const DOUBTS: usize = 16;
+
 /// One leader epoch of a partition, as its leader sees it.
 #[derive(Debug)]
 pub struct Leadership {
@@ -34,6 +37,10 @@ pub struct Leadership {
     /// How far followers have got in this leader epoch.
     positions: BTreeMap<BrokerId, Position>,
     paces: BTreeMap<BrokerId, Pace>,
+    /// How many requests of each follower have come in this leader epoch.
+    requests: BTreeMap<BrokerId, u64>,
+    /// Offsets beyond the log that clients have asked for, and `requests` when they did.
+    doubts: BTreeMap<i64, BTreeMap<BrokerId, u64>>,
     gives_way: bool,
     /// Whether it gave way when [`Leadership::give_way`] was asked last.
     gave_way: bool,
@@ -109,6 +116,8 @@ impl Leadership {
             epoch_start,
             positions,
             paces,
+            requests: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             gives_way: false,
             gave_way: false,
         }
@@ -183,6 +192,39 @@ impl Leadership {
         let log_start = last.map_or(-1, |last| last.log_start);
         self.paces.insert(broker, Pace { fetched: now, log_end, caught_up, log_start });
         self.gives_way = false;
+    }
+
+    /// A follower sends another request.
+    pub fn asks(&mut self, broker: BrokerId) {
+        *self.requests.entry(broker).or_default() += 1;
+    }
+
+    /// Whether no broker's log has this offset, which is beyond this one's; false while another broker may lead. A
+    /// leader that stood still does not know of its successor, whose records clients have read meanwhile. With
+    /// OFFSET_OUT_OF_RANGE, which Kafka answers, such a client would reset its position: it would read everything
+    /// again, or skip records. Another broker could lead only if it is in sync: when each of those has sent two
+    /// requests in this epoch since a client asked, the second of them was sent after that. Until then the client asks
+    /// again.
+    pub fn is_beyond_every_log(&mut self, offset: i64) -> bool {
+        let others = || self.maximal.iter().map(|member| member.broker).filter(|broker| *broker != self.me.id);
+        let requests = |broker| self.requests.get(&broker).copied().unwrap_or_default();
+        if let Some(before) = self.doubts.get(&offset) {
+            let has_answered = |broker| before.get(&broker).is_some_and(|before| requests(broker) >= before + 2);
+            let have_answered = others().all(has_answered);
+            if have_answered {
+                self.doubts.remove(&offset);
+            }
+            return have_answered;
+        }
+        let now: BTreeMap<BrokerId, u64> = others().map(|broker| (broker, requests(broker))).collect();
+        if now.is_empty() {
+            return true;
+        }
+        if self.doubts.len() >= DOUBTS {
+            self.doubts.pop_first();
+        }
+        self.doubts.insert(offset, now);
+        false
     }
 
     /// The log of a follower that has fetched begins there.

@@ -14,7 +14,7 @@ use parking_lot::MutexGuard;
 
 use super::role::Role;
 use super::{Appended, Partition, State, check_epoch};
-use crate::image::{BrokerId, Incarnation, LeaderEpoch};
+use crate::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch};
 use crate::replica::NotServed;
 use crate::watermark::Watermark;
 
@@ -44,6 +44,8 @@ pub enum Reader {
         broker: BrokerId,
         /// See [`Incarnation`].
         incarnation: Incarnation,
+        /// Its request was read for before, and has waited.
+        again: bool,
     },
 }
 
@@ -115,6 +117,15 @@ impl Reader {
             Reader::Follower { .. } => None,
         }
     }
+
+    /// The same for a request that is read for again.
+    #[must_use]
+    pub fn again(self) -> Reader {
+        match self {
+            Reader::Follower { broker, incarnation, .. } => Reader::Follower { broker, incarnation, again: true },
+            Reader::Consumer(_) | Reader::Roaming(_) => self,
+        }
+    }
 }
 
 impl Read {
@@ -164,8 +175,9 @@ pub enum ReadError {
         /// See [`Partition::high_watermark`].
         high_watermark: i64,
     },
-    /// A new leader does not know yet how much is committed.
-    #[error("the end of what is committed is not known yet")]
+    /// A new leader does not know yet how much is committed; or the offset is beyond the log, and another broker may
+    /// lead, which has it.
+    #[error("it is not known yet whether the log has the offset")]
     NotAvailable,
     /// The disk failed.
     #[error(transparent)]
@@ -270,7 +282,13 @@ impl Partition {
             }
         }
         if from.offset < log_start || from.offset > log_end {
-            return Err(ReadError::OutOfRange { log_start, high_watermark });
+            let is_known = match &mut state.role {
+                _ if from.offset < log_start || reader.bound().is_none() => true,
+                Role::Leader(leadership) => leadership.is_beyond_every_log(from.offset),
+                Role::Bystander | Role::Follower(_) | Role::Offline => false,
+            };
+            let out_of_range = ReadError::OutOfRange { log_start, high_watermark };
+            return Err(if is_known { out_of_range } else { ReadError::NotAvailable });
         }
         let mut aborted = None;
         let up_to = match reader {
@@ -279,8 +297,8 @@ impl Partition {
                 aborted = Some(state.log.aborted_from(from.offset));
                 last_stable
             }
-            Reader::Follower { broker, incarnation } => {
-                self.note_fetch(&mut state, broker, incarnation, from);
+            Reader::Follower { broker, incarnation, again } => {
+                self.note_fetch(&mut state, IsrMember { broker, incarnation }, from, again);
                 (read.high_watermark, read.last_stable) = (self.high_watermark.get(), self.last_stable.get());
                 log_end
             }
@@ -475,7 +493,39 @@ mod tests {
     use super::super::fixtures::{Fixture, batch, member};
     use super::super::following::Copied;
     use super::*;
-    use crate::image::IsrMember;
+
+    /// From this offset on.
+    fn from(offset: i64) -> ReadFrom {
+        ReadFrom { offset, current_leader_epoch: LeaderEpoch(5), last_fetched_epoch: LeaderEpoch::NONE, log_start: -1 }
+    }
+
+    fn follower(of: i32, again: bool) -> Reader {
+        let IsrMember { broker, incarnation } = member(of);
+        Reader::Follower { broker, incarnation, again }
+    }
+
+    #[test]
+    fn an_offset_beyond_the_log_is_out_of_range_once_every_follower_has_answered_for_that() {
+        let fixture = Fixture::new(&[]);
+        fixture.elect(0, 5);
+        let partition = &fixture.partition;
+        let asks = |offset| partition.read(&from(offset), 1, true, 0, Reader::Consumer(Bound::HighWatermark));
+        let fetches = |of, again| drop(partition.read(&from(0), 1, true, 0, follower(of, again)).unwrap());
+        assert!(matches!(asks(7), Err(ReadError::NotAvailable)));
+        for id in [1, 2] {
+            // The first may have been on its way for long; what waits is one request, however often it is read for.
+            fetches(id, false);
+            (0..3).for_each(|_| fetches(id, true));
+            assert!(matches!(asks(7), Err(ReadError::NotAvailable)));
+        }
+        fetches(1, false);
+        assert!(matches!(asks(7), Err(ReadError::NotAvailable)), "the other one could lead");
+        fetches(2, false);
+        assert!(matches!(asks(7), Err(ReadError::OutOfRange { .. })));
+        // Nobody has said anything since the next client asked.
+        assert!(matches!(asks(7), Err(ReadError::NotAvailable)));
+        assert!(matches!(asks(-1), Err(ReadError::OutOfRange { .. })), "nobody's log begins so early");
+    }
 
     #[test]
     fn what_was_cut_since_it_was_read_is_not_sent() {
@@ -485,19 +535,13 @@ mod tests {
         for byte in [b'a', b'b'] {
             partition.append_own(&batch(byte, 100 << 10), LeaderEpoch(5), 0).unwrap();
         }
-        let IsrMember { broker, incarnation } = member(1);
-        let reader = Reader::Follower { broker, incarnation };
-        let read = |offset, max_bytes| {
-            let from = ReadFrom {
-                offset,
-                current_leader_epoch: LeaderEpoch(5),
-                last_fetched_epoch: LeaderEpoch::NONE,
-                log_start: -1,
-            };
-            match partition.read(&from, max_bytes, true, 0, reader).unwrap().chunk {
-                Some(Chunk::File(slice)) => slice,
-                other => panic!("{other:?}"),
-            }
+        let read = |offset, max_bytes| match partition
+            .read(&from(offset), max_bytes, true, 0, follower(1, false))
+            .unwrap()
+            .chunk
+        {
+            Some(Chunk::File(slice)) => slice,
+            other => panic!("{other:?}"),
         };
         let (first, second, both) = (read(0, 1), read(1, 1), read(0, 1 << 20));
         assert!([&first, &second, &both].iter().all(|slice| slice.file.is_intact()));

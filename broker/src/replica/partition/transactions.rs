@@ -171,7 +171,7 @@ mod tests {
                 last_fetched_epoch: LeaderEpoch::NONE,
                 log_start: 0,
             };
-            partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation }).unwrap();
+            partition.read(&from, 1, true, 1, Reader::Follower { broker, incarnation, again: false }).unwrap();
         }
     }
 

@@ -75,7 +75,7 @@ impl Asked {
     /// Whether a partition counts towards the throttled rate of this reader.
     pub(super) fn is_throttled(&self, partition: &Partition) -> bool {
         match self.reader {
-            Reader::Follower { broker, incarnation } if self.throttled_rate.is_some() => {
+            Reader::Follower { broker, incarnation, .. } if self.throttled_rate.is_some() => {
                 partition.leads_slowly(IsrMember { broker, incarnation })
             }
             Reader::Follower { .. } | Reader::Consumer(_) | Reader::Roaming(_) => false,
@@ -93,7 +93,7 @@ fn reader(context: &Context, request: &FetchRequest) -> Reader {
     let replica = &request.replica_state;
     let id = if context.version < 15 { request.replica_id } else { replica.replica_id };
     match id {
-        0.. => Reader::Follower { broker: BrokerId(id), incarnation: Incarnation(replica.replica_epoch) },
+        0.. => Reader::Follower { broker: BrokerId(id), incarnation: Incarnation(replica.replica_epoch), again: false },
         _ => {
             let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
             // The version that can be sent elsewhere.

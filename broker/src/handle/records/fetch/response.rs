@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(of(Reader::Roaming(Bound::LastStable)), told);
         assert_eq!(of(Reader::Consumer(Bound::LastStable)), told);
         assert_eq!(of(Reader::Consumer(Bound::HighWatermark)), None);
-        assert_eq!(of(Reader::Follower { broker: BrokerId(1), incarnation: Incarnation(1) }), None);
+        assert_eq!(of(Reader::Follower { broker: BrokerId(1), incarnation: Incarnation(1), again: false }), None);
     }
 
     #[test]
