@@ -11,6 +11,7 @@
 //! - [`steps`]: takes the planned steps
 //!   - [`pace`]: which of them now
 //!   - [`apply`]: the writes
+//!   - [`reads`]: what they need to know first, read once for all of a plan
 //! - [`others`]: clusters that topics refer to and that no process operates
 //!
 //! It does not ask why it woke, and may be dropped at any await: the next reconcile plans again what is missing.
@@ -39,6 +40,7 @@ pub mod liveness;
 pub mod loads;
 pub mod others;
 pub mod pace;
+pub mod reads;
 pub mod steps;
 pub mod tenure;
 pub mod view;

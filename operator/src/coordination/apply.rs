@@ -9,16 +9,15 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Reporter};
-use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt};
-use ottla_crds::{KafkaAssignment, KafkaAssignmentSpec, KafkaCluster, KafkaRebalance, KafkaTopic, names};
+use kube::{Api, Client, Resource, ResourceExt};
+use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaRebalance, KafkaTopic, names};
 use ottla_kube::change;
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::BrokerId;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
-use uuid::Uuid;
 
+use super::reads::Reads;
 use crate::events::Recorder;
 use crate::plan::fresh::names_broker;
 use crate::plan::platform::{HOSTNAME_LABEL, Volume};
@@ -65,14 +64,14 @@ impl Writer {
         }
     }
 
-    /// Carries out one step. May be dropped half-way: what is missing is planned again. `ending` keeps what the steps
-    /// of one plan need to know of the definition of topics.
+    /// Carries out one step. May be dropped half-way: what is missing is planned again. `reads` are shared by the steps
+    /// of one plan.
     ///
     /// Returns the status that the API server has made of one that was written; `None`: the step writes none.
     ///
     /// # Errors
     /// When the API server refuses or can't be reached.
-    pub async fn apply(&self, step: &Step, ending: &OnceCell<bool>) -> Result<Option<Value>, kube::Error> {
+    pub async fn apply(&self, step: &Step, reads: &Reads) -> Result<Option<Value>, kube::Error> {
         match step {
             Step::Change { read, next, recovered } => {
                 let stale = change::write(&self.assignments, read, next).await?;
@@ -87,7 +86,7 @@ impl Writer {
                 change::append(&self.assignments, read, added).await?;
             }
             Step::Create(object) => {
-                if self.stands_under_another_id(object).await? {
+                if reads.stands_under_another_id(&self.assignments, object).await? {
                     tracing::debug!(
                         topic = object.spec.topic_name,
                         "brokers have just restored assignments: reading them first"
@@ -97,7 +96,7 @@ impl Writer {
                 }
             }
             Step::Bury { read, topic } => {
-                if *ending.get_or_try_init(|| self.definition_is_ending()).await? {
+                if reads.definition_is_ending(&self.definitions).await? {
                     let note = "the definition of KafkaTopics is being deleted: brokers keep the topic and its records";
                     let news = News { warning: true, reason: "Retained".to_owned(), note: note.to_owned() };
                     self.release(topic, Some(&news)).await?;
@@ -230,19 +229,6 @@ impl Writer {
         Ok(false)
     }
 
-    /// Whether the topic that `planned` would create exists already, under another id. A consistent read: what was lost
-    /// and is restored must not be placed again because one watch returned before the other.
-    async fn stands_under_another_id(&self, planned: &KafkaAssignment) -> Result<bool, kube::Error> {
-        let KafkaAssignmentSpec { topic_name, topic_id, cluster_ref, .. } = &planned.spec;
-        let (cluster, topic) = (&cluster_ref.name, names::topic_label(topic_name));
-        let selector = format!("{}={cluster},{}={topic}", names::CLUSTER_LABEL, names::TOPIC_LABEL);
-        let objects = self.assignments.list(&ListParams::default().labels(&selector)).await?;
-        let standing = objects.items.iter().map(|object| &object.spec);
-        let ids: Vec<Uuid> =
-            standing.filter(|spec| !spec.deleted && spec.topic_name == *topic_name).map(|spec| spec.topic_id).collect();
-        Ok(!ids.is_empty() && !ids.contains(topic_id))
-    }
-
     /// Whether this assignment exists and has no tombstone. A consistent read: the watches of topics and of assignments
     /// don't wait for each other.
     async fn stands(&self, assignment: Option<&str>) -> Result<bool, kube::Error> {
@@ -256,13 +242,6 @@ impl Writer {
         let others =
             topic.finalizers().iter().map(String::as_str).filter(|name| *name != KafkaTopic::FINALIZER).collect();
         self.set_finalizers(topic, others).await
-    }
-
-    /// Whether topics are deleted because their definition is being deleted: a mistake that must not delete records.
-    /// Read after the plan, because a watch could show it too late.
-    async fn definition_is_ending(&self) -> Result<bool, kube::Error> {
-        let definition = self.definitions.get_metadata_opt(KafkaTopic::crd_name()).await?;
-        Ok(definition.is_some_and(|definition| definition.metadata.deletion_timestamp.is_some()))
     }
 
     async fn set_finalizers(&self, topic: &KafkaTopic, finalizers: Vec<&str>) -> Result<(), kube::Error> {
@@ -312,8 +291,9 @@ mod tests {
     use std::sync::Arc;
 
     use kube::api::{ApiResource, DynamicObject};
-    use ottla_crds::ClusterRef;
+    use ottla_crds::{ClusterRef, KafkaAssignmentSpec};
     use ottla_local_api::{Server, Store};
+    use uuid::Uuid;
 
     use super::*;
     use crate::plan::platform::Lost;
@@ -335,7 +315,8 @@ mod tests {
         let writer = Writer::new(&server.client("default"), "default", "prod", SetBacks::default());
         let create = async |planned: KafkaAssignment| {
             let name = planned.name_any();
-            writer.apply(&Step::Create(Box::new(planned)), &OnceCell::new()).await.unwrap();
+            let step = Step::Create(Box::new(planned));
+            writer.apply(&step, &Reads::of([&step])).await.unwrap();
             writer.assignments.get_opt(&name).await.unwrap().is_some()
         };
         let mut buried = object("orders", 1);
@@ -388,7 +369,7 @@ mod tests {
             let volume = Volume { claim, uid: "u".to_owned(), lost, ..Volume::default() };
             let cluster = Arc::new(KafkaCluster::new("prod", serde_json::from_value(json!({})).unwrap()));
             let step = Step::Renew { cluster, id: BrokerId(1), volume, versions: BTreeMap::new() };
-            writer.apply(&step, &OnceCell::new()).await.unwrap();
+            writer.apply(&step, &Reads::default()).await.unwrap();
             assert_eq!(changes.load(std::sync::atomic::Ordering::SeqCst), expected, "{by_name} {by_host}");
         }
     }
@@ -406,7 +387,7 @@ mod tests {
         let mut next = Box::new(read.clone());
         next.status.get_or_insert_default().partitions = Some(1);
         let step = Step::TopicStatus { read: Arc::new(read), next, news: None };
-        writer.apply(&step, &OnceCell::new()).await.unwrap_err();
+        writer.apply(&step, &Reads::default()).await.unwrap_err();
         assert_eq!(set_backs.times(), 1);
     }
 
@@ -425,7 +406,7 @@ mod tests {
         let status = next.status.get_or_insert_default();
         (status.replicas, status.summary) = (Some(3), Some("Settled".to_owned()));
         let step = Step::ClusterStatus { read, next, news: Vec::new() };
-        let answer = writer.apply(&step, &OnceCell::new()).await.unwrap();
+        let answer = writer.apply(&step, &Reads::default()).await.unwrap();
         assert_eq!(answer, Some(json!({ "replicas": 3 })));
     }
 
@@ -460,10 +441,10 @@ mod tests {
         let mut next = Box::new(KafkaCluster::clone(&read));
         next.status.as_mut().unwrap().replicas = Some(3);
         let step = Step::ClusterStatus { read, next, news: Vec::new() };
-        writer.apply(&step, &OnceCell::new()).await.unwrap();
+        writer.apply(&step, &Reads::default()).await.unwrap();
         let written = json!({ "tier": "cold", "replicas": 3, "brokers": brokers });
         assert_eq!(status(&kind, "prod", None).await, written);
-        let again = writer.apply(&step, &OnceCell::new()).await;
+        let again = writer.apply(&step, &Reads::default()).await;
         assert!(matches!(again, Err(kube::Error::Api(status)) if status.is_conflict()), "compare-and-swap");
         assert_eq!(set_backs.times(), 0, "the object is newer than what was read");
 
@@ -474,7 +455,7 @@ mod tests {
         let read = Arc::new(writer.topics.get("orders").await.unwrap());
         let mut next = Box::new(KafkaTopic::clone(&read));
         next.status.as_mut().unwrap().offline_partitions = Some(1);
-        writer.apply(&Step::TopicStatus { read, next, news: None }, &OnceCell::new()).await.unwrap();
+        writer.apply(&Step::TopicStatus { read, next, news: None }, &Reads::default()).await.unwrap();
         let written = json!({ "tier": "cold", "partitions": 1, "offlinePartitions": 1 });
         assert_eq!(status(&kind, "orders", None).await, written);
     }

@@ -9,17 +9,17 @@ use ottla_kube::change::why;
 use ottla_kube::lease::Knowledge;
 use ottla_kube::versions::SetBacks;
 use ottla_rules::assignment::Live;
-use tokio::sync::OnceCell;
 use tokio::time::{Duration, Instant};
 
 use super::apply::Writer;
 use super::pace::Pace;
+use super::reads::Reads;
 use crate::plan::{HeldBack, Step};
 
 /// How many writes are in flight at once: enough to hide a round trip, few enough not to overload the API server.
-const WRITES_AT_ONCE: usize = 16;
+const WRITES_AT_ONCE: usize = 64;
 /// How many steps are taken before the next plan, so that an election waits for a few round trips at most.
-const STEPS_PER_PLAN: usize = 128;
+const STEPS_PER_PLAN: usize = 256;
 /// When to look again after a look that failed, or that showed newer entries.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -83,9 +83,9 @@ async fn take(writer: &Writer, pace: &mut Pace, steps: Vec<Step>) -> Option<Inst
     let more = due.len() > STEPS_PER_PLAN;
     due.truncate(STEPS_PER_PLAN);
     let mut planned = held_back;
-    let ending = &OnceCell::new();
+    let reads = &Reads::of(&due);
     let writes = due.into_iter().map(|step| async move {
-        let outcome = writer.apply(&step, ending).await;
+        let outcome = writer.apply(&step, reads).await;
         (step, outcome)
     });
     let mut outcomes = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
