@@ -3,8 +3,7 @@
 //! Only `coord` makes images, from Kubernetes objects; everybody else holds a snapshot. It says what *should* be;
 //! whether a replica really runs is `replica`'s to know.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,6 +15,8 @@ pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, 
 use ottla_rules::features::Features;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::shared_map::SharedMap;
 
 /// The newest image, and word of the next.
 pub type ImageReceiver = watch::Receiver<Arc<ClusterImage>>;
@@ -47,7 +48,7 @@ pub struct ClusterImage {
     /// Topics by id. Iterate [`ClusterImage::topic_names`] for Kafka's order.
     pub topics: Topics,
     /// Topic ids by name.
-    pub topic_names: BTreeMap<Str, Uuid>,
+    pub topic_names: SharedMap<Str, Uuid>,
     /// Topics whose assignments have a tombstone: their replicas remove their files.
     pub deleted: Topics,
     /// This broker's settings, resolved: those of the cluster's spec, and those that it alone has.
@@ -73,8 +74,8 @@ pub struct ClusterImage {
 }
 
 /// Topics by id, in the same order in every process that has seen the same objects: a simulation must play a seed twice
-/// in the same way.
-pub type Topics = HashMap<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;
+/// in the same way. What has changed since another image is found without a look at everything.
+pub type Topics = SharedMap<Uuid, Arc<Topic>>;
 
 /// A broker of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +176,7 @@ impl Default for ClusterImage {
             brokers: BTreeMap::new(),
             wanted_brokers: BTreeSet::new(),
             topics: Topics::default(),
-            topic_names: BTreeMap::new(),
+            topic_names: SharedMap::default(),
             deleted: Topics::default(),
             settings: Arc::new(BrokerSettings::resolve(&BTreeMap::new())),
             groups: Arc::default(),

@@ -28,6 +28,7 @@
 //! - [`topics`]: what coordinators must know of the cluster's topics
 //! - [`coord`]: the only room that knows Kubernetes
 //! - [`dialer`]: connections to other brokers
+//! - [`shared_map`]: an ordered map whose copies share what has not changed
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
 
 pub mod ask;
@@ -59,6 +60,7 @@ pub mod reply;
 pub mod server;
 pub mod share;
 pub mod share_state;
+pub mod shared_map;
 pub mod tls;
 pub mod topics;
 pub mod transactions;

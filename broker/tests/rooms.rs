@@ -7,7 +7,18 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["ask", "disk_space", "env", "image", "loggers", "metrics", "dialer", "reply", "watermark"],
+        leaves: &[
+            "ask",
+            "disk_space",
+            "env",
+            "image",
+            "loggers",
+            "metrics",
+            "dialer",
+            "reply",
+            "shared_map",
+            "watermark",
+        ],
         rooms: &[
             ("node", &["http", "broker", "coord", "data_dir", "drain", "filling", "hanging"]),
             ("http", &["health", "loads"]),

@@ -12,15 +12,17 @@ use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaTopic};
 use ottla_rules::assignment::{Age, BrokerId};
 use serde::{Deserialize, Serialize};
 
+use crate::shared_map::SharedMap;
+
 /// What is known, by the objects' names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Known {
     /// The cluster.
     pub cluster: Option<Arc<KafkaCluster>>,
     /// Its topics.
-    pub topics: BTreeMap<String, Arc<KafkaTopic>>,
+    pub topics: SharedMap<String, Arc<KafkaTopic>>,
     /// Its assignments.
-    pub assignments: BTreeMap<String, Arc<KafkaAssignment>>,
+    pub assignments: SharedMap<String, Arc<KafkaAssignment>>,
     /// Topics whose KafkaTopic is gone while their assignments exist: their settings stay in force.
     pub gone_topics: BTreeSet<String>,
     /// Assignments whose object is gone without a tombstone: brokers keep serving by them.
@@ -110,13 +112,29 @@ impl Known {
 
     /// Takes in events, as the broker `me`. Returns whether anything changed.
     pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = News>) -> bool {
-        let mut learned = false;
+        let (mut learned, mut may_forget) = (false, false);
         for news in news {
+            may_forget |= self.may_let_forget(&news);
             learned |= self.see(me, lists, news);
         }
         // Once for all events, because it looks at everything.
-        self.forget_topics_without_assignments();
+        if may_forget {
+            self.forget_topics_without_assignments();
+        }
         learned
+    }
+
+    /// Whether a KafkaTopic that is gone may be needed no more after this: not if only entries change.
+    fn may_let_forget(&self, news: &News) -> bool {
+        match news {
+            News::Cluster(_) => false,
+            News::Topic(_) => true,
+            News::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
+                let known = self.assignments.get(&object.name_any());
+                known.is_none_or(|known| known.spec.deleted != object.spec.deleted)
+            }
+            News::Assignment(Event::Init | Event::InitDone | Event::Delete(_)) => true,
+        }
     }
 
     fn see(&mut self, me: BrokerId, lists: &mut Lists, news: News) -> bool {
@@ -250,7 +268,7 @@ impl Known {
         }
         let standing = self.assignments.values().filter(|object| !object.spec.deleted);
         let mut needed: BTreeSet<&str> = standing.map(|object| object.spec.topic_name.as_str()).collect();
-        for (name, topic) in &self.topics {
+        for (name, topic) in self.topics.iter() {
             if !self.gone_topics.contains(name) {
                 needed.remove(topic.topic_name());
             }
@@ -263,9 +281,11 @@ impl Known {
 }
 
 /// Replaces the known object; returns whether it changed.
-fn replace<K: PartialEq>(known: &mut BTreeMap<String, Arc<K>>, name: String, object: K) -> bool {
+fn replace<K: PartialEq>(known: &mut SharedMap<String, Arc<K>>, name: String, object: K) -> bool {
     let is_new = known.get(&name).is_none_or(|known| **known != object);
-    known.insert(name, Arc::new(object));
+    if is_new {
+        known.insert(name, Arc::new(object));
+    }
     is_new
 }
 

@@ -137,7 +137,7 @@ impl Coord {
         let session = api.begin_session(dir, here, &mut views.images, &copy).await?;
         let mut presence = Presence::begin(&api, me, session, (endpoints, http), &views, set_backs.clone());
         if views.images.borrow().cluster_id.is_empty() {
-            views.publish_copy(me, &copy, &users.borrow());
+            views.publish_copy(me, &copy, users.borrow().clone());
         } else {
             presence.is_held().await;
         }

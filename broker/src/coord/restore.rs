@@ -139,15 +139,19 @@ fn newest(copies: &[Copy]) -> Known {
                 *known = cluster.clone();
             }
         }
-        for (name, topic) in topics {
-            let known = newest.topics.entry(name.clone()).or_insert_with(|| topic.clone());
-            if version(&topic.metadata) > version(&known.metadata) {
-                *known = topic.clone();
+        for (name, topic) in topics.iter() {
+            let known = newest.topics.get(name);
+            if known.is_none_or(|known| version(&topic.metadata) > version(&known.metadata)) {
+                newest.topics.insert(name.clone(), topic.clone());
             }
         }
-        for (name, object) in assignments {
-            let known = newest.assignments.entry(name.clone()).or_insert_with(|| object.clone());
-            keep_newest(Arc::make_mut(known), object);
+        for (name, object) in assignments.iter() {
+            let known = newest.assignments.get(name).map(|known| {
+                let mut known = KafkaAssignment::clone(known);
+                keep_newest(&mut known, object);
+                Arc::new(known)
+            });
+            newest.assignments.insert(name.clone(), known.unwrap_or_else(|| object.clone()));
         }
     }
     newest

@@ -8,7 +8,7 @@ use ottla_kube::watches::{Told, Watches};
 use tokio::sync::watch;
 
 use super::api_server::ApiServer;
-use super::image;
+use super::image::{self, Images};
 use super::known::{Compared, Known, Lists, News};
 use super::users::KnownUsers;
 use crate::env::{self, Instant};
@@ -31,8 +31,8 @@ pub(super) struct Views {
 
 impl Views {
     /// Publishes the image of `copy` where the API server is away since before this broker's start.
-    pub fn publish_copy(&self, me: BrokerId, copy: &Known, users: &KnownUsers) {
-        self.publish.send_replace(Arc::new(image::image(me, copy, users, &ClusterImage::default())));
+    pub fn publish_copy(&self, me: BrokerId, copy: &Known, users: Arc<KnownUsers>) {
+        self.publish.send_replace(Arc::new(image::image(me, copy, users)));
     }
 }
 
@@ -50,7 +50,8 @@ pub(super) fn start(
     let (miss, missing) = watch::channel(copy.missing_topics(me));
     let (compare, compared) = watch::channel(Compared::default());
     let shown = Views { images, signs, known, missing, compared, publish: publish.clone() };
-    let watching = Watching { me, known: copy, users, publish, sign, keep, miss, compare };
+    let made = Images::new(me);
+    let watching = Watching { me, known: copy, users, made, publish, sign, keep, miss, compare };
     (watching.run(api.watches(set_backs)), shown)
 }
 
@@ -59,6 +60,7 @@ struct Watching {
     me: BrokerId,
     known: Known,
     users: watch::Receiver<Arc<KnownUsers>>,
+    made: Images,
     publish: watch::Sender<Arc<ClusterImage>>,
     sign: watch::Sender<Instant>,
     keep: watch::Sender<Known>,
@@ -101,9 +103,9 @@ impl Watching {
             // This comes first, because the Lease that is taken with the first image has it.
             let compared = self.known.compared();
             self.compare.send_if_modified(|told| std::mem::replace(told, compared.clone()) != compared);
-            let before = self.publish.borrow().clone();
-            if std::mem::take(&mut learned) || before.cluster_id.is_empty() {
-                self.publish.send_replace(Arc::new(image::image(self.me, &self.known, &self.users.borrow(), &before)));
+            if std::mem::take(&mut learned) || self.publish.borrow().cluster_id.is_empty() {
+                let users = self.users.borrow().clone();
+                self.publish.send_replace(Arc::new(self.made.next(&self.known, users)));
                 self.keep.send_replace(self.known.clone());
                 let missing = self.known.missing_topics(self.me);
                 self.miss.send_if_modified(|told| std::mem::replace(told, missing.clone()) != missing);

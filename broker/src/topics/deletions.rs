@@ -12,6 +12,7 @@ use ottla_group::DeletedTopic;
 use uuid::Uuid;
 
 use crate::image::{ClusterImage, Topic};
+use crate::shared_map::SharedMap;
 
 /// What this process has seen of topics' names, so that it sees one change hands also when the first topic was away in
 /// between.
@@ -21,6 +22,8 @@ pub struct Deletions {
     last: BTreeMap<Str, Uuid>,
     /// The tombstones in the image before.
     buried: BTreeSet<Uuid>,
+    /// The names in the image before.
+    names: SharedMap<Str, Uuid>,
 }
 
 impl Deletions {
@@ -34,7 +37,9 @@ impl Deletions {
                 self.last.remove(&*topic.name);
             }
         }
-        for (name, id) in &image.topic_names {
+        let names = std::mem::replace(&mut self.names, image.topic_names.clone());
+        for (name, _, id) in image.topic_names.differences(&names, Uuid::eq) {
+            let Some(id) = id else { continue };
             let before = self.last.insert(name.clone(), *id).filter(|before| before != id);
             // Two ids of one name may both stand: the older is meant.
             if let Some(id) = before.filter(|before| !image.topics.contains_key(before)) {

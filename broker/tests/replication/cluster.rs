@@ -221,7 +221,7 @@ impl Cluster {
             ClusterImage {
                 inter_broker_listener: LISTENER.into(),
                 brokers: objects.ports.iter().map(broker).collect(),
-                topic_names: BTreeMap::from([(topic.name.clone(), topic.id)]),
+                topic_names: [(topic.name.clone(), topic.id)].into(),
                 topics: [(topic.id, Arc::new(topic))].into_iter().collect(),
                 settings: objects.settings.clone(),
                 moves_rate: objects.moves_rate,
