@@ -1,21 +1,27 @@
 //! The copy of what is known, on the broker's disk: for a start while the API server is away, and for restoring lost
 //! objects.
 //!
-//! It has a checksum and is written shortly after a change; a renewal of a Lease is not a change.
+//! It has a checksum and is written shortly after a change; a renewal of a Lease is not a change. [`changes`] are kept
+//! beside it, so that an event costs what it changes, and not everything that is known. When they are more than the
+//! copy, the copy is written whole again; and at a clean stop, for an earlier version does not know them.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::DiskError;
+use ottla_log::{DiskError, disk};
 use ottla_rules::assignment::BrokerId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::known::Known;
-use crate::data_dir::{DataDirError, owner, read_checked, write_checked};
+use crate::data_dir::{DataDirError, first_checked, owner};
 use crate::env;
+
+mod changes;
+
+use changes::{Base, Writer};
 
 const COPY: &str = "ottla.objects";
 /// Changes come in bursts: a burst is written once.
@@ -67,7 +73,26 @@ pub fn of(dir: &Path) -> Result<Copy, CopyError> {
 /// # Errors
 /// When the disk refuses.
 pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
-    read_checked(&dir.join(COPY))
+    let path = dir.join(COPY);
+    let mut before = None;
+    loop {
+        let Some(bytes) = disk::read(&path)? else { return Ok(None) };
+        let copy = std::str::from_utf8(&bytes).ok().and_then(first_checked).filter(|(_, rest)| rest.is_empty());
+        let Some((mut known, _)) = copy else {
+            tracing::warn!(path = %path.display(), "ignored an incomplete file");
+            return Ok(None);
+        };
+        let base = Base::of(&bytes);
+        if let Some(changes) = changes::read(dir, &base)? {
+            changes.into_iter().for_each(|change| change.apply(&mut known));
+            return Ok(Some(known));
+        }
+        // A broker that runs may have written the copy again in between.
+        if before.as_ref() == Some(&base) {
+            return Ok(Some(known));
+        }
+        before = Some(base);
+    }
 }
 
 /// Keeps the copy up to date until `stop`, and returns what is in it. Everything known before `stop` is in it; if this
@@ -80,6 +105,7 @@ pub async fn keep(
 ) {
     let mut stop = pin!(stop);
     let (mut unwritten, mut last, mut pause) = (false, false, DEBOUNCE);
+    let mut writer = Writer::new(dir);
     while !last {
         let burst = async {
             if !unwritten && known.changed().await.is_err() {
@@ -94,22 +120,26 @@ pub async fn keep(
             () = &mut stop => last = true,
             ended = burst => last = ended,
         }
-        if !unwritten && !known.has_changed().unwrap_or(true) {
+        if !unwritten && !known.has_changed().unwrap_or(true) && !(last && writer.has_changes()) {
             continue;
         }
-        let (path, copy) = (dir.join(COPY), Arc::new(known.borrow_and_update().clone()));
+        let copy = Arc::new(known.borrow_and_update().clone());
         let written = copy.clone();
-        let written = env::blocking(move || write_checked(&path, &*written)).await;
-        match written {
-            Ok(Ok(())) => {
+        let writing = env::blocking(move || {
+            let outcome = if last { writer.write_whole(written) } else { writer.write(written) };
+            (writer, outcome)
+        });
+        let Ok((again, outcome)) = writing.await else { return }; // the runtime stops
+        writer = again;
+        match outcome {
+            Ok(()) => {
                 (unwritten, pause) = (false, DEBOUNCE);
                 kept.send_replace(copy);
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%error, "failed to keep a copy of the cluster's objects");
                 (unwritten, pause) = (true, RETRY);
             }
-            Err(_) => return, // the runtime stops
         }
     }
 }
