@@ -10,6 +10,7 @@
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
 //! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
+//! - `seen`: what the last image shows of replicas
 //! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
 //! - `beside`: what runs while the broker looks at the image
 //! - `rules`: what a topic's settings mean for logs and batches
@@ -31,6 +32,7 @@ pub mod proposal;
 mod removal;
 mod rules;
 mod scrubbing;
+mod seen;
 pub mod throttle;
 mod zombie;
 
@@ -58,6 +60,7 @@ use self::partition::leadership::Surroundings;
 use self::partition::{Busy, Extent, Found, Partition};
 use self::proposal::Proposal;
 use self::removal::Removals;
+use self::seen::Seen;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::dialer::Dialer;
@@ -233,15 +236,26 @@ impl Replicas {
 
     /// Makes reality follow the image until the broker stops.
     pub async fn follow(&self, mut images: ImageReceiver) {
-        let mut beside = Beside::default();
+        let (mut beside, mut seen) = (Beside::default(), Seen::default());
         loop {
-            let image = images.borrow_and_update().clone();
-            let mut again = self.reconcile(&image, &images, &mut beside);
+            let mut image = images.borrow_and_update().clone();
+            self.has_news(&image, &mut seen);
+            let mut again = self.reconcile(&image, &seen, &images, &mut beside);
             loop {
                 let now = env::now();
                 tokio::select! {
                     biased;
-                    changed = images.changed() => if changed.is_err() { return } else { break },
+                    changed = images.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        image = images.borrow_and_update().clone();
+                        if self.has_news(&image, &mut seen) {
+                            break;
+                        }
+                        seen.count(&self.metrics);
+                        self.roles.send_replace(());
+                    }
                     () = env::sleep_until(again.unwrap_or(now)), if again.is_some() => break,
                     () = self.removals.progress() => break,
                     () = self.torn.notified() => break,
@@ -260,6 +274,19 @@ impl Replicas {
         }
     }
 
+    /// Whether an image says anything new of what is here, or is to be acted on because the one before may have been in
+    /// vain: what is said to the cluster is said again. Else nothing here would change.
+    fn has_news(&self, image: &Arc<ClusterImage>, seen: &mut Seen) -> bool {
+        let found = self.found.lock();
+        let is_found = |id: Uuid| {
+            let first = found.range(TopicIdPartition::new(id, i32::MIN)..).next();
+            first.is_some_and(|(key, _)| key.topic_id == id)
+        };
+        let is_new = seen.learn(self.me.id, image, is_found);
+        drop(found);
+        is_new || self.removals.are_to_be_told() || seen.mine_without_leader(image).next().is_some()
+    }
+
     /// What the image puts here, of a partition.
     fn mine<'i>(&self, image: &'i ClusterImage, key: TopicIdPartition) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
         assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
@@ -272,6 +299,7 @@ impl Replicas {
     fn reconcile<'a>(
         &'a self,
         image: &Arc<ClusterImage>,
+        seen: &Seen,
         images: &ImageReceiver,
         beside: &mut Beside<'a>,
     ) -> Option<Instant> {
@@ -279,7 +307,7 @@ impl Replicas {
         self.unopened.lock().retain(|key| self.mine(image, key).is_some());
         self.give_up_torn(beside);
         let mut missing = Vec::new();
-        for topic in image.topics.values() {
+        for topic in seen.mine(image) {
             for assignment in topic.partitions.iter().filter(|assignment| assignment.replicas.contains(&self.me.id)) {
                 let running = self.running.read().get(&TopicIdPartition::new(topic.id, assignment.partition)).cloned();
                 match running {
@@ -300,10 +328,10 @@ impl Replicas {
         let settled = self.settled(beside);
         let fetches = self.fetchers.reconcile(image, &settled, !beside.beginning.is_empty());
         self.roles.send_replace(());
-        let reports = self.report_what_is_left(image, beside);
+        let reports = self.report_what_is_left(image, seen, beside);
         (beside.gathered, beside.gathered_at, beside.counted) = (Vec::new(), None, Counted::default());
         self.count(&settled, beside);
-        self.count_cluster(image);
+        seen.count(&self.metrics);
         let next_look = fetches.and(reports).is_err().then(|| now + FIRST_RETRY);
         next_look.into_iter().chain(self.unopened.lock().next_retry()).min()
     }
@@ -411,9 +439,9 @@ impl Replicas {
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
     /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
     /// report leads. An error if a partition is busy that is to be reported: then the image is to be looked at again.
-    fn report_what_is_left(&self, image: &ClusterImage, beside: &Beside<'_>) -> Result<(), Busy> {
+    fn report_what_is_left(&self, image: &ClusterImage, seen: &Seen, beside: &Beside<'_>) -> Result<(), Busy> {
         let mut reported = Ok(());
-        for topic in image.topics.values() {
+        for topic in seen.mine_without_leader(image) {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
             for assignment in topic.partitions.iter().filter(asks_me) {
                 let key = TopicIdPartition::new(topic.id, assignment.partition);
@@ -435,19 +463,6 @@ impl Replicas {
             tracing::debug!("the queue to the cluster is full: reporting again with the next image");
         }
         Ok(())
-    }
-
-    /// Sets the gauges that follow from the image.
-    fn count_cluster(&self, image: &ClusterImage) {
-        let all = image.topics.values().flat_map(|topic| &topic.partitions);
-        let offline: Vec<_> = all.filter(|assignment| assignment.leader.is_none()).collect();
-        self.metrics.cluster.offline_partitions.set(offline.len() as i64);
-        let recovering = offline.iter().filter(|assignment| !assignment.reports.is_empty());
-        self.metrics.cluster.recovering_partitions.set(recovering.count() as i64);
-        self.metrics.cluster.newer_than_shown.set(image.newer_than_shown as i64);
-        self.metrics.cluster.forked_partitions.set(image.forked as i64);
-        let down = image.brokers.values().filter(|broker| !broker.alive).count();
-        self.metrics.cluster.brokers_down.set(down as i64);
     }
 
     /// Sets the gauges of every log; those of a busy partition stay as they are.

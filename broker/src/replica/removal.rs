@@ -89,6 +89,11 @@ impl Removals {
         self.state.lock().names.contains(&(topic.to_owned(), number))
     }
 
+    /// Whether the cluster is to hear, perhaps again, that nothing is left of some.
+    pub(super) fn are_to_be_told(&self) -> bool {
+        !self.state.lock().gone.is_empty()
+    }
+
     /// Returns when it is worth looking at the image again.
     pub(super) async fn progress(&self) {
         self.progress.notified().await;
@@ -174,6 +179,9 @@ impl Replicas {
 
     /// From now on no request finds them, and those that wait for them fail.
     fn stop_running(&self, gone: &[Arc<Partition>]) {
+        if gone.is_empty() {
+            return;
+        }
         let mut running = self.running.write();
         gone.iter().for_each(|partition| _ = running.remove(&partition.id()));
         let mut left: HashMap<&str, usize> = HashMap::new();
