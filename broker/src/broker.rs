@@ -311,7 +311,7 @@ impl Broker {
         let rooms = Rooms::open(RoomsSetup {
             me,
             dialer: if replicates_securely { Dialer::new(me.id, client_tls) } else { Dialer::plain(me.id) },
-            data,
+            data: data.clone(),
             clean,
             intact,
             workers: workers.clone(),
@@ -331,7 +331,9 @@ impl Broker {
         };
         // The largest request must fit, or it would wait for itself.
         let budget = Budget::new(memory.unwrap_or(request_memory).max(limits.max_request));
-        let server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
+        let mut server = Server::start(listeners, &rooms.handler, reactors, budget, limits, tls)?;
+        let replicas = rooms.replicas().clone();
+        server.watch_disk(data, move || replicas.is_late_to_give_way());
         Ok(Broker { server, rooms, keys, loaded, workers, me, images, metrics, _side: side })
     }
 

@@ -1,5 +1,5 @@
 //! A disk that hangs: what is written or synced never returns. The Lease is renewed all the same, on one control
-//! thread, with the embedded API and the operator's coordination beside it; and others lead.
+//! thread, with the embedded API and the operator's coordination beside it; others lead, and clients need not wait.
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod common;
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Client, batch, start_node_on, until};
+use common::{Client, OneBroker, batch, image, start_node_on, topic, until};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
-use ottla_broker::image::{BrokerId, LeaderEpoch};
+use ottla_broker::image::{BrokerId, ClusterImage, LeaderEpoch, PartitionEpoch, Topic};
 use ottla_broker::node::Node;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaClusterSpec, names};
 use ottla_kube::lease::EXPIRE;
@@ -21,6 +21,7 @@ use ottla_local_api::{Server, Store};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::m19_create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
@@ -300,6 +301,8 @@ async fn other_in_sync_replicas_lead_while_the_disk_of_the_leader_hangs() {
     let next = timeout(ELECTED_WITHIN, elected).await.expect("another broker leads in time");
     assert_ne!(next, hung);
     timeout(PATIENCE, async { write(&mut connected(&nodes[next]).await).await }).await.unwrap();
+    let ended = timeout(PATIENCE, producer.frame()).await.expect("the connection ends while the disk hangs");
+    ended.unwrap_err();
     // Followers that miss the leader may have been faster.
     let says_so = async {
         while !answered(ask_http(&nodes[hung], "/readyz").await).await.contains("the disk hangs") {}
@@ -310,9 +313,6 @@ async fn other_in_sync_replicas_lead_while_the_disk_of_the_leader_hangs() {
     timeout(ELECTED_WITHIN, says_so).await.expect("the broker reports that its disk hangs");
 
     drop(disk);
-    let (_, late) = producer.receive::<ProduceRequest>(12).await;
-    let code = late.responses[0].partition_responses[0].error_code;
-    assert_eq!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER, "it was written where it will be cut off");
     // What only the hanging disk had is gone, and what was acknowledged is there.
     until("it follows", || {
         let replicas = nodes[hung].images().borrow().topic("plain").map(|topic| topic.partitions[0].leader);
@@ -322,4 +322,90 @@ async fn other_in_sync_replicas_lead_while_the_disk_of_the_leader_hangs() {
     for node in nodes {
         control.run(node.close()).await.unwrap();
     }
+}
+
+/// The topic `plain`, led by this broker or another one since this epoch.
+fn plain(topic: &Topic, leader: BrokerId, epoch: LeaderEpoch) -> Topic {
+    let mut topic = topic.clone();
+    let entry = &mut topic.partitions[0];
+    entry.replicas = vec![ME, BrokerId(1)];
+    (entry.leader, entry.leader_epoch, entry.partition_epoch) = (Some(leader), epoch, PartitionEpoch(epoch.0));
+    topic
+}
+
+/// Whether the connection is there, and has nothing to read.
+fn is_open(client: &Client) -> bool {
+    client.stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// A new connection's Metadata request; an error if the broker ends the connection.
+async fn look_up(port: u16) -> std::io::Result<usize> {
+    let answered = async { Client::connect(port).await.try_call(12, &MetadataRequest::default()).await };
+    timeout(PATIENCE, answered).await.expect("the connection is served or ends").map(|answer| answer.brokers.len())
+}
+
+/// The broker has two reactors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_need_not_wait_for_reactors_that_wait_for_the_disk() {
+    let data = tempfile::tempdir().unwrap();
+    let first = plain(&topic("plain", &[]), ME, LeaderEpoch::FIRST);
+    let one = OneBroker::start(data.path(), false, vec![first.clone()]).await;
+    one.led(&first).await;
+    let mut producer = Client::connect(one.port).await;
+    write(&mut producer).await;
+    let disk = Hanging::begin(data.path(), |_| true);
+    producer.send(12, &produce()).await;
+    disk.hangs("plain-0/00000000000000000000.log").await;
+
+    // They would be shared out evenly.
+    let mut others = Vec::new();
+    for number in 0..4 {
+        let mut client = Client::connect(one.port).await;
+        let answered = timeout(PATIENCE, client.call(12, &MetadataRequest::default())).await;
+        assert_eq!(answered.unwrap_or_else(|_| panic!("connection {number} waits")).brokers.len(), 1);
+        others.push(client);
+    }
+    assert!(is_open(&producer), "it would find no other leader");
+
+    let next = plain(&first, BrokerId(1), first.partitions[0].leader_epoch.next().unwrap());
+    let shown: ClusterImage = image(one.port, vec![next], &[]);
+    one.images.send(Arc::new(shown)).unwrap();
+    let ended = timeout(PATIENCE, producer.frame()).await.expect("the connection ends while the disk hangs");
+    ended.unwrap_err();
+    for client in &mut others {
+        assert_eq!(client.call(12, &MetadataRequest::default()).await.brokers.len(), 1, "its reactor does not wait");
+    }
+
+    drop(disk);
+    one.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_all_reactors_wait_for_the_disk_new_connections_end_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let led = topic("plain", &[]);
+    let one = OneBroker::start(data.path(), false, vec![led.clone()]).await;
+    one.led(&led).await;
+    let (mut first, mut second) = (Client::connect(one.port).await, Client::connect(one.port).await);
+    write(&mut first).await;
+    write(&mut second).await;
+    let disk = Hanging::begin(data.path(), |_| true);
+    first.send(12, &produce()).await;
+    disk.hangs("plain-0/00000000000000000000.log").await;
+    second.send(12, &produce()).await;
+    // One that comes before the second request has hung its reactor is served.
+    while look_up(one.port).await.is_ok() {}
+    look_up(one.port).await.expect_err("all wait");
+    assert!(is_open(&first) && is_open(&second), "they would find no other leader");
+
+    drop(disk);
+    for producer in [&mut first, &mut second] {
+        let (_, answer) = producer.receive::<ProduceRequest>(12).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, ErrorCode::NONE);
+    }
+    // Until the next look at the reactors.
+    while look_up(one.port).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    one.broker.stop().await;
 }

@@ -107,7 +107,7 @@ faults! {
     SlowDisk: Replicas;
     /// min.insync.replicas raised and lowered (beyond §7)
     MinInSyncChanges: Replicas;
-    /// disk that hangs: what was asked of it comes minutes later, when others lead (beyond §7)
+    /// disk that hangs: what was asked comes minutes later, when others lead and connections have ended (beyond §7)
     HangingDisk: Replicas;
     /// connection that breaks in the middle of what is sent on it (beyond §7)
     BrokenConnection: Replicas;

@@ -193,6 +193,15 @@ impl State {
             tokio::time::sleep(LOOK).await;
         }
     }
+
+    /// Returns when the disk does not hang, or when this broker could not act yet on an election of another leader, as
+    /// it hangs. True if the disk answers.
+    async fn disk_answers_before_others_lead(&self, handler: &Handler) -> bool {
+        while self.hanging.load(SeqCst) && !handler.replicas.is_late_to_give_way() {
+            tokio::time::sleep(LOOK).await;
+        }
+        !self.hanging.load(SeqCst)
+    }
 }
 
 /// Whether a request is answered without a write, and so also while the disk hangs.
@@ -228,8 +237,15 @@ async fn serve(handler: Arc<Handler>, stream: DuplexStream, peer: Peer, state: A
         }
         overlapping = api == ApiKey::Produce;
         begun += 1;
-        if !only_reads(api) {
+        if !only_reads(api) && !state.disk_answers_before_others_lead(&handler).await {
+            // As in the broker, clients do not wait with their reactor, which carries out what it has begun.
+            drop(reads);
+            writer.abort();
             state.disk_answers().await;
+            if let Reply::Held(done) = handler.dispatch(&mut client, request) {
+                done.await;
+            }
+            return;
         }
         let answer = match handler.dispatch(&mut client, request) {
             Reply::Held(done) => done.await,

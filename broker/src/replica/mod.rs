@@ -213,6 +213,11 @@ impl Replicas {
         self.running.read().values().cloned().collect()
     }
 
+    /// Whether another broker leads a partition whose role here has yet to follow: for as long as the disk takes.
+    pub fn is_late_to_give_way(&self) -> bool {
+        self.running.read().values().any(|partition| partition.is_superseded())
+    }
+
     /// Leaders that this broker follows and does not hear.
     pub fn unheard(&self) -> watch::Receiver<BTreeSet<BrokerId>> {
         self.fetchers.unheard()

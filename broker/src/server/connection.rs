@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_access::Principal;
@@ -74,7 +75,7 @@ impl Ended {
 }
 
 /// Opens the connection and serves it until it ends.
-pub async fn run(reactor: Rc<Reactor>, stream: TcpStream, peer: Peer) -> Ended {
+pub async fn run(reactor: Rc<Reactor>, stream: Arc<TcpStream>, peer: Peer) -> Ended {
     let mut stopping = reactor.stopping.clone();
     let opened = tokio::select! {
         opened = reactor.door.open(stream, peer) => opened,

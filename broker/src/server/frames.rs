@@ -236,7 +236,7 @@ mod tests {
     async fn a_token_that_drips_ends_its_connection_after_a_while() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut dripping = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let socket = Socket::Plain(listener.accept().await.unwrap().0);
+        let socket = Socket::Plain(listener.accept().await.unwrap().0.into());
         let mut frames = Frames::new(Buffers::for_strangers(Budget::new(BUDGET_OF_STRANGERS)), 524_288);
         let began = env::now();
         let drip = async {

@@ -1,7 +1,8 @@
 //! Sockets: listens, spreads connections over reactors, reads frames and writes replies in order.
 //!
 //! - `admission`: which connections are taken, and when
-//! - [`reactor`]: one thread with its connections
+//! - [`reactor`]: one thread with its connections; `connections`: these, as other threads see them
+//! - `stuck`: reactors that wait for a disk that hangs
 //! - `opening`: whether the listener serves, and TLS
 //! - [`connection`]: one connection's loop
 //! - [`frames`]: from socket to frames, in pooled [`buffers`]
@@ -15,6 +16,7 @@
 mod admission;
 pub mod buffers;
 pub mod connection;
+mod connections;
 pub mod frames;
 mod opening;
 mod quiet;
@@ -24,10 +26,12 @@ pub mod replies;
 mod sealed;
 pub mod secure;
 pub mod socket;
+mod stuck;
 mod unserved;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,17 +41,22 @@ use tokio::sync::watch;
 
 use self::admission::Admission;
 use self::buffers::{BUDGET_OF_STRANGERS, Budget};
+use self::connections::Accepted;
 pub use self::reactor::Pulse;
-use self::reactor::{Accepted, Limits, ReactorHandle, Shared};
+use self::reactor::{Limits, ReactorHandle, Shared};
+use self::stuck::{refuse, with_fewest};
 use crate::env;
 use crate::handle::Handler;
+use crate::metrics::Metrics;
 use crate::tls::ServerConfigsReceiver;
 
 /// The reactors of a broker, and their acceptors.
 pub struct Server {
     reactors: Arc<Vec<ReactorHandle>>,
-    acceptors: Vec<tokio::task::JoinHandle<()>>,
+    /// The acceptors, and the look at the reactors.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
 }
 
 /// The pause of the acceptor after a failed accept, mostly because no descriptors are left: without it, it would spin.
@@ -84,10 +93,20 @@ impl Server {
             let (gate, images, metrics) =
                 (handler.quotas.gate.clone(), handler.images.clone(), handler.metrics.clone());
             let admission = Admission::new(name.clone(), names.clone(), gate, images, metrics);
-            tokio::spawn(accept(name, listener, admission, reactors.clone(), stopping.clone()))
+            let reactors = (reactors.clone(), handler.metrics.clone());
+            tokio::spawn(accept(name, listener, admission, reactors, stopping.clone()))
         });
-        let acceptors = acceptors.collect();
-        Ok(Server { reactors, acceptors, stop })
+        let tasks = acceptors.collect();
+        Ok(Server { reactors, tasks, stop, metrics: handler.metrics.clone() })
+    }
+
+    /// Keeps clients from waiting for reactors that wait for the disk of the directory `data`. `others_lead` says
+    /// whether another broker leads a partition, and this one has not been able to act on that yet. Must be called on
+    /// the control runtime.
+    pub fn watch_disk(&mut self, data: PathBuf, others_lead: impl Fn() -> bool + Send + 'static) {
+        let (reactors, metrics) = (self.reactors.clone(), self.metrics.clone());
+        let looking = stuck::watch(reactors, data, others_lead, metrics, self.stop.subscribe());
+        self.tasks.push(tokio::spawn(looking));
     }
 
     /// A check of each reactor, for `/livez`.
@@ -98,8 +117,8 @@ impl Server {
     /// Stops accepting, ends every connection and waits for the threads. Not cancellation safe.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        for acceptor in self.acceptors {
-            let _ = acceptor.await;
+        for task in self.tasks {
+            let _ = task.await;
         }
         if let Ok(reactors) = Arc::try_unwrap(self.reactors) {
             let joined = tokio::task::spawn_blocking(move || reactors.into_iter().for_each(ReactorHandle::join)).await;
@@ -113,7 +132,7 @@ async fn accept(
     listener_name: Str,
     listener: TcpListener,
     mut admission: Admission,
-    reactors: Arc<Vec<ReactorHandle>>,
+    (reactors, metrics): (Arc<Vec<ReactorHandle>>, Arc<Metrics>),
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
@@ -137,8 +156,13 @@ async fn accept(
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         let Some((socket, place)) = admitted else { continue };
-        if let Some(least) = reactors.iter().min_by_key(|reactor| reactor.load()) {
-            least.give(Accepted { socket, address, listener: listener_name.clone(), place }).await;
+        let accepted = Accepted { socket, address, listener: listener_name.clone(), place };
+        match with_fewest(&reactors) {
+            Some(reactor) => tokio::select! {
+                () = reactor.connections().give(accepted) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            },
+            None => refuse(accepted, &metrics),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From an accepted socket to one that requests can be read from: whether the listener serves, and TLS.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
@@ -113,7 +114,7 @@ impl Door {
     ///
     /// # Errors
     /// See [`NotOpened`].
-    pub async fn open(&self, stream: TcpStream, mut peer: Peer) -> Result<(Socket, Client), NotOpened> {
+    pub async fn open(&self, stream: Arc<TcpStream>, mut peer: Peer) -> Result<(Socket, Client), NotOpened> {
         let access = self.images.borrow().access.clone();
         let listener = access.listeners.get(&peer.listener).ok_or(NotOpened::NoListener)?;
         let socket = if listener.tls { self.secure(stream, &peer).await? } else { Socket::Plain(stream) };
@@ -152,7 +153,7 @@ impl Door {
     }
 
     /// Does the handshake of TLS. It takes a turn when the client has said something.
-    async fn secure(&self, stream: TcpStream, peer: &Peer) -> Result<Socket, NotOpened> {
+    async fn secure(&self, stream: Arc<TcpStream>, peer: &Peer) -> Result<Socket, NotOpened> {
         let spoken = timeout(HANDSHAKE, stream.readable()).await.map_err(|_| NotOpened::Slow)?;
         spoken.map_err(HandshakeError::Socket)?;
         let _turn = self.handshakes.acquire().await.expect("the semaphore is never closed");

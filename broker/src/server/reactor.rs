@@ -4,13 +4,11 @@
 //! reads them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytestring::ByteString as Str;
 use ottla_access::Access;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,13 +17,13 @@ use tracing::Instrument;
 
 use super::buffers::{Budget, Buffers};
 use super::connection::{self, Ended};
+use super::connections::{Accepted, Connections};
 use super::frames::Scratch;
 use super::opening::Door;
 use super::refused::Refused;
 use super::unserved::Unserved;
 use crate::env;
 use crate::handle::{Handler, Peer};
-use crate::quotas::connections::Place;
 use crate::tls::ServerConfigsReceiver;
 
 /// The limits of connections.
@@ -96,34 +94,20 @@ impl Reactor {
     }
 }
 
-/// A connection on its way to its reactor.
-pub struct Accepted {
-    /// The socket, set to non-blocking.
-    pub socket: std::net::TcpStream,
-    /// The address of the peer.
-    pub address: SocketAddr,
-    /// The name of the listener.
-    pub listener: Str,
-    /// Its place among the broker's connections.
-    pub place: Place,
-}
-
-/// A message to a reactor.
-enum Post {
-    /// A connection to serve.
-    Connection(Accepted),
-    /// A check whether the reactor answers.
-    Feel(oneshot::Sender<()>),
-}
+/// Asks a reactor whether it answers.
+type Feel = oneshot::Sender<()>;
 
 /// A running reactor, as the acceptor sees it.
 pub struct ReactorHandle {
-    inbox: mpsc::Sender<Post>,
-    connections: Arc<AtomicUsize>,
+    number: usize,
+    inbox: mpsc::Sender<Feel>,
+    connections: Arc<Connections>,
+    /// It waits for the disk, and serves nobody.
+    is_stuck: AtomicBool,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// How many accepted connections may wait for their reactor; beyond that the acceptor waits.
+/// How many checks may wait for a reactor; who asks beyond that waits.
 const INBOX_BOUND: usize = 1024;
 
 impl ReactorHandle {
@@ -133,20 +117,25 @@ impl ReactorHandle {
     /// When the system refuses a thread or a poller.
     pub(super) fn start(number: usize, shared: Shared) -> io::Result<ReactorHandle> {
         let (inbox, posted) = mpsc::channel(INBOX_BOUND);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
+        let connections = Arc::<Connections>::default();
+        let given = connections.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("reactor-{number}")).spawn(move || {
             let reactor = Rc::new(Reactor::new(shared));
             let local = LocalSet::new();
-            local.block_on(&runtime, run(reactor, posted, count));
+            local.block_on(&runtime, run(reactor, posted, given));
         })?;
-        Ok(ReactorHandle { inbox, connections, thread })
+        Ok(ReactorHandle { number, inbox, connections, is_stuck: AtomicBool::new(false), thread })
     }
 
-    /// The number of its connections.
-    pub fn load(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+    /// Which of the broker's reactors it is.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// Its connections.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// A check whether it answers, for `/livez`.
@@ -154,12 +143,20 @@ impl ReactorHandle {
         Pulse(self.inbox.clone())
     }
 
-    /// Gives it a connection.
-    pub async fn give(&self, accepted: Accepted) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
-        if self.inbox.send(Post::Connection(accepted)).await.is_err() {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Asks whether it answers, and waits for nothing; `None`: so many have asked that it can't be asked now.
+    pub(super) fn ask(&self) -> Option<oneshot::Receiver<()>> {
+        let (felt, answer) = oneshot::channel();
+        self.inbox.try_send(felt).ok().map(|()| answer)
+    }
+
+    /// Whether it waits for the disk, as was last seen.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// Keeps whether it waits for the disk.
+    pub(super) fn set_stuck(&self, is_stuck: bool) {
+        self.is_stuck.store(is_stuck, Ordering::Relaxed);
     }
 
     /// Waits until the thread has ended; the reactors' `stopping` must have turned true. Blocks.
@@ -171,14 +168,14 @@ impl ReactorHandle {
     }
 }
 
-/// Checks whether a reactor answers, through the same queue as connections.
-pub struct Pulse(mpsc::Sender<Post>);
+/// Checks whether a reactor answers.
+pub struct Pulse(mpsc::Sender<Feel>);
 
 impl Pulse {
     /// Returns when the reactor has answered, or has ended.
     pub async fn feel(&self) {
         let (felt, answer) = oneshot::channel();
-        if self.0.send(Post::Feel(felt)).await.is_ok() {
+        if self.0.send(felt).await.is_ok() {
             // An error says that the reactor has ended, so it did not hang.
             let _ = answer.await;
         }
@@ -201,14 +198,14 @@ async fn follow(reactor: Rc<Reactor>) {
     }
 }
 
-async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections: Arc<AtomicUsize>) {
+async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Feel>, connections: Arc<Connections>) {
     let mut stopping = reactor.stopping.clone();
     tokio::task::spawn_local(follow(reactor.clone()));
     loop {
         let Accepted { socket, address, listener, place } = tokio::select! {
-            next = inbox.recv() => match next {
-                Some(Post::Connection(accepted)) => accepted,
-                Some(Post::Feel(felt)) => {
+            accepted = connections.next() => accepted,
+            asked = inbox.recv() => match asked {
+                Some(felt) => {
                     // The asker may have stopped waiting.
                     let _ = felt.send(());
                     continue;
@@ -218,15 +215,15 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         let stream = match tokio::net::TcpStream::from_std(socket) {
-            Ok(stream) => stream,
+            Ok(stream) => Arc::new(stream),
             Err(error) => {
                 tracing::warn!(%address, %error, "failed to take over a connection");
-                connections.fetch_sub(1, Ordering::Relaxed);
+                connections.lose(1);
                 continue;
             }
         };
         let peer = Peer::new(address, listener);
-        let (reactor, connections) = (reactor.clone(), connections.clone());
+        let (reactor, listed) = (reactor.clone(), connections.serve(&stream));
         let span = connection::span(&peer);
         let served = async move {
             let (metrics, refused) = (reactor.handler.metrics.clone(), reactor.refused.clone());
@@ -239,8 +236,7 @@ async fn run(reactor: Rc<Reactor>, mut inbox: mpsc::Receiver<Post>, connections:
             if let Ended::NotOpened(error) = &ended {
                 refused.lock().note(env::now(), &peer, error);
             }
-            connections.fetch_sub(1, Ordering::Relaxed);
-            drop(place);
+            drop((listed, place));
             tracing::debug!(%ended, "connection ended");
         };
         tokio::task::spawn_local(served.instrument(span));

@@ -192,7 +192,7 @@ mod tests {
     async fn pair() -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Socket::Plain(stream), listener.accept().await.unwrap().0)
+        (Socket::Plain(stream.into()), listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]

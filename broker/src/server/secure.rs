@@ -51,7 +51,7 @@ pub enum HandshakeError {
 
 /// A socket under TLS, after its handshake.
 pub struct Secure {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     memory: Rc<Memory>,
     state: RefCell<State>,
 }
@@ -76,7 +76,7 @@ impl Secure {
     /// # Errors
     /// See [`HandshakeError`]; the peer has got an alert, if the socket took it.
     pub async fn accept(
-        stream: TcpStream,
+        stream: Arc<TcpStream>,
         config: Arc<ServerConfig>,
         memory: Rc<Memory>,
     ) -> Result<Secure, HandshakeError> {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use ottla_wire::Chunk;
@@ -19,7 +20,7 @@ const SLICES: usize = 64;
 /// A connection's socket.
 pub enum Socket {
     /// The bytes of the socket are those of Kafka's protocol.
-    Plain(TcpStream),
+    Plain(Arc<TcpStream>),
     /// They are records of TLS.
     Secure(Box<Secure>),
 }

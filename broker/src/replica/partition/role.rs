@@ -76,7 +76,8 @@ impl Partition {
         self.is_superseded.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_superseded(&self) -> bool {
+    /// Whether another broker leads, as [`Partition::supersede`] said, and the role here has yet to follow.
+    pub fn is_superseded(&self) -> bool {
         self.is_superseded.load(Ordering::SeqCst)
     }
 
