@@ -120,7 +120,9 @@ pub async fn keep(
             () = &mut stop => last = true,
             ended = burst => last = ended,
         }
-        if !unwritten && !known.has_changed().unwrap_or(true) && !(last && writer.has_changes()) {
+        let has_news = unwritten || known.has_changed().unwrap_or(true);
+        let is_to_be_written = has_news || last && writer.has_changes();
+        if !is_to_be_written {
             continue;
         }
         let copy = Arc::new(known.borrow_and_update().clone());
