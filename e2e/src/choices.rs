@@ -1,5 +1,18 @@
 //! Random choices that a seed makes again (SplitMix64): the same everywhere.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A number in the environment, if it is there.
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// The seed that the environment gives as `OTTLA_CHAOS_SEED`, or a new one.
+pub fn seed() -> u64 {
+    let new = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
+    number("OTTLA_CHAOS_SEED").unwrap_or_else(new)
+}
+
 /// A source of choices.
 pub struct Choices(u64);
 

@@ -5,14 +5,14 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use super::job::{Group, topic};
 use super::{Chain, Plan, Program};
-use crate::choices::Choices;
+use crate::choices::{Choices, number, seed};
 use crate::librdkafka::LIMIT;
 use crate::wait::until;
 
@@ -82,7 +82,7 @@ pub trait Brokers {
 /// # Errors
 /// When a record is lost, comes twice or out of order, or anything else that transactions forbid.
 pub fn play<B: Brokers>(name: &str, brokers: &mut B, program: Program, group: Group, is_static: bool) -> Result<()> {
-    let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
+    let seed = seed();
     let mut choices = Choices::new(seed);
     let given = |variable, default| u32::try_from(number(variable).unwrap_or(default));
     let (stages, members) = (given("OTTLA_CHAIN_STAGES", STAGES)?, given("OTTLA_CHAIN_MEMBERS", MEMBERS)?);
@@ -139,12 +139,4 @@ fn suffer<B: Brokers>(chain: &mut Chain, brokers: &mut B, choices: &mut Choices,
 fn stand_still() -> Result<()> {
     let since = Instant::now();
     until(LIMIT, "others to take over", || Ok((since.elapsed() > FROZEN).then_some(())))
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-fn any() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
 }

@@ -1,6 +1,7 @@
 //! What all stories share: three brokers, the load on them, choices by a seed, and the judgement.
 
 use anyhow::{Result, ensure};
+use ottla_e2e::choices::{number, seed};
 use ottla_e2e::need::met;
 use ottla_e2e::target::{Maker, needs, ottla_program};
 use ottla_e2e::trio::{BROKERS, Setting, Trio};
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 pub const TOPIC: &str = "history";
 pub const PARTITIONS: u32 = 12;
@@ -62,7 +63,7 @@ fn play_with_and_tell(
         return Ok(None);
     }
     let _alone = alone();
-    let seed = number("OTTLA_CHAOS_SEED").unwrap_or_else(any);
+    let seed = seed();
     let maker = Maker::under_test();
     let trio = Trio::start_with(maker, &ottla_program()?, settings)?;
     // Segments that are sealed soon: there is more that can go wrong.
@@ -97,14 +98,6 @@ fn play_with_and_tell(
 fn tell(what: &str, name: &str, seed: u64) {
     // Not eprintln: the test harness would swallow it.
     let _ = writeln!(std::io::stderr(), "chaos, {name}: OTTLA_CHAOS_SEED={seed}: {what}");
-}
-
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-fn any() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64)
 }
 
 impl Chaos {
