@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::ask::{Ask, AskSender, PRODUCER_ID_BLOCK, Refused};
@@ -36,12 +37,34 @@ impl ProducerIds {
         if blocks.left.is_empty() {
             blocks.left = self.block(&mut blocks.next).await?;
         }
+        self.ask_for_the_next(&mut blocks);
+        blocks.left.next().ok_or_else(Refused::stopping)
+    }
+
+    /// The next id, if there is one without waiting; else a block is asked for.
+    pub fn at_hand(&self) -> Option<i64> {
+        // Who has it locked waits for a block.
+        let mut blocks = self.blocks.try_lock().ok()?;
+        if blocks.left.is_empty() {
+            match blocks.next.as_mut().map(oneshot::Receiver::try_recv) {
+                None | Some(Err(TryRecvError::Empty)) => {}
+                Some(Ok(Err(_)) | Err(TryRecvError::Closed)) => blocks.next = None,
+                Some(Ok(Ok(first))) => {
+                    blocks.left = first..first + PRODUCER_ID_BLOCK;
+                    blocks.next = None;
+                }
+            }
+        }
+        self.ask_for_the_next(&mut blocks);
+        blocks.left.next()
+    }
+
+    fn ask_for_the_next(&self, blocks: &mut Blocks) {
         if blocks.next.is_none() {
             let (answer, next) = oneshot::channel();
             // With no room in the queue the next producer asks.
             blocks.next = self.ask.try_send(Ask::ProducerIds { answer }).ok().map(|()| next);
         }
-        blocks.left.next().ok_or_else(Refused::stopping)
     }
 
     /// Waits for a block. If the caller goes away meanwhile, the next one waits for the same.
@@ -100,6 +123,22 @@ mod tests {
         }
         unanswered.send(Ok(20_000)).unwrap();
         assert_eq!(ids.next().await, Ok(20_000));
+    }
+
+    #[tokio::test]
+    async fn an_id_at_hand_is_waited_for_by_nobody() {
+        let (ask, mut asks) = mpsc::channel(8);
+        let ids = ProducerIds::new(ask);
+        assert_eq!(ids.at_hand(), None);
+        let refused = asked(&mut asks).expect("it asks for a block");
+        assert_eq!(ids.at_hand(), None, "that has not come");
+        assert!(asked(&mut asks).is_none(), "it asks once");
+        refused.send(Err(Refused::new(ErrorCode::UNKNOWN_SERVER_ERROR, "not now"))).unwrap();
+        assert_eq!(ids.at_hand(), None);
+        asked(&mut asks).expect("it asks again").send(Ok(5_000)).unwrap();
+        assert_eq!([ids.at_hand(), ids.at_hand()], [Some(5_000), Some(5_001)]);
+        asked(&mut asks).expect("it asks for the next block at once").send(Ok(9_000)).unwrap();
+        assert_eq!(ids.next().await, Ok(5_002));
     }
 
     #[tokio::test]

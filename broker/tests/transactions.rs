@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_broker::ask::Ask;
@@ -21,6 +22,8 @@ use tokio::sync::mpsc;
 use crate::common::{Client, OneBroker, topic};
 
 const ID: &str = "payments";
+/// What takes longer does not end.
+const ENOUGH: Duration = Duration::from_secs(60);
 
 /// A producer of the transactional id, as the coordinator has named it.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +51,16 @@ async fn start(data: &std::path::Path, topics: &[Topic]) -> (OneBroker, Client) 
 async fn start_with(data: &std::path::Path, topics: &[Topic], settings: &[(&str, &str)]) -> (OneBroker, Client) {
     let mut one = OneBroker::start_with(data, true, topics.to_vec(), settings).await;
     tokio::spawn(give_blocks(std::mem::replace(&mut one.asks, mpsc::channel(1).1)));
+    let client = connect(&one, topics).await;
+    (one, client)
+}
+
+async fn connect(one: &OneBroker, topics: &[Topic]) -> Client {
     for topic in topics {
         one.led(topic).await;
     }
     one.coordinates(topics.iter().find(|topic| &*topic.name == TRANSACTION_STATE).unwrap()).await;
-    let client = Client::connect(one.port).await;
-    (one, client)
+    Client::connect(one.port).await
 }
 
 async fn begin(client: &mut Client) -> Producer {
@@ -159,6 +166,29 @@ async fn an_open_transaction_outlives_a_restart_of_its_coordinator() {
     assert_eq!(end(&mut client, producer, true).await, ErrorCode::NONE);
     complete(&mut client, "CompleteCommit").await;
     assert_eq!(last_stable(&mut client).await, 3, "two records and a marker");
+    one.broker.stop().await;
+}
+
+/// The API server, which has the producer ids, is away when the broker starts.
+#[tokio::test]
+async fn a_transaction_ends_and_its_producer_is_fenced_while_no_producer_id_can_be_had() {
+    let data = tempfile::tempdir().unwrap();
+    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let (one, mut client) = start(data.path(), &topics).await;
+    let producer = begin(&mut client).await;
+    assert_eq!(add(&mut client, producer).await, ErrorCode::NONE);
+    assert_eq!(produce(&mut client, producer, 0).await, ErrorCode::NONE);
+    one.broker.stop().await;
+
+    let mut one = OneBroker::start_with(data.path(), true, topics.to_vec(), &[]).await;
+    let mut client = connect(&one, &topics).await;
+    let answered = async {
+        assert_eq!(end_of_second_protocol(&mut client, producer, true).await, (ErrorCode::NONE, producer.epoch + 1));
+        complete(&mut client, "CompleteCommit").await;
+        assert_eq!(begin(&mut client).await.epoch, producer.epoch + 2);
+    };
+    tokio::time::timeout(ENOUGH, answered).await.expect("nothing waits for a producer id");
+    assert!(matches!(one.asks.try_recv(), Ok(Ask::ProducerIds { .. })), "it has asked for some");
     one.broker.stop().await;
 }
 

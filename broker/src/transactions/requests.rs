@@ -1,11 +1,14 @@
-//! One function per request to the coordinator of a transactional id. What must happen has happened when they return,
-//! but for fresh producer ids, which may have to be fetched first; the future waits for the answer.
+//! One function per request to the coordinator of a transactional id. What must happen has happened when they return;
+//! the future waits for the answer. A request that needs a fresh producer id where none is at hand waits for that
+//! first, for as long as [`PATIENCE`]. No other request waits for producer ids: they come from the API server, which
+//! may be away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_txn::{
     AddPartitions, DescribedTransaction, EndTxn, InitProducerId, ListFilter, ListedTransaction, ProducerIdAndEpoch,
-    Reply, Request, Shard, TransactionVersion, TransactionalId, TxnError, VerifyPartitions, VerifyReply,
+    Reply, Request, Shard, TransactionVersion, TxnError, VerifyPartitions, VerifyReply,
 };
 
 use super::Transactions;
@@ -13,10 +16,13 @@ use super::machine::{effects, refused};
 use super::verifier::{Kind, Results, Verification};
 use crate::coordinator::Coordinator;
 use crate::coordinator::machine::{CoordinatorError, Now, Ticket};
+use crate::env;
 
-/// Fresh producer ids that a shard has before it takes a request that may need one, and keeps for transactions that it
-/// aborts by itself.
+/// Fresh producer ids that a shard has, where they are at hand, before it takes a request that may need one, and keeps
+/// for transactions that it aborts by itself.
 const RESERVE: i64 = 2;
+/// How long a request waits for a producer id.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Transactions {
     /// InitProducerId with a transactional id. Answered when the producer's identity is safe.
@@ -24,8 +30,7 @@ impl Transactions {
     /// # Errors
     /// See [`TxnError`].
     pub async fn init_producer_id(&self, request: InitProducerId) -> Result<ProducerIdAndEpoch, TxnError> {
-        self.fill_reserve(&request.transactional_id).await?;
-        match self.ask(Request::InitProducerId(request)).await? {
+        match self.ask_for_producer_id(Request::InitProducerId(request)).await? {
             Reply::InitProducerId(reply) => reply,
             other => unreachable!("an answer of another kind: {other:?}"),
         }
@@ -47,10 +52,7 @@ impl Transactions {
     /// # Errors
     /// See [`TxnError`].
     pub async fn end(&self, request: EndTxn) -> Result<Option<ProducerIdAndEpoch>, TxnError> {
-        if request.client_version.bumps_epoch() {
-            self.fill_reserve(&request.transactional_id).await?;
-        }
-        match self.ask(Request::EndTxn(request)).await? {
+        match self.ask_for_producer_id(Request::EndTxn(request)).await? {
             Reply::EndTxn(reply) => reply,
             other => unreachable!("an answer of another kind: {other:?}"),
         }
@@ -124,22 +126,55 @@ impl Transactions {
         self.coordinators.of(id).map_err(refused)
     }
 
-    /// Sees to it that the shard of an id has fresh producer ids. An id that is drawn is never drawn again, so one too
-    /// many does no harm.
-    async fn fill_reserve(&self, id: &TransactionalId) -> Result<(), TxnError> {
+    /// A request that may need a fresh producer id: of a new transactional id, or of one whose epochs are exhausted. It
+    /// is asked again, once, when there is one.
+    async fn ask_for_producer_id(&self, request: Request) -> Result<Reply, TxnError> {
+        let id = request.transactional_id();
         if id.is_empty() {
             return Err(TxnError::InvalidRequest);
         }
         let coordinator = self.coordinator(id)?;
+        self.fill_reserve(&coordinator)?;
+        let reply = self.ask(request.clone()).await?;
+        if !needs_producer_id(&reply) {
+            return Ok(reply);
+        }
+        let deadline = env::now() + PATIENCE;
+        tokio::select! {
+            biased;
+            fresh = self.producer_ids.next() => match fresh {
+                Ok(fresh) => give(&coordinator, fresh),
+                Err(_) => return Ok(reply),
+            },
+            // As Kafka's coordinator answers while it waits for its controller: the producer asks again.
+            () = env::sleep_until(deadline) => return Ok(reply),
+        }
+        self.ask(request).await
+    }
+
+    /// Gives the shard the producer ids that are at hand. An id that is drawn is never drawn again, so one too many does
+    /// no harm.
+    fn fill_reserve(&self, coordinator: &Arc<Coordinator<Shard>>) -> Result<(), TxnError> {
         let left = coordinator.survey(Shard::producer_ids_left).map_err(refused)?;
-        for _ in left..RESERVE {
-            // As Kafka's coordinator while it waits for its controller: the producer asks again.
-            let fresh = self.producer_ids.next().await.map_err(|_| TxnError::CoordinatorLoadInProgress)?;
-            coordinator.turn(|ids, now| {
-                ids.add_producer_ids(fresh..fresh + 1);
-                effects(ottla_txn::Effects::default(), now)
-            });
+        for fresh in (left..RESERVE).map_while(|_| self.producer_ids.at_hand()) {
+            give(coordinator, fresh);
         }
         Ok(())
     }
+}
+
+fn give(coordinator: &Arc<Coordinator<Shard>>, fresh: i64) {
+    coordinator.turn(|ids, now| {
+        ids.add_producer_ids(fresh..fresh + 1);
+        effects(ottla_txn::Effects::default(), now)
+    });
+}
+
+/// The shard had none to draw.
+fn needs_producer_id(reply: &Reply) -> bool {
+    matches!(
+        reply,
+        Reply::InitProducerId(Err(TxnError::CoordinatorLoadInProgress))
+            | Reply::EndTxn(Err(TxnError::CoordinatorLoadInProgress))
+    )
 }
