@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use ottla_client::{ClientError, Connection};
 use ottla_txn::{Marker, MarkerResult, Outcome, SendId, Shard, TopicPartition, WriteMarkers};
 use ottla_wire::m27_write_txn_markers::{
@@ -295,6 +295,12 @@ impl Link {
         images: &ImageReceiver,
         all: &[Waiting],
     ) -> Result<WriteTxnMarkersResponse, ClientError> {
+        // As when the leader closes what is idle: markers need not fail, and wait, to find out.
+        if let Some((connection, _)) = &mut self.open
+            && connection.ended().now_or_never().is_some()
+        {
+            self.open = None;
+        }
         if self.open.is_none() {
             let route = images.borrow().route(self.leader);
             let mut connection = self.dialer.connect(route.as_ref(), "markers", LIMITS).await?;
