@@ -27,13 +27,20 @@ pub struct Conversation<'a> {
     connections: HashMap<usize, Connection>,
     said: String,
     numbered: HashMap<String, usize>,
+    /// Texts that differ from run to run, with the words that stand for them.
+    named: Vec<(String, &'static str)>,
 }
 
 /// Holds a conversation with the broker under test and compares its answers with `tests/answers/NAME.txt`.
 pub fn compare(name: &str, script: impl Fn(&mut Conversation<'_>) -> Result<()>) -> Result<()> {
     let target = Target::shared();
-    let mut conversation =
-        Conversation { target, connections: HashMap::new(), said: String::new(), numbered: HashMap::new() };
+    let mut conversation = Conversation {
+        target,
+        connections: HashMap::new(),
+        said: String::new(),
+        numbered: HashMap::new(),
+        named: Vec::new(),
+    };
     script(&mut conversation)?;
     agrees(&format!("answers/{name}.txt"), &conversation.said, target.maker())
 }
@@ -146,6 +153,12 @@ impl Conversation<'_> {
         })
     }
 
+    /// From now on this word stands for a text that differs from run to run, and that the two brokers may shape as they
+    /// like, such as a member's id.
+    pub fn name(&mut self, text: &str, word: &'static str) {
+        self.named.push((text.to_owned(), word));
+    }
+
     /// Notes a text under a title.
     pub fn note(&mut self, title: &str, text: &str) {
         let text = self.normalise(text);
@@ -178,6 +191,9 @@ impl Conversation<'_> {
         // Between word boundaries: an id may have the same digits in it.
         let port = Regex::new(&format!(r"\b{}\b", self.target.port())).expect("a regular expression");
         let mut text = port.replace_all(text, "PORT").into_owned();
+        for (named, word) in &self.named {
+            text = text.replace(named, word);
+        }
         for (rule, word) in NAMED.iter() {
             let replace = |found: &Captures<'_>| {
                 let found = &found[0];

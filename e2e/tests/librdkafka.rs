@@ -129,6 +129,45 @@ mod librdkafka {
         Ok(())
     }
 
+    /// As applications are upgraded: one member after the other restarts with the other protocol, and back.
+    #[test]
+    fn a_group_changes_its_protocol_member_by_member_and_reads_every_record_once() -> Result<()> {
+        if !met(&needs()) {
+            return Ok(());
+        }
+        let (bootstrap, topic) = (Target::shared().bootstrap(), "changing");
+        create_topic(&bootstrap, topic, 6, &[])?;
+        let join = |protocol| Member::join(&bootstrap, topic, topic, &[("group.protocol", protocol)]);
+        let mut members = vec![join("classic")?, join("classic")?];
+        settle(&members, &[3, 3])?;
+        let (mut sent, mut found) = (0, Vec::new());
+        for protocol in ["consumer", "consumer", "classic", "classic"] {
+            members.push(join(protocol)?);
+            settle(&members, &[2, 2, 2])?;
+            let sender = Sender::new(&bootstrap, &[])?;
+            for number in 0..600 {
+                sender.send(topic, Some(number % 6), &record(number as usize))?;
+            }
+            sent += sender.finish()?;
+            until(LIMIT, "the members to read every record", || {
+                Ok((found.len() + members.iter().map(Member::read).sum::<usize>() >= sent).then_some(()))
+            })?;
+            found.extend(members.remove(0).leave()?);
+            settle(&members, &[3, 3])?;
+        }
+        found.extend(leave_all(members)?);
+        let mut places: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
+        places.sort_unstable();
+        places.dedup();
+        ensure!(
+            (places.len(), found.len()) == (sent, sent),
+            "{} records were seen {} times",
+            places.len(),
+            found.len()
+        );
+        Ok(())
+    }
+
     #[test]
     fn committed_offsets_are_read_back_with_their_metadata() -> Result<()> {
         if !met(&needs()) {

@@ -24,7 +24,7 @@ use ottla_wire::{ErrorCode, Uuid};
 const GROUP: i8 = 32;
 
 /// What a member says when it joins.
-fn join(group: &str, member: &str, topic: &str) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn join(group: &str, member: &str, topic: &str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: text(group),
         member_id: text(member),
@@ -36,7 +36,7 @@ fn join(group: &str, member: &str, topic: &str) -> ConsumerGroupHeartbeatRequest
 }
 
 /// What a member says when nothing has changed.
-fn beat(group: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn beat(group: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: text(group),
         member_id: text(member),
@@ -47,7 +47,13 @@ fn beat(group: &str, member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest 
 }
 
 /// The same, with what the member owns.
-fn owning(group: &str, member: &str, epoch: i32, topic_id: Uuid, partitions: &[i32]) -> ConsumerGroupHeartbeatRequest {
+pub(crate) fn owning(
+    group: &str,
+    member: &str,
+    epoch: i32,
+    topic_id: Uuid,
+    partitions: &[i32],
+) -> ConsumerGroupHeartbeatRequest {
     let owned = ConsumerGroupHeartbeatTopicPartitions { topic_id, partitions: partitions.to_vec() };
     ConsumerGroupHeartbeatRequest { topic_partitions: Some(vec![owned]), ..beat(group, member, epoch) }
 }
@@ -58,14 +64,14 @@ fn set(group: &str, name: &str, value: &str) -> IncrementalAlterConfigsRequest {
 }
 
 /// A group without a pause between two assignments.
-fn settled_at_once(broker: &mut Conversation<'_>, group: &str) -> Result<()> {
+pub(crate) fn settled_at_once(broker: &mut Conversation<'_>, group: &str) -> Result<()> {
     let answer = broker.quietly(1, set(group, "consumer.assignment.interval.ms", "0"))?;
     anyhow::ensure!(answer.responses[0].error_code.is_none(), "{answer:?}");
     Ok(())
 }
 
 /// Notes the groups as ConsumerGroupDescribe shows them, with members and partitions in order.
-fn described(broker: &mut Conversation<'_>, title: &str, version: i16, groups: &[&str]) -> Result<()> {
+pub(crate) fn described(broker: &mut Conversation<'_>, title: &str, version: i16, groups: &[&str]) -> Result<()> {
     let group_ids = groups.iter().map(|group| text(group)).collect();
     let request = ConsumerGroupDescribeRequest { group_ids, include_authorized_operations: version > 0 };
     let mut answer = broker.quietly(version, request)?;

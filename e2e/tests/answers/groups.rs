@@ -47,11 +47,11 @@ fn sync(group: &str, generation: i32, member: &Str, assignments: &[(&Str, &'stat
     }
 }
 
-fn heartbeat(group: &str, generation_id: i32, member: &Str) -> HeartbeatRequest {
+pub(crate) fn heartbeat(group: &str, generation_id: i32, member: &Str) -> HeartbeatRequest {
     HeartbeatRequest { group_id: text(group), generation_id, member_id: member.clone(), group_instance_id: None }
 }
 
-fn leave(group: &str, members: &[(&Str, Option<&str>)]) -> LeaveGroupRequest {
+pub(crate) fn leave(group: &str, members: &[(&Str, Option<&str>)]) -> LeaveGroupRequest {
     let member = |(member_id, instance): &(&Str, Option<&str>)| MemberIdentity {
         member_id: (*member_id).clone(),
         group_instance_id: instance.map(text),
@@ -65,7 +65,7 @@ fn describe(group: &str) -> DescribeGroupsRequest {
 }
 
 /// A group of one: gets its id, joins and syncs. The id.
-fn first_member(broker: &mut Conversation<'_>, group: &str) -> Result<Str> {
+pub(crate) fn first_member(broker: &mut Conversation<'_>, group: &str) -> Result<Str> {
     let id = broker.ask("a member asks for an id", 9, join(group, &text(""), None))?.member_id;
     broker.ask("it joins", 9, join(group, &id, None))?;
     broker.ask("it syncs", 5, sync(group, 1, &id, &[(&id, "all yours")]))?;

@@ -7,6 +7,7 @@ mod configs;
 mod consumers;
 mod consuming;
 mod groups;
+mod migrating;
 mod offsets;
 mod producing;
 mod sharing;

@@ -3,13 +3,14 @@
 //!
 //! The scripts share a broker and run side by side, so each lists the transactions of its own producers only.
 
+use crate::consumers::{beat, join, settled_at_once};
+use crate::groups::first_member;
 use crate::offsets::{coordinated, fetch};
 use crate::producing::{altered, produce};
 use crate::{batch, play, text, topic};
 use anyhow::{Result, ensure};
 use ottla_e2e::answers::{Conversation, LIMIT};
 use ottla_e2e::wait::until;
-use ottla_wire::ErrorCode;
 use ottla_wire::m00_produce::ProduceRequest;
 use ottla_wire::m10_find_coordinator::FindCoordinatorRequest;
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
@@ -25,6 +26,7 @@ use ottla_wire::m28_txn_offset_commit::{
 use ottla_wire::m61_describe_producers::{DescribeProducersRequest, DescribeProducersTopic};
 use ottla_wire::m65_describe_transactions::DescribeTransactionsRequest;
 use ottla_wire::m66_list_transactions::ListTransactionsRequest;
+use ottla_wire::{ErrorCode, Str};
 
 /// A producer of a transactional id, as its coordinator has named it.
 #[derive(Clone, Copy)]
@@ -372,6 +374,49 @@ fn offsets_are_committed_in_transactions() -> Result<()> {
         broker.ask("the abort", 4, producer.end(false))?;
         complete(broker, producer)?;
         broker.ask("fetched stable after the abort", 8, stable)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn members_of_groups_commit_offsets_in_transactions() -> Result<()> {
+    play("transaction-members", |broker| {
+        let (classic, modern) = ("taking.classic", "taking.modern");
+        topic(broker, "taking", 1, &[])?;
+        loaded(broker, &["taking"])?;
+        coordinated(broker, &[classic, modern])?;
+        settled_at_once(broker, modern)?;
+        let mut producer = begin(broker, "taking")?;
+        let offsets = |producer: Producer, group: &str, generation_id: i32, member: &Str| TxnOffsetCommitRequest {
+            generation_id,
+            member_id: member.clone(),
+            ..producer.offsets(group, "taking", 4)
+        };
+        let mut stable = fetch(classic, None);
+        stable.require_stable = true;
+
+        let member = first_member(broker, classic)?;
+        let stranger = text("stranger");
+        broker.ask("by a stranger", 5, offsets(producer, classic, 1, &stranger))?;
+        broker.ask("in another generation", 5, offsets(producer, classic, 2, &member))?;
+        broker.ask("without a generation", 5, offsets(producer, classic, -1, &text("")))?;
+        broker.ask("by the member, which adds its group", 5, offsets(producer, classic, 1, &member))?;
+        broker.ask("fetched stable while they are pending", 8, stable.clone())?;
+        let next = broker.ask("the commit", 5, producer.end(true))?.producer_epoch;
+        complete(broker, producer)?;
+        broker.ask("fetched stable after the commit", 8, stable)?;
+        broker.ask("in the epoch before", 5, offsets(producer, classic, 1, &member))?;
+        producer.epoch = next;
+
+        broker.ask("a member of the consumer protocol joins", 1, join(modern, "member", "taking"))?;
+        let member = text("member");
+        broker.ask("by a stranger", 5, offsets(producer, modern, 2, &stranger))?;
+        broker.ask("in an older epoch", 5, offsets(producer, modern, 1, &member))?;
+        broker.ask("in a later epoch", 5, offsets(producer, modern, 3, &member))?;
+        broker.ask("by the member", 5, offsets(producer, modern, 2, &member))?;
+        broker.ask("the abort", 5, producer.end(false))?;
+        complete(broker, producer)?;
+        broker.ask("the member leaves", 1, beat(modern, "member", -1))?;
         Ok(())
     })
 }
