@@ -99,6 +99,8 @@ impl Broker {
                 let mut command = Command::new(ottla_program()?);
                 command.arg("--data").arg(self.data()).arg("--kafka").arg(self.address());
                 command.args(["--api", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
+                // Kafka's default: the first members of a classic group wait for more. A laptop's do not.
+                command.args(["--set", "group.initial.rebalance.delay.ms=3000"]);
                 command
             }
             Maker::Kafka => {

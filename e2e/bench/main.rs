@@ -110,8 +110,8 @@ fn main() -> Result<()> {
         #[cfg(feature = "cluster")]
         Some("cluster-failover") => return on_cluster::run(library, count.unwrap_or(FAILOVERS)),
         Some("partitions") => return partitions::run(count.unwrap_or(PARTITIONS), &ottla_program()?),
-        // The number is that of clients or groups.
-        Some("reconnects" | "groups" | "shares") => {}
+        // The first number is that of clients or groups.
+        Some("reconnects" | "groups" | "shares") => plan.pairs = numbers.get(1).copied().unwrap_or(plan.pairs),
         _ => plan.pairs = count.unwrap_or(plan.pairs),
     }
     if cfg!(debug_assertions) && plan.run == Plan::FULL.run {

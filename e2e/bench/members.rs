@@ -16,8 +16,8 @@ use ottla_wire::m11_join_group::{JoinGroupRequestProtocol, JoinGroupResponseMemb
 use ottla_wire::m14_sync_group::SyncGroupRequestAssignment;
 use ottla_wire::m68_consumer_group_heartbeat::ConsumerGroupHeartbeatTopicPartitions;
 use ottla_wire::{
-    ConsumerGroupHeartbeatRequest, ErrorCode, HeartbeatRequest, JoinGroupRequest, MetadataRequest, RequestMessage, Str,
-    SyncGroupRequest, Uuid,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, ErrorCode, HeartbeatRequest, JoinGroupRequest, MetadataRequest,
+    RequestMessage, Str, SyncGroupRequest, Uuid,
 };
 
 /// Longer than thousands of groups need.
@@ -100,14 +100,30 @@ impl Stage {
     }
 
     fn live(&self, part: impl Fn(&mut Connection) -> Result<()>) {
-        let lived = Connection::open(&self.address).and_then(|mut connection| {
-            connection.wait_at_most(LIMIT)?;
+        let lived = self.connect().and_then(|mut connection| {
             self.connected.fetch_add(1, Ordering::Relaxed);
             let begins = self.gate.read().unwrap_or_else(PoisonError::into_inner).is_some();
             if begins { part(&mut connection) } else { Ok(()) }
         });
         if let (Err(error), false) = (lived, self.is_over()) {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    /// A connection on which the broker has answered. Of thousands that come at once, the kernel drops some that wait
+    /// for a broker to accept them: they connect again, as any client does.
+    fn connect(&self) -> Result<Connection> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let connected = Connection::open(&self.address).and_then(|mut connection| {
+                connection.wait_at_most(LIMIT)?;
+                ask(&mut connection, 0, &ApiVersionsRequest::default())?;
+                Ok(connection)
+            });
+            if connected.is_ok() || Instant::now() > deadline {
+                return connected;
+            }
+            sleep(BACKOFF);
         }
     }
 
