@@ -72,6 +72,15 @@ pub struct Now {
     pub wall_ms: i64,
 }
 
+impl Now {
+    /// How long ago this time was. A time in the future comes from another broker's clock, or from before this clock
+    /// was set back. Nobody knows its age, so it counts as long ago.
+    pub(crate) fn age_ms(&self, wall_ms: i64) -> i64 {
+        let age_ms = self.wall_ms.saturating_sub(wall_ms);
+        if age_ms < 0 { i64::MAX } else { age_ms }
+    }
+}
+
 /// A transactional producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Producer {
@@ -79,4 +88,17 @@ pub struct Producer {
     pub id: i64,
     /// Its epoch.
     pub epoch: i16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_the_future_counts_as_long_ago() {
+        let now = Now { monotonic: Duration::ZERO, wall_ms: 1000 };
+        for (wall_ms, age_ms) in [(1000, 0), (400, 600), (1001, i64::MAX), (i64::MAX, i64::MAX), (i64::MIN, i64::MAX)] {
+            assert_eq!(now.age_ms(wall_ms), age_ms, "of {wall_ms}");
+        }
+    }
 }

@@ -156,6 +156,12 @@ impl<'a> Turn<'a> {
         PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES))
     }
 
+    /// Whether the interval between two target assignments has passed (KIP-1263) since the last one, if there was one.
+    pub(crate) fn may_assign(&self, computed_ms: Option<i64>, interval: Duration) -> bool {
+        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
+        computed_ms.is_none_or(|computed_ms| self.now.age_ms(computed_ms) >= interval_ms)
+    }
+
     /// Replies when what this turn writes is durable; at once if it writes nothing.
     pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: Reply) {
         match self.writes.last_mut() {

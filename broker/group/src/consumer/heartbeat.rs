@@ -179,10 +179,7 @@ impl ConsumerGroup {
     }
 
     fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        let interval = turn.config.of_group(&self.id).consumer_assignment_interval;
-        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let since = |computed_ms: i64| turn.now.wall_ms.saturating_sub(computed_ms);
-        interval_ms == 0 || self.target_ms.is_none_or(|computed_ms| since(computed_ms) >= interval_ms)
+        turn.may_assign(self.target_ms, turn.config.of_group(&self.id).consumer_assignment_interval)
     }
 
     fn reconcile(

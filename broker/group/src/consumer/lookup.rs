@@ -68,7 +68,7 @@ impl ConsumerGroup {
         }
         let is_under_way = |since: Duration| turn.now.monotonic.saturating_sub(since) < LONGEST_LOOKUP;
         let last_ms = self.patterns.values().map(|resolved| resolved.resolved_ms).max();
-        let age_ms = last_ms.map(|last_ms| turn.now.wall_ms.saturating_sub(last_ms));
+        let age_ms = last_ms.map(|last_ms| turn.now.age_ms(last_ms));
         if self.looking_up_since.is_some_and(is_under_way) || age_ms.is_some_and(|age| age <= SHORTEST_INTERVAL_MS) {
             return;
         }

@@ -230,10 +230,7 @@ impl StreamsGroup {
     }
 
     fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        let interval = turn.config.of_streams_group(&self.id).assignment_interval;
-        let interval_ms = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
-        let since = |computed_ms: i64| turn.now.wall_ms.saturating_sub(computed_ms);
-        interval_ms == 0 || self.target_ms.is_none_or(|computed_ms| since(computed_ms) >= interval_ms)
+        turn.may_assign(self.target_ms, turn.config.of_streams_group(&self.id).assignment_interval)
     }
 
     fn reconcile(

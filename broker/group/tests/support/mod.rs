@@ -44,6 +44,7 @@ use uuid::Uuid;
 /// - `states are done`, `states fail`, `states fail for t-0`: the share coordinators answer what the group asks;
 ///   `states are lost`: they never will
 /// - `admin alters t-0=5,t-1=6`, `admin forgets t,u`: offsets of a share group; `shared topic t is deleted`
+/// - `the clock goes back 60min`: somebody has set it
 /// - `restart`: what is in the log is replayed into a new shard
 /// - `a newer version writes down the group`, `a newer version deletes the group`: by a record of a type that only it
 ///   knows
@@ -244,6 +245,7 @@ impl ottla_stories::World for World {
                 self.carry_out(effects);
             }
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
+            ["the", "clock", "goes", "back", by] => self.now.wall_ms -= time(by).as_millis() as i64,
             ["a", "newer", "version", "writes", "down", "the", "group"] => self.write_opaque(Some("v".into())),
             ["a", "newer", "version", "deletes", "the", "group"] => self.write_opaque(None),
             ["describe", "shares"] => self.describe_share(),
