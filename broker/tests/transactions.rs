@@ -17,6 +17,7 @@ use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m24_add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
 use ottla_wire::m26_end_txn::EndTxnRequest;
 use ottla_wire::m65_describe_transactions::DescribeTransactionsRequest;
+use ottla_wire::m66_list_transactions::ListTransactionsRequest;
 use tokio::sync::mpsc;
 
 use crate::common::{Client, OneBroker, topic};
@@ -251,5 +252,32 @@ async fn after_a_time_out_a_client_of_the_second_protocol_goes_on_with_the_next_
     assert_eq!(late, (ErrorCode::PRODUCER_FENCED, -1), "a commit that comes too late");
     assert_eq!(produce_in(12, &mut client, producer, 1).await, ErrorCode::INVALID_PRODUCER_EPOCH);
     assert_eq!(produce_in(12, &mut client, next, 0).await, ErrorCode::NONE, "it continues");
+    one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn transactions_are_listed_by_expressions_of_re2() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, mut client) = start(data.path(), &[topic(TRANSACTION_STATE, &[])]).await;
+    begin(&mut client).await;
+    let too_long = "p".repeat(5000);
+    for (expression, is_valid, is_listed) in [
+        ("pay.*", true, true),
+        ("pay", true, false),
+        (r"\Qpayments\E", true, true),
+        ("other)|(?:payments", false, false),
+        (&too_long, false, false),
+        ("p{1000}{1000}", false, false),
+    ] {
+        let transactional_id_pattern = Some(expression.into());
+        let request = ListTransactionsRequest { transactional_id_pattern, duration_filter: -1, ..Default::default() };
+        let answer = client.call(2, &request).await;
+        let code = if is_valid { ErrorCode::NONE } else { ErrorCode::INVALID_REGULAR_EXPRESSION };
+        assert_eq!(
+            (answer.error_code, answer.transaction_states.len()),
+            (code, usize::from(is_listed)),
+            "{expression}"
+        );
+    }
     one.broker.stop().await;
 }

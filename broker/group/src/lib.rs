@@ -15,6 +15,7 @@
 //! | `share` | share groups |
 //! | [`share_state`] | what share groups have delivered: a shard of its own, over `__share_group_state` |
 //! | [`topics`] | the topics of the cluster, an input |
+//! | `patterns` | regular expressions of clients |
 //! | `admin` | ListGroups, DeleteGroups, DescribeGroups |
 //! | `offsets`, `pending`, `offset_requests` | committed offsets; those of open transactions; commit, fetch, delete |
 //! | `expiry` | what is too old to keep |
@@ -40,6 +41,7 @@ mod expiry;
 mod group;
 mod offset_requests;
 mod offsets;
+mod patterns;
 mod pending;
 mod share;
 mod streams;
@@ -51,6 +53,7 @@ pub use consumer::lookup::Found;
 pub use effects::{Append, AppendId, Asker, Effects, Lookup, StateCall, StateCallId, StateCallKind, StateResults};
 pub use error::{AppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
+pub use patterns::{InvalidPattern, Pattern};
 pub use record::{Partitions, Record};
 pub use request::*;
 pub use shard::Shard;

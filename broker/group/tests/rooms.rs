@@ -16,8 +16,8 @@ fn rooms_use_only_what_the_table_allows() {
             (
                 "consumer",
                 &[
-                    "classic", "record", "request", "state", "timers", "topics", "config", "effects", "group", "shard",
-                    "turn",
+                    "classic", "record", "request", "state", "timers", "topics", "config", "effects", "group",
+                    "patterns", "shard", "turn",
                 ],
             ),
             (
@@ -47,6 +47,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("group", &["classic", "consumer", "record", "request", "share", "state", "streams"]),
             ("expiry", &["effects", "group", "record", "request", "shard", "turn"]),
             ("offset_requests", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
+            ("patterns", &[]),
             ("pending", &["offsets", "record"]),
             ("offsets", &["record"]),
             (

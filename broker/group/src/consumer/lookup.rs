@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consumer::group::{ConsumerGroup, Member};
-use crate::consumer::patterns::Pattern;
 use crate::effects::{Asker, Lookup};
 use crate::ids::{MemberId, TopicName};
+use crate::patterns::Pattern;
 use crate::record::{ConsumerRecord, PatternValue};
 use crate::request::ConsumerHeartbeatRequest;
 use crate::topics::Topics;

@@ -7,7 +7,7 @@
 //! - `history`: what of its changes is in the log, and who waits for them
 //! - `reconcile`: one step of a member towards its assignment
 //! - `assignor`: who is to have which partition
-//! - `patterns`, `lookup`: regular expressions; which topics they stand for
+//! - `lookup`: which topics regular expressions stand for
 //! - `migration`, `classic_members`: groups that change their protocol, and members of the other one
 //! - `commit`: who may commit and fetch offsets
 
@@ -20,6 +20,5 @@ pub(crate) mod history;
 mod leave;
 pub(crate) mod lookup;
 pub(crate) mod migration;
-mod patterns;
 mod reconcile;
 pub(crate) mod requests;

@@ -1,10 +1,10 @@
 //! ListTransactions (KIP-664, KIP-994, KIP-1152): the transactional ids that this broker coordinates.
 
 use ottla_access::{Operation, ResourceType};
+use ottla_group::Pattern;
 use ottla_txn::{ListFilter, states_named};
 use ottla_wire::ErrorCode;
 use ottla_wire::m66_list_transactions::{ListTransactionsRequest, ListTransactionsResponse, ListedTransactionState};
-use regex::Regex;
 
 use crate::env;
 use crate::handle::context::Context;
@@ -14,12 +14,11 @@ use crate::reply::Reply;
 pub fn handle(context: &Context, request: ListTransactionsRequest) -> Reply {
     let refuse = |error_code| context.reply(&ListTransactionsResponse { error_code, ..Default::default() });
     let pattern = request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty());
-    // Kafka's RE2J asks for a match of the whole id.
-    let Ok(pattern) = pattern.map(|pattern| Regex::new(&format!("^(?:{pattern})$"))).transpose() else {
+    let Ok(pattern) = pattern.map(Pattern::new).transpose() else {
         return refuse(ErrorCode::INVALID_REGULAR_EXPRESSION);
     };
     let (states, unknown) = states_named(request.state_filters.iter().map(|name| &**name));
-    let matches = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
+    let matches = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.matches(id));
     let filter = ListFilter {
         producer_ids: &request.producer_id_filters,
         states: states.as_ref(),

@@ -1,5 +1,5 @@
-//! Subscriptions by regular expression: RE2's syntax, as Kafka has it, by the crate `regex`, which shares RE2's
-//! guarantees: it takes linear time, and its memory has a limit.
+//! Regular expressions of clients, for names of topics and transactional ids: RE2's syntax, as Kafka has it, by the
+//! crate `regex`, which shares RE2's guarantees: it takes linear time, and its memory has a limit.
 
 use regex::{Regex, RegexBuilder};
 
@@ -12,19 +12,19 @@ const MAX_LENGTH: usize = 4096;
 
 /// A regular expression that whole names match or do not.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern(Regex);
+pub struct Pattern(Regex);
 
 /// Not a regular expression of RE2's syntax, or too large a one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the regular expression is invalid or too large")]
-pub(crate) struct InvalidPattern;
+pub struct InvalidPattern;
 
 impl Pattern {
     /// Compiles an expression.
     ///
     /// # Errors
     /// That it is invalid, or too large.
-    pub(crate) fn new(expression: &str) -> Result<Pattern, InvalidPattern> {
+    pub fn new(expression: &str) -> Result<Pattern, InvalidPattern> {
         if expression.len() > MAX_LENGTH {
             return Err(InvalidPattern);
         }
@@ -34,7 +34,7 @@ impl Pattern {
     }
 
     /// Whether it stands for the whole name.
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 }
