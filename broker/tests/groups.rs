@@ -12,6 +12,7 @@ use ottla_broker::image::{
     BrokerId, CONSUMER_OFFSETS, ClusterImage, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch, Topic,
 };
 use ottla_broker::replica::partition::Partition;
+use ottla_rules::features::{Features, GROUP_VERSION};
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::m08_offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
@@ -26,6 +27,7 @@ use ottla_wire::m15_describe_groups::{DescribeGroupsRequest, DescribedGroup};
 use ottla_wire::m16_list_groups::ListGroupsRequest;
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m42_delete_groups::DeleteGroupsRequest;
+use ottla_wire::m68_consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use ottla_wire::{Bytes, ErrorCode, Str, Uuid};
 
 const GROUP: &str = "g";
@@ -576,6 +578,48 @@ async fn a_group_is_deleted_in_batches_that_the_topic_accepts() {
     let delete = DeleteGroupsRequest { groups_names: vec![group] };
     assert_eq!(client.call(2, &delete).await.results[0].error_code, ErrorCode::NONE);
     assert_eq!(client.call(5, &ListGroupsRequest::default()).await.groups, []);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_that_names_too_many_topics_is_refused_and_the_next_one_joins() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let levels = [(GROUP_VERSION.to_owned(), 1)].into();
+    cluster.change(|image| image.features = Features { epoch: 1, levels });
+    let joining = |member: &str, topics: Vec<Str>| ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.into(),
+        member_id: member.into(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(topics),
+        topic_partitions: Some(vec![]),
+        ..Default::default()
+    };
+    let mut client = cluster.client().await;
+    assert_eq!(client.call(1, &joining("first", vec!["t".into()])).await.error_code, ErrorCode::NONE);
+    // 1.2 MB in one record.
+    let many = (0..6000).map(|number| format!("{number:0>200}").into()).collect();
+    assert_eq!(client.call(1, &joining("greedy", many)).await.error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+    assert_eq!(client.call(1, &joining("second", vec!["t".into()])).await.error_code, ErrorCode::NONE);
+    cluster.one.broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_classic_member_that_says_too_much_is_refused_and_the_group_continues_without() {
+    let data = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(data.path(), Cluster::topics()).await;
+    let mut client = cluster.client().await;
+    let sent_away = client.call(9, &join("")).await;
+    let metadata = Bytes::from(vec![0; 1_200_000]);
+    let protocols = vec![JoinGroupRequestProtocol { name: "range".into(), metadata }];
+    let joined = client.call(9, &JoinGroupRequest { protocols, ..join(&sent_away.member_id) }).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 1));
+    let synced = client.call(5, &sync(&joined.member_id, 1, &[(&joined.member_id, b"all of t")])).await;
+    assert_eq!(synced.error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
+    let joined = client.call(9, &join(&joined.member_id)).await;
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::NONE, 2));
+    let synced = client.call(5, &sync(&joined.member_id, 2, &[(&joined.member_id, b"all of t")])).await;
+    assert_eq!((synced.error_code, &synced.assignment[..]), (ErrorCode::NONE, &b"all of t"[..]));
     cluster.one.broker.stop().await;
 }
 

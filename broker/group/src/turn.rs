@@ -9,7 +9,7 @@ use crate::effects::{Lookup, StateCall};
 use crate::error::{AppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
-use crate::record::Record;
+use crate::record::{Record, TooLong};
 use crate::request::{JoinRefused, Reply};
 use crate::timers::{TimerKey, Timers};
 use crate::topics::Topics;
@@ -55,6 +55,8 @@ const PART_BYTES: usize = 500_000;
 const BATCH_BYTES: usize = 61;
 /// What a tombstone takes besides its group's and topic's names, at most.
 const TOMBSTONE_BYTES: usize = 40;
+/// What a record takes besides its key and value, at most.
+const RECORD_BYTES: usize = 30;
 
 /// What becomes of the group when its records are durable, or when they failed.
 #[derive(Debug)]
@@ -153,7 +155,25 @@ impl<'a> Turn<'a> {
 
     /// How many bytes of records are written together, if they need not be.
     pub(crate) fn batch_bytes(&self) -> usize {
-        PART_BYTES.min(self.config.max_batch.saturating_sub(BATCH_BYTES))
+        PART_BYTES.min(self.most_bytes())
+    }
+
+    /// How many bytes of records the log accepts in one batch.
+    fn most_bytes(&self) -> usize {
+        self.config.max_batch.saturating_sub(BATCH_BYTES)
+    }
+
+    /// Refuses a record that is too large for the log. To be asked before the group changes: what a group has changed
+    /// must be written down.
+    pub(crate) fn check_size(&self, record: &Record) -> Result<(), GroupError> {
+        let encoded = record.encode().map_err(|TooLong| AppendError::TooLarge)?;
+        let bytes = RECORD_BYTES + encoded.key.len() + encoded.value.map_or(0, |value| value.len());
+        if self.accepts(bytes) { Ok(()) } else { Err(AppendError::TooLarge.into()) }
+    }
+
+    /// Whether the log accepts a record of so many bytes.
+    pub(crate) fn accepts(&self, bytes: usize) -> bool {
+        bytes <= self.most_bytes()
     }
 
     /// Whether the interval between two target assignments has passed (KIP-1263) since the last one, if there was one.

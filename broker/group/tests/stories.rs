@@ -69,6 +69,11 @@ fn failing_appends() {
 }
 
 #[test]
+fn too_large() {
+    tell("too_large");
+}
+
+#[test]
 fn restarts() {
     tell("restarts");
 }

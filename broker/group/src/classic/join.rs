@@ -86,7 +86,10 @@ fn join_consumers(
 ) {
     match reply {
         Ok(joined) => requests::conclude(groups, &request.group, ticket, Reply::Join(Ok(joined)), turn),
-        Err(error) => turn.refuse_join(ticket, error, &request.member),
+        Err(error) => {
+            turn.refuse_join(ticket, error, &request.member);
+            requests::act(groups, &request.group, turn, |_, _| {});
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 use ottla_wire::consumer_protocol::{self, ConsumerProtocolSubscription};
 
+use crate::config::Config;
 use crate::consumer::group::{ConsumerGroup, Member};
+use crate::consumer::heartbeat::{Standing, without_epochs};
 use crate::consumer::migration::by_id;
 use crate::error::GroupError;
 use crate::ids::{InstanceId, MemberId};
-use crate::record::{ClassicMember, ConsumerMemberValue, ConsumerRecord, MemberState};
+use crate::record::{ClassicMember, ConsumerMemberValue, MemberState};
 use crate::request::{HeartbeatRequest, JoinRequest, Joined, Leaving, SyncRequest, Synced};
 use crate::timers::{TimerKey, millis};
 use crate::turn::Turn;
@@ -35,7 +37,8 @@ impl ConsumerGroup {
             consumer_protocol::decode(first.metadata.clone()).map_err(|_| GroupError::InconsistentGroupProtocol)?;
 
         let id = request.member.clone();
-        let before = self.member_of(request, is_new, turn)?;
+        let standing = self.standing_of(request, is_new, turn.config)?;
+        let before = self.before(&standing, &id);
         let value = ConsumerMemberValue {
             instance: request.instance.clone().or_else(|| before.value.instance.clone()),
             rack: subscription.rack_id.as_ref().map(|rack| rack.to_string()).or_else(|| before.value.rack.clone()),
@@ -51,9 +54,7 @@ impl ConsumerGroup {
             }),
         };
         let has_resubscribed = value.topics != before.value.topics || before.pattern().is_some();
-        if value != before.value || !self.members.contains_key(&id) {
-            self.write(ConsumerRecord::Member(id.clone(), Some(Box::new(value))));
-        }
+        self.update(standing, &id, value, turn)?;
         self.pattern_changed(&before, &id);
         let owned = by_id(&subscription.owned_partitions, turn.topics);
         let current = self.advance(&id, has_resubscribed, has_resubscribed, Some(&owned), turn)?;
@@ -81,23 +82,16 @@ impl ConsumerGroup {
     }
 
     /// Who joins. A static member takes the place of the one before, whichever protocol that spoke.
-    fn member_of(&mut self, request: &JoinRequest, is_new: bool, turn: &mut Turn<'_>) -> Result<Member, GroupError> {
+    fn standing_of(&self, request: &JoinRequest, is_new: bool, config: &Config) -> Result<Standing, GroupError> {
         let id = &request.member;
         let holder = request.instance.as_ref().and_then(|instance| self.static_member(instance));
         match holder {
-            Some((old, _)) if is_new => {
-                let old = old.clone();
-                return Ok(self.replace(&old, id, turn));
-            }
+            Some((old, _)) if is_new => return Ok(Standing::Returned(old.clone())),
             Some((holder, _)) if holder != id => return Err(GroupError::FencedInstanceId),
             None if request.instance.is_some() && !is_new => return Err(GroupError::UnknownMemberId),
             Some(_) | None => {}
         }
-        match self.members.get(id) {
-            Some(member) => Ok(member.clone()),
-            None if self.members.len() < turn.config.consumer_max_size => Ok(Member::new()),
-            None => Err(GroupError::GroupMaxSizeReached),
-        }
+        if self.members.contains_key(id) { Ok(Standing::Known) } else { self.newcomer(config) }
     }
 
     /// The last member of the consumer protocol comes back as a classic one: its place is free, and the group becomes a
@@ -129,7 +123,7 @@ impl ConsumerGroup {
         }
         turn.timers.cancel(&TimerKey::MemberSync(self.id.clone(), id.clone()));
         self.restart_session(id, turn);
-        let assigned = crate::consumer::heartbeat::without_epochs(&member.current.assigned);
+        let assigned = without_epochs(&member.current.assigned);
         Ok(Synced {
             protocol_type: request.protocol_type.clone(),
             protocol_name: request.protocol_name.clone(),

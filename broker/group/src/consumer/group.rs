@@ -1,14 +1,14 @@
 //! A consumer group: what its records say, and what follows from that. Every change goes through
 //! [`ConsumerGroup::write`], so the group after a restart is the group before it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::assignor::{Assignor, Counts, MemberSpec, Members};
+use super::assignor::Assignor;
 use super::history::History;
+use super::overload::Overload;
 use crate::classic::group::ClassicGroup;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
 use crate::record::{
@@ -56,6 +56,8 @@ pub(crate) struct ConsumerGroup {
     pub(crate) looked_up_names: Option<u64>,
     /// Since when the host looks up expressions.
     pub(crate) looking_up_since: Option<Duration>,
+    /// The target assignment that was computed last, if it is too large for the log.
+    pub(crate) overload: Overload,
     /// What it has changed, and what of it is in the log.
     pub(crate) history: History,
     /// What it becomes, once its history is durable: nobody speaks the consumer protocol any longer.
@@ -81,6 +83,7 @@ impl ConsumerGroup {
             checked_topics: None,
             looked_up_names: None,
             looking_up_since: None,
+            overload: Overload::default(),
             history: History::default(),
             successor: None,
             life,
@@ -90,7 +93,12 @@ impl ConsumerGroup {
     /// Changes the group, and remembers the change for the log.
     pub(crate) fn write(&mut self, record: ConsumerRecord) {
         self.apply(record.clone());
-        self.history.push(Record::Consumer { group: self.id.clone(), record });
+        self.history.push(self.record(record));
+    }
+
+    /// A part of the group as a record.
+    pub(crate) fn record(&self, record: ConsumerRecord) -> Record {
+        Record::Consumer { group: self.id.clone(), record }
     }
 
     /// Takes a record in, from the log or on its way there.
@@ -187,7 +195,7 @@ impl ConsumerGroup {
         let old = self.has_old_partitions.then_some(ConsumerRecord::Partitions { is_tombstone: true });
         let last = [ConsumerRecord::Target(None), ConsumerRecord::Group(None)];
         let all = of_members.chain(patterns).chain(old).chain(last);
-        all.map(|record| Record::Consumer { group: self.id.clone(), record }).collect()
+        all.map(|record| self.record(record)).collect()
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -253,31 +261,6 @@ impl ConsumerGroup {
         }
         let most = votes.into_iter().min_by_key(|(assignor, votes)| (usize::MAX - votes, *assignor));
         most.map_or(Assignor::DEFAULT, |(assignor, _)| assignor)
-    }
-
-    /// Computes the target assignment of the group's epoch.
-    pub(crate) fn assign(&mut self, topics: &Topics, now_ms: i64) {
-        // Members with one subscription share it.
-        let mut subscriptions: HashMap<_, Rc<BTreeSet<Uuid>>> = HashMap::new();
-        let mut members = Members::new();
-        for (id, member) in &self.members {
-            let key = (&member.value.topics, member.pattern());
-            let subscribed = || Rc::new(self.subscribed_ids(&member.value, topics));
-            let spec = MemberSpec {
-                instance: member.value.instance.clone(),
-                topics: subscriptions.entry(key).or_insert_with(subscribed).clone(),
-                before: self.target.get(id).cloned().unwrap_or_default(),
-            };
-            members.insert(id.clone(), spec);
-        }
-        let ids: BTreeSet<Uuid> = subscriptions.values().flat_map(|ids| ids.iter().copied()).collect();
-        let counts: Counts = ids.into_iter().filter_map(|id| Some((id, topics.partitions(id)?))).collect();
-        for (id, partitions) in self.assignor().assign(&members, &counts) {
-            if self.target.get(&id) != Some(&partitions) {
-                self.write(ConsumerRecord::TargetMember(id, Some(partitions)));
-            }
-        }
-        self.write(ConsumerRecord::Target(Some(TargetValue { epoch: self.epoch, computed_ms: Some(now_ms) })));
     }
 
     /// Whether offsets of the topic must be kept.

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::consumer::assignor::Assignor;
 use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING, Member};
 use crate::consumer::reconcile::{self, Goal};
-use crate::error::GroupError;
+use crate::error::{AppendError, GroupError};
 use crate::ids::{InstanceId, MemberId};
 use crate::patterns::Pattern;
 use crate::record::{Assigned, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState, Partitions};
@@ -55,7 +55,7 @@ pub(crate) fn check(request: &ConsumerHeartbeatRequest) -> Result<(), GroupError
 }
 
 /// How the member of a request stands to the group.
-enum Standing {
+pub(super) enum Standing {
     New,
     Known,
     /// A static member that comes back: the one whose place it takes.
@@ -73,17 +73,11 @@ impl ConsumerGroup {
         let standing = self.standing(request, turn.config)?;
         self.check_pattern(request)?;
 
-        let before = match standing {
-            Standing::New => Member::new(),
-            Standing::Known => self.members.get(id).cloned().unwrap_or_else(Member::new),
-            Standing::Returned(old) => self.replace(&old, id, turn),
-        };
+        let before = self.before(&standing, id);
         let value = updated(&before.value, request);
         let has_renamed = value.topics != before.value.topics;
         let has_other_pattern = value.pattern != before.value.pattern;
-        if value != before.value || !self.members.contains_key(id) {
-            self.write(ConsumerRecord::Member(id.clone(), Some(Box::new(value))));
-        }
+        self.update(standing, id, value, turn)?;
         let has_settled_pattern = has_other_pattern && self.pattern_changed(&before, id);
         self.look_up_patterns(request, turn);
 
@@ -103,6 +97,39 @@ impl ConsumerGroup {
         })
     }
 
+    /// The member of a request, or the one whose place it takes, as it was before; or a member as it begins.
+    pub(super) fn before(&self, standing: &Standing, id: &MemberId) -> Member {
+        let known = match standing {
+            Standing::New => None,
+            Standing::Known => self.members.get(id),
+            Standing::Returned(old) => self.members.get(old),
+        };
+        known.cloned().unwrap_or_else(Member::new)
+    }
+
+    /// Takes over what a member says about itself. A refusal changes nothing.
+    pub(super) fn update(
+        &mut self,
+        standing: Standing,
+        id: &MemberId,
+        value: ConsumerMemberValue,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), GroupError> {
+        let is_news = |group: &Self| group.members.get(id).is_none_or(|member| member.value != value);
+        if matches!(standing, Standing::Known) && !is_news(self) {
+            return Ok(());
+        }
+        let record = ConsumerRecord::Member(id.clone(), Some(Box::new(value.clone())));
+        turn.check_size(&self.record(record.clone()))?;
+        if let Standing::Returned(old) = standing {
+            self.replace(&old, id, turn);
+        }
+        if is_news(self) {
+            self.write(record);
+        }
+        Ok(())
+    }
+
     /// The group and its member take a step: a new epoch if the member's subscription needs one or topics have changed,
     /// a new target for that, and towards that the member.
     pub(crate) fn advance(
@@ -118,8 +145,12 @@ impl ConsumerGroup {
         } else {
             self.topics_checked(turn.topics);
         }
-        if self.target_epoch < self.epoch && self.may_assign(turn) {
-            self.assign(turn.topics, turn.now.wall_ms);
+        self.assign_if_due(turn);
+        if self.overload.includes(self.epoch, id) {
+            if self.members.get(id).is_some_and(|member| member.current.epoch == JOINING) {
+                self.fence(id, turn); // it has just joined, and is not let in
+            }
+            return Err(AppendError::TooLarge.into());
         }
         self.reconcile(id, has_resubscribed, owned, turn)
     }
@@ -149,7 +180,7 @@ impl ConsumerGroup {
         }
     }
 
-    fn newcomer(&self, config: &Config) -> Result<Standing, GroupError> {
+    pub(super) fn newcomer(&self, config: &Config) -> Result<Standing, GroupError> {
         if self.members.len() < config.consumer_max_size {
             Ok(Standing::New)
         } else {
@@ -167,19 +198,14 @@ impl ConsumerGroup {
     }
 
     /// A static member is back, maybe under another id: it takes over what its former self had, and joins.
-    pub(crate) fn replace(&mut self, old: &MemberId, id: &MemberId, turn: &mut Turn<'_>) -> Member {
-        let Some(member) = self.members.get(old).cloned() else { return Member::new() };
+    fn replace(&mut self, old: &MemberId, id: &MemberId, turn: &mut Turn<'_>) {
+        let Some(member) = self.members.get(old).cloned() else { return };
         let target = self.target.get(old).cloned().unwrap_or_default();
         self.remove_member(old, turn);
         let current = CurrentValue { epoch: JOINING, previous_epoch: 0, ..member.current };
-        self.write(ConsumerRecord::Member(id.clone(), Some(Box::new(member.value.clone()))));
+        self.write(ConsumerRecord::Member(id.clone(), Some(Box::new(member.value))));
         self.write(ConsumerRecord::TargetMember(id.clone(), Some(target)));
-        self.write(ConsumerRecord::Current(id.clone(), Some(current.clone())));
-        Member { value: member.value, current }
-    }
-
-    fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        turn.may_assign(self.target_ms, turn.config.of_group(&self.id).consumer_assignment_interval)
+        self.write(ConsumerRecord::Current(id.clone(), Some(current)));
     }
 
     fn reconcile(

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::GroupError;
+use crate::error::{AppendError, GroupError};
 use crate::ids::Ticket;
 use crate::record::Record;
 use crate::request::Reply;
@@ -22,11 +22,18 @@ pub(crate) struct History {
     durable: u64,
     /// Replies, each with the number of changes that must be durable before.
     waiting: VecDeque<(u64, Ticket, Reply)>,
+    /// Why nobody waits: the log has refused what comes next.
+    refusal: Option<GroupError>,
 }
 
 impl History {
     pub(crate) fn push(&mut self, record: Record) {
         self.queue.push_back(record);
+    }
+
+    /// The changes that are not known to be durable.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Record> {
+        self.queue.iter()
     }
 
     /// How many changes are durable.
@@ -44,10 +51,13 @@ impl History {
         self.queue.is_empty()
     }
 
-    /// The reply, if it need not wait.
+    /// The reply, if it need not wait; a refusal, if waiting is useless.
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) -> Option<(Ticket, Reply)> {
         if self.is_settled() {
             return Some((ticket, reply));
+        }
+        if let Some(error) = self.refusal {
+            return Some((ticket, reply.refused(error)));
         }
         self.waiting.push_back((self.end(), ticket, reply));
         None
@@ -75,13 +85,20 @@ impl History {
         self.durable += self.under_way as u64;
         self.queue.drain(..self.under_way);
         self.under_way = 0;
+        self.refusal = None;
         self.release(self.durable)
     }
 
-    /// It has failed, and is to be appended again.
+    /// It has failed, and is to be appended again. What the log refuses for good, because it is too large, may hold up
+    /// the group for long: nobody waits for anything until it is there. Sizes are checked before the group changes, so
+    /// this is to happen only if the log is made to accept less.
     pub(crate) fn failed(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
         let until = self.durable + self.under_way as u64;
         self.under_way = 0;
+        if error == AppendError::TooLarge.into() {
+            self.refusal = Some(error);
+            return self.refuse(error);
+        }
         self.release(until).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
     }
 
@@ -132,6 +149,25 @@ mod tests {
         assert_eq!(history.next(1000), [record("b"), record("c")]);
         assert_eq!(tickets(history.succeeded()), [(2, true), (3, true)]);
         assert!(history.is_settled());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_the_log_refuses() {
+        let mut history = History::default();
+        history.push(record("a"));
+        assert!(history.reply(Ticket(1), reply()).is_none());
+        assert_eq!(history.next(1), [record("a")]);
+        history.push(record("b"));
+        assert!(history.reply(Ticket(2), reply()).is_none());
+        let too_large = AppendError::TooLarge.into();
+        assert_eq!(tickets(history.failed(too_large)), [(1, false), (2, false)]);
+        let refused = history.reply(Ticket(3), reply());
+        assert_eq!(tickets(refused.into_iter().collect()), [(3, false)]);
+        assert_eq!(history.next(1), [record("a")], "the same again");
+        assert_eq!(tickets(history.succeeded()), []);
+        assert!(history.reply(Ticket(4), reply()).is_none());
+        assert_eq!(history.next(1), [record("b")]);
+        assert_eq!(tickets(history.succeeded()), [(4, true)]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl ConsumerGroup {
         {
             self.write(ConsumerRecord::Pattern(pattern, None));
         }
-        if !self.is_to_downgrade(turn.config) {
+        if self.downgraded(turn).is_none() {
             self.bump(turn.topics);
         }
     }

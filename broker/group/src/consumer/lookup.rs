@@ -86,7 +86,8 @@ impl ConsumerGroup {
         }
     }
 
-    /// The host has looked expressions up, or could not.
+    /// The host has looked expressions up, or could not. An expression that stands for more names than a record can
+    /// hold keeps its former names until the next lookup. Nothing reports that: this crate does not log.
     pub(crate) fn looked_up(&mut self, topics: &Topics, found: Option<Found>, turn: &mut Turn<'_>) {
         self.looking_up_since = None;
         let Some(found) = found else { return };
@@ -96,10 +97,16 @@ impl ConsumerGroup {
             if self.subscribers(&pattern) == 0 {
                 continue;
             }
-            has_changed |= self.patterns.get(&pattern).map_or(!names.is_empty(), |known| known.topics != names);
             let version = i64::try_from(topics.version()).unwrap_or(i64::MAX);
-            let value = PatternValue { topics: names, version, resolved_ms: turn.now.wall_ms };
-            self.write(ConsumerRecord::Pattern(pattern, Some(value)));
+            let record = |names: &BTreeSet<TopicName>| {
+                let value = PatternValue { topics: names.clone(), version, resolved_ms: turn.now.wall_ms };
+                ConsumerRecord::Pattern(pattern.clone(), Some(value))
+            };
+            let known = self.patterns.get(&pattern).map(|known| known.topics.clone()).unwrap_or_default();
+            let is_accepted = turn.check_size(&self.record(record(&names))).is_ok();
+            let names = if is_accepted { names } else { known.clone() };
+            has_changed |= names != known;
+            self.write(record(&names));
         }
         if has_changed || self.topics_differ(turn.topics) {
             self.bump(turn.topics);

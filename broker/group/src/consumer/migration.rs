@@ -8,7 +8,6 @@ use ottla_wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerPr
 use ottla_wire::coordinator_records::encode_value;
 
 use crate::classic::group::ClassicGroup;
-use crate::config::Config;
 use crate::consumer::group::{ConsumerGroup, Member};
 use crate::error::GroupError;
 use crate::group::Group;
@@ -33,7 +32,8 @@ impl ConsumerGroup {
     }
 
     /// The group with the members that it has had as a classic one, who keep what they have. `None` if that is not
-    /// possible: its members are no consumers, or their assignor keeps data in the assignment, which would be lost.
+    /// possible: its members are no consumers; their assignor keeps data in the assignment, which would be lost; or a
+    /// record would be too large.
     pub(crate) fn from_classic(classic: &ClassicGroup, life: u64, turn: &Turn<'_>) -> Option<ConsumerGroup> {
         let config = turn.config;
         if !config.consumer_migration.may_upgrade()
@@ -87,15 +87,24 @@ impl ConsumerGroup {
             };
             group.write(ConsumerRecord::Current(id, Some(current)));
         }
-        Some(group)
+        let is_accepted = group.history.all().all(|record| turn.check_size(record).is_ok());
+        let can_have = group.target.iter().all(|(id, partitions)| group.can_have(id, partitions, turn));
+        (is_accepted && can_have).then_some(group)
     }
 
-    /// Nobody is left who speaks the consumer protocol, and the others may continue with the classic one.
-    pub(crate) fn is_to_downgrade(&self, config: &Config) -> bool {
-        config.consumer_migration.may_downgrade()
+    /// The classic group that it is to become, and its record: nobody is left who speaks the consumer protocol, and the
+    /// others may continue with the classic one. `None` also if the record of all members would be too large.
+    pub(super) fn downgraded(&self, turn: &Turn<'_>) -> Option<(ClassicGroup, Record)> {
+        let is_due = turn.config.consumer_migration.may_downgrade()
             && !self.members.is_empty()
-            && self.members.len() <= config.max_size
-            && self.members.values().all(|member| member.value.classic.is_some())
+            && self.members.len() <= turn.config.max_size
+            && self.members.values().all(|member| member.value.classic.is_some());
+        if !is_due {
+            return None;
+        }
+        let classic = self.to_classic(turn.topics, turn.now.wall_ms);
+        let record = classic.to_record(|_, member| member.assignment.clone());
+        turn.check_size(&record).is_ok().then_some((classic, record))
     }
 
     /// What it is as a classic group. Each member has what it is to have.
@@ -200,11 +209,10 @@ pub(crate) fn upgraded(mut classic: ClassicGroup, group: &ConsumerGroup, turn: &
 /// Begins to make a classic group of one in which nobody speaks the consumer protocol any longer. Until that is
 /// durable, the group does nothing else: what it writes must not come behind what it was before.
 pub(crate) fn downgrade_if_due(group: &mut ConsumerGroup, turn: &mut Turn<'_>) {
-    if group.successor.is_some() || !group.is_to_downgrade(turn.config) {
+    if group.successor.is_some() {
         return;
     }
-    let classic = group.to_classic(turn.topics, turn.now.wall_ms);
-    let record = classic.to_record(|_, member| member.assignment.clone());
+    let Some((classic, record)) = group.downgraded(turn) else { return };
     group.tombstones().into_iter().chain([record]).for_each(|record| group.history.push(record));
     for member in group.members.keys() {
         group.cancel_timers(member, turn);

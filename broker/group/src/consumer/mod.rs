@@ -5,8 +5,9 @@
 //! - `requests`: ConsumerGroupHeartbeat and ConsumerGroupDescribe, as the shard answers them
 //! - `heartbeat`, `leave`: a member joins and stays; it leaves, or is removed
 //! - `history`: what of its changes is in the log, and who waits for them
+//! - `overload`: members that are to have more than a record can hold
 //! - `reconcile`: one step of a member towards its assignment
-//! - `assignor`: who is to have which partition
+//! - `target`, `assignor`: when partitions are assigned; who is to have which
 //! - `lookup`: which topics regular expressions stand for
 //! - `migration`, `classic_members`: groups that change their protocol, and members of the other one
 //! - `commit`: who may commit and fetch offsets
@@ -20,5 +21,7 @@ pub(crate) mod history;
 mod leave;
 pub(crate) mod lookup;
 pub(crate) mod migration;
+pub(crate) mod overload;
 mod reconcile;
 pub(crate) mod requests;
+mod target;

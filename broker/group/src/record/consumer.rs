@@ -114,6 +114,12 @@ impl CurrentValue {
         }
         by_topic
     }
+
+    /// About how many bytes the value has at most while the member moves to the target: each partition has an epoch,
+    /// and the member may have some partitions of a topic and revoke others.
+    pub(crate) fn most_bytes(target: &Partitions) -> usize {
+        16 + target.values().map(|all| 30 * all.len().min(2) + 8 * all.len()).sum::<usize>()
+    }
 }
 
 /// The topics that a regular expression stands for.

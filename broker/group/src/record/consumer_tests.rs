@@ -151,3 +151,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_member_on_its_way_to_a_target_has_no_more_bytes_than_said() {
+    for (topics, partitions) in [(1, 1), (1, 2), (50, 1), (50, 2), (50, 3), (3, 1000)] {
+        let target: Partitions = (0..topics).map(|topic| (Uuid::from_u128(topic), (0..partitions).collect())).collect();
+        for kept in [0, 1, partitions / 2, partitions] {
+            let some = |range: std::ops::Range<i32>| -> Assigned {
+                let topics = target.keys().filter(|_| !range.is_empty());
+                topics.map(|topic| (*topic, range.clone().map(|partition| (partition, i32::MAX)).collect())).collect()
+            };
+            let state = MemberState::Unrevoked;
+            let (assigned, revoking) = (some(0..kept), some(kept..partitions));
+            let value = CurrentValue { epoch: 7, previous_epoch: 6, state, assigned, revoking };
+            let record = ConsumerRecord::Current("m".into(), Some(value));
+            let encoded = Record::Consumer { group: "g".into(), record }.encode().expect("it fits");
+            let bytes = encoded.value.map_or(0, |value| value.len());
+            assert!(
+                bytes <= CurrentValue::most_bytes(&target),
+                "{topics} topics, {partitions} partitions, {kept} kept"
+            );
+        }
+    }
+}

@@ -126,6 +126,20 @@ pub struct GroupValue {
     pub members: Vec<MemberValue>,
 }
 
+impl GroupValue {
+    fn size(&self) -> usize {
+        let names = |texts: [Option<&str>; 4]| texts.into_iter().flatten().map(str::len).sum::<usize>();
+        let GroupValue { protocol_type, protocol, leader, members, .. } = self;
+        let member = |value: &MemberValue| {
+            let MemberValue { member, instance, client_id, client_host, subscription, assignment, .. } = value;
+            let names = names([Some(member), instance.as_deref(), Some(client_id), Some(client_host)]);
+            30 + names + subscription.len() + assignment.len()
+        };
+        let own = names([Some(protocol_type), protocol.as_deref(), leader.as_deref(), None]);
+        30 + own + members.iter().map(member).sum::<usize>()
+    }
+}
+
 /// A member as it is written down.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MemberValue {
@@ -203,14 +217,15 @@ impl Record {
         }
     }
 
-    /// About how many bytes it has in the log; only of parts of consumer, streams and share
-    /// groups is the value counted.
+    /// About how many bytes it has in the log, without the value of an offset or of a kind of group that this version
+    /// does not know.
     pub(crate) fn size(&self) -> usize {
         let value = match self {
             Record::Consumer { record, .. } => record.value_size(),
             Record::Streams { record, .. } => record.value_size(),
             Record::Share { record, .. } => record.value_size(),
-            Record::OffsetCommit { .. } | Record::GroupMetadata { .. } | Record::Opaque { .. } => 0,
+            Record::GroupMetadata { value, .. } => value.as_ref().map_or(0, GroupValue::size),
+            Record::OffsetCommit { .. } | Record::Opaque { .. } => 0,
         };
         40 + self.names_len() + value
     }

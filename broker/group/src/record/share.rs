@@ -57,6 +57,13 @@ pub struct ShareCurrentValue {
     pub assigned: Partitions,
 }
 
+impl ShareCurrentValue {
+    /// About how many bytes the value of a member has at most that is to have these partitions.
+    pub(crate) fn most_bytes(target: &Partitions) -> usize {
+        16 + partitions(target)
+    }
+}
+
 /// Which partitions the share coordinators know.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SharedPartitions {
@@ -114,7 +121,9 @@ impl ShareRecord {
                 20 + value.client_id.len() + value.client_host.len() + rack + names
             }),
             ShareRecord::TargetMember(_, value) => value.as_ref().map_or(0, partitions),
-            ShareRecord::Current(_, value) => value.as_ref().map_or(0, |value| 16 + partitions(&value.assigned)),
+            ShareRecord::Current(_, value) => {
+                value.as_ref().map_or(0, |value| ShareCurrentValue::most_bytes(&value.assigned))
+            }
             ShareRecord::Partitions(value) => value.as_deref().map_or(0, |value| {
                 let topics = value.initializing.values().chain(value.initialized.values());
                 let topics = topics.map(|topic| 30 + topic.name.len() + 4 * topic.partitions.len());

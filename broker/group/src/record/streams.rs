@@ -137,6 +137,17 @@ pub struct StreamsCurrentValue {
     pub revoking: StreamsAssigned,
 }
 
+impl StreamsCurrentValue {
+    /// About how many bytes the value has at most while the member moves to the target: active tasks have epochs, and
+    /// the member may have some tasks of a subtopology and revoke others.
+    pub(crate) fn most_bytes(target: &StreamsTasks) -> usize {
+        let ids = [&target.active, &target.standby, &target.warmup].into_iter().flat_map(BTreeMap::keys);
+        let twice: usize = ids.map(|id| id.len() + 16).sum();
+        let epochs: usize = target.active.values().map(|all| 4 * all.len() + 8).sum();
+        24 + all_tasks(target) + twice + epochs
+    }
+}
+
 /// What a streams application works on, as a member sends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Topology {

@@ -170,3 +170,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_member_on_its_way_to_a_target_has_no_more_bytes_than_said() {
+    for count in [1, 2, 3, 1000] {
+        let all: Vec<i32> = (0..count).collect();
+        let target = StreamsTasks { active: tasks("some", &all), standby: tasks("copies", &all), warmup: Tasks::new() };
+        for kept in [0, 1, all.len() / 2, all.len()] {
+            let some = |range: &[i32]| {
+                if range.is_empty() {
+                    return StreamsAssigned::default();
+                }
+                let with_epochs: Vec<(i32, i32)> = range.iter().map(|partition| (*partition, i32::MAX)).collect();
+                let standby = tasks("copies", range);
+                StreamsAssigned { active: active("some", &with_epochs), standby, warmup: Tasks::new() }
+            };
+            let (assigned, revoking) = (some(&all[..kept]), some(&all[kept..]));
+            let state = MemberState::Unrevoked;
+            let value = StreamsCurrentValue { epoch: 7, previous_epoch: 6, state, assigned, revoking };
+            let record = StreamsRecord::Current("m".into(), Some(value));
+            let encoded = Record::Streams { group: "g".into(), record }.encode().expect("it fits");
+            let bytes = encoded.value.map_or(0, |value| value.len());
+            assert!(bytes <= StreamsCurrentValue::most_bytes(&target), "{count} tasks, {kept} kept");
+        }
+    }
+}

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::consumer::history::History;
+use crate::consumer::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
 use crate::record::{
     Partitions, Record, ShareCurrentValue, ShareGroupValue, ShareMemberValue, ShareRecord, SharedPartitions,
     TargetValue,
 };
-use crate::share::assignor::{self, MemberSpec};
 use crate::share::calls::Calls;
 use crate::state::GroupState;
 use crate::topics::Topics;
@@ -43,6 +43,8 @@ pub(crate) struct ShareGroup {
 
     /// The version of the topics that `metadata_hash` was last compared with.
     pub(super) checked_topics: Option<u64>,
+    /// The target assignment that was computed last, if it is too large for the log.
+    pub(super) overload: Overload,
     /// What share coordinators are asked to do.
     pub(super) calls: Calls,
     /// What it has changed, and what of it is in the log.
@@ -64,6 +66,7 @@ impl ShareGroup {
             target: BTreeMap::new(),
             partitions: SharedPartitions::default(),
             checked_topics: None,
+            overload: Overload::default(),
             calls: Calls::default(),
             history: History::default(),
             life,
@@ -73,7 +76,12 @@ impl ShareGroup {
     /// Changes the group, and remembers the change for the log.
     pub(super) fn write(&mut self, record: ShareRecord) {
         self.apply(record.clone());
-        self.history.push(Record::Share { group: self.id.clone(), record });
+        self.history.push(self.record(record));
+    }
+
+    /// A part of the group as a record.
+    pub(super) fn record(&self, record: ShareRecord) -> Record {
+        Record::Share { group: self.id.clone(), record }
     }
 
     /// Takes a record in, from the log or on its way there.
@@ -135,7 +143,7 @@ impl ShareGroup {
             ]
         });
         let last = [ShareRecord::Target(None), ShareRecord::Partitions(None), ShareRecord::Group(None)];
-        of_members.chain(last).map(|record| Record::Share { group: self.id.clone(), record }).collect()
+        of_members.chain(last).map(|record| self.record(record)).collect()
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -153,22 +161,6 @@ impl ShareGroup {
         let value = ShareGroupValue { epoch: self.epoch.saturating_add(1), metadata_hash };
         self.write(ShareRecord::Group(Some(value)));
         self.checked_topics = Some(topics.version());
-    }
-
-    /// Computes the target assignment of the group's epoch.
-    pub(super) fn assign(&mut self, topics: &Topics, now_ms: i64) {
-        let spec = |(id, member)| {
-            let member: &Member = member;
-            (id, MemberSpec { topics: existing(member, topics), before: self.target.get(id) })
-        };
-        let members = self.members.iter().map(spec).collect();
-        for (id, partitions) in assignor::assign(&members, &self.assignable(topics)) {
-            if self.target.get(&id) != Some(&partitions) {
-                self.write(ShareRecord::TargetMember(id, Some(partitions)));
-            }
-        }
-        let value = TargetValue { epoch: self.epoch, computed_ms: Some(now_ms) };
-        self.write(ShareRecord::Target(Some(value)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! ShareGroupHeartbeat: a member joins, stays, moves to its assignment, and leaves.
 
-use crate::error::GroupError;
+use crate::error::{AppendError, GroupError};
 use crate::ids::MemberId;
 use crate::record::{Partitions, ShareCurrentValue, ShareMemberValue, ShareRecord};
 use crate::request::{ShareHeartbeat, ShareHeartbeatRequest};
@@ -35,7 +35,7 @@ pub(super) fn check(request: &ShareHeartbeatRequest) -> Result<(), GroupError> {
 }
 
 impl ShareGroup {
-    /// A member joins or stays. The answer holds once what the group has changed is durable. A refusal changes nothing.
+    /// A member joins or stays. The answer holds once what the group has changed is durable.
     pub(super) fn heartbeat(
         &mut self,
         request: &ShareHeartbeatRequest,
@@ -47,19 +47,28 @@ impl ShareGroup {
         let has_resubscribed = value.topics != before.value.topics;
         let is_news = self.target_epoch >= self.epoch && self.has_unassigned(turn.topics);
         if value != before.value || !self.members.contains_key(id) {
-            self.write(ShareRecord::Member(id.clone(), Some(Box::new(value))));
+            if has_resubscribed {
+                self.check_topics(&value.topics, turn)?;
+            }
+            let record = ShareRecord::Member(id.clone(), Some(Box::new(value)));
+            turn.check_size(&self.record(record.clone()))?;
+            self.write(record);
         }
         let has_moved_on = has_resubscribed || is_news || self.topics_differ(turn.topics);
         if has_moved_on {
             self.bump(turn.topics);
         }
         self.checked_topics = Some(turn.topics.version());
-        if self.target_epoch < self.epoch && self.may_assign(turn) {
-            self.assign(turn.topics, turn.now.wall_ms);
+        self.assign_if_due(turn);
+        if self.overload.includes(self.epoch, id) {
+            if before.current.epoch == JOINING {
+                self.fence(id, turn); // it has just joined, and is not let in
+            }
+            return Err(AppendError::TooLarge.into());
         }
         let current = self.reconcile(id, has_moved_on, turn.topics)?;
         self.restart_session(id, turn);
-        self.initialize_missing(turn.topics);
+        self.initialize_missing(turn);
         // A member that is of an older epoch may have lost an answer, which Kafka 4.3.1 does not repeat.
         let is_behind = request.epoch != before.current.epoch;
         let has_changed = current.assigned != before.current.assigned;
@@ -111,10 +120,6 @@ impl ShareGroup {
 
     fn topics_differ(&self, topics: &Topics) -> bool {
         self.checked_topics != Some(topics.version()) && topics.hash(self.subscribed_names()) != self.metadata_hash
-    }
-
-    fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        turn.may_assign(self.target_ms, turn.config.of_share_group(&self.id).assignment_interval)
     }
 
     /// There is no barrier: several members may have a partition, so each moves at once.

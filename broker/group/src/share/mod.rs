@@ -4,7 +4,7 @@
 //! - [`group`]: one group: what its records say, and what follows from them
 //! - `requests`: ShareGroupHeartbeat and ShareGroupDescribe, as the shard answers them
 //! - `heartbeat`: a member joins, stays and leaves
-//! - `assignor`: who is to have which partition
+//! - `target`, `assignor`: when partitions are assigned; who is to have which
 //! - `partitions`: which partitions are initialised, and which are to be
 //! - `calls`, `answers`: what share coordinators are asked to do, one call of a group at a time; what they answer
 //! - `writing`: deadlines, and the fate of appends
@@ -24,4 +24,5 @@ mod heartbeat;
 mod offsets;
 mod partitions;
 pub(crate) mod requests;
+mod target;
 pub(crate) mod writing;

@@ -77,7 +77,8 @@ impl Shard {
 
 impl ShareGroup {
     /// The partitions are initialised again, in a new epoch: else a leader that has read the old one would not notice.
-    /// Kafka 4.3.1 stays in the epoch (KAFKA-20910). False: none of the partitions exists, and nothing changes.
+    /// Kafka 4.3.1 stays in the epoch (KAFKA-20910). False: none of the partitions exists, or they are too many, and
+    /// nothing changes.
     fn alter(&mut self, request: &AlterShareOffsetsRequest, ticket: Ticket, turn: &mut Turn<'_>) -> bool {
         let mut partitions = self.partitions.clone();
         let mut offsets = Offsets::new();
@@ -108,6 +109,10 @@ impl ShareGroup {
         if offsets.is_empty() {
             let reply = self.history.reply(ticket, Reply::AlterShareOffsets(Ok(altered)));
             turn.replies.extend(reply);
+            return false;
+        }
+        if let Err(error) = self.check_partitions(&partitions, turn) {
+            turn.reply(ticket, Reply::AlterShareOffsets(Err(error)));
             return false;
         }
         self.bump(turn.topics);

@@ -1,15 +1,17 @@
 //! Which partitions of a group share coordinators have initialised, and which they are to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
 use crate::effects::StateCallKind;
+use crate::error::GroupError;
 use crate::ids::TopicName;
 use crate::record::{Partitions, ShareRecord, SharedPartitions, SharedTopic, SharedTopics};
-use crate::share::calls::Purpose;
+use crate::share::calls::{Offsets, Purpose};
 use crate::share::group::ShareGroup;
 use crate::topics::Topics;
+use crate::turn::Turn;
 
 /// A leader chooses where a partition begins.
 const NO_OFFSET: i64 = -1;
@@ -45,11 +47,37 @@ impl ShareGroup {
         assignable.collect()
     }
 
-    /// Asks for the partitions that members are subscribed to and that are not initialised, unless that is under way.
-    pub(super) fn initialize_missing(&mut self, topics: &Topics) {
-        let mut partitions = self.partitions.clone();
-        let mut offsets: BTreeMap<Uuid, BTreeMap<i32, i64>> = BTreeMap::new();
-        for name in self.subscribed_names() {
+    /// Asks for the partitions that members are subscribed to and that are not initialised, unless that is under way,
+    /// or they are too many.
+    pub(super) fn initialize_missing(&mut self, turn: &Turn<'_>) {
+        let (partitions, offsets) = self.with_missing(self.subscribed_names(), turn.topics);
+        if !offsets.is_empty() && self.check_partitions(&partitions, turn).is_ok() {
+            self.write_partitions(partitions);
+            let what = StateCallKind::Initialize { state_epoch: self.epoch, offsets };
+            self.calls.push(self.history.end(), what, Purpose::Heartbeat);
+        }
+    }
+
+    /// Refuses topics with more partitions than the group can keep in mind besides those that it knows.
+    pub(super) fn check_topics(&self, names: &BTreeSet<TopicName>, turn: &Turn<'_>) -> Result<(), GroupError> {
+        self.check_partitions(&self.with_missing(names.iter().collect(), turn.topics).0, turn)
+    }
+
+    /// Refuses what is too large for the log, or would be while the partitions are initialised: a topic is listed twice
+    /// as long as only some of its partitions are.
+    pub(super) fn check_partitions(&self, partitions: &SharedPartitions, turn: &Turn<'_>) -> Result<(), GroupError> {
+        let mut largest = partitions.clone();
+        for (id, topic) in partitions.initializing.iter().filter(|(_, topic)| topic.partitions.len() > 1) {
+            let again = || SharedTopic { name: topic.name.clone(), partitions: BTreeSet::new() };
+            largest.initialized.entry(*id).or_insert_with(again);
+        }
+        turn.check_size(&self.record(ShareRecord::Partitions(Some(Box::new(largest)))))
+    }
+
+    /// The partitions with those of the topics that are to be initialised, and where these begin.
+    fn with_missing(&self, names: BTreeSet<&TopicName>, topics: &Topics) -> (SharedPartitions, Offsets) {
+        let (mut partitions, mut offsets) = (self.partitions.clone(), Offsets::new());
+        for name in names {
             let Some(topic) = topics.get(name) else { continue };
             let initialized = self.partitions.initialized.get(&topic.id).map(|topic| &topic.partitions);
             let is_initialized = |partition: &i32| initialized.is_some_and(|all| all.contains(partition));
@@ -62,12 +90,7 @@ impl ShareGroup {
                 partitions.deleting.remove(&topic.id);
             }
         }
-        if offsets.is_empty() {
-            return;
-        }
-        self.write_partitions(partitions);
-        let what = StateCallKind::Initialize { state_epoch: self.epoch, offsets };
-        self.calls.push(self.history.end(), what, Purpose::Heartbeat);
+        (partitions, offsets)
     }
 
     /// Partitions are initialised, and others are not and are not to be.

@@ -40,6 +40,8 @@ impl Shard {
                 Err(error) => {
                     if is_new {
                         groups.remove(&request.group); // it was made for a member that is not let in
+                    } else {
+                        flush(group, turn);
                     }
                     turn.reply(ticket, refuse(error));
                 }

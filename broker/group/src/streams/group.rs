@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::consumer::history::History;
+use crate::consumer::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
 use crate::record::{
     MemberState, Record, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord,
     StreamsTasks, TargetValue, Topology,
 };
 use crate::state::GroupState;
-use crate::streams::assignor::{self, MemberSpec};
 use crate::streams::topology::Configured;
 
 /// What a member sends to join.
@@ -57,6 +57,8 @@ pub(crate) struct StreamsGroup {
     pub(super) shutdown_by: Option<MemberId>,
     /// Grows with every change of what members with endpoints have.
     pub(super) endpoint_epoch: i32,
+    /// The target assignment that was computed last, if it is too large for the log.
+    pub(super) overload: Overload,
     /// What it has changed, and what of it is in the log.
     pub(crate) history: History,
     /// Distinguishes the group from one of the same name before it, whose append may be under way.
@@ -81,6 +83,7 @@ impl StreamsGroup {
             checked_topics: None,
             shutdown_by: None,
             endpoint_epoch: 0,
+            overload: Overload::default(),
             history: History::default(),
             life,
         }
@@ -89,7 +92,12 @@ impl StreamsGroup {
     /// Changes the group, and remembers the change for the log.
     pub(super) fn write(&mut self, record: StreamsRecord) {
         self.apply(record.clone());
-        self.history.push(Record::Streams { group: self.id.clone(), record });
+        self.history.push(self.record(record));
+    }
+
+    /// A part of the group as a record.
+    pub(super) fn record(&self, record: StreamsRecord) -> Record {
+        Record::Streams { group: self.id.clone(), record }
     }
 
     /// Takes a record in, from the log or on its way there.
@@ -173,7 +181,7 @@ impl StreamsGroup {
             ]
         });
         let last = [StreamsRecord::Target(None), StreamsRecord::Topology(None), StreamsRecord::Group(None)];
-        of_members.chain(last).map(|record| Record::Streams { group: self.id.clone(), record }).collect()
+        of_members.chain(last).map(|record| self.record(record)).collect()
     }
 
     pub(crate) fn state(&self) -> GroupState {
@@ -195,24 +203,6 @@ impl StreamsGroup {
     pub(crate) fn is_subscribed_to(&self, topic: &TopicName) -> bool {
         let mut parts = self.topology.iter().flat_map(|topology| &topology.subtopologies);
         !self.members.is_empty() && parts.any(|part| part.reads().any(|name| name == topic))
-    }
-
-    /// Computes the target assignment of the group's epoch: nothing, as long as topics are missing or wrong.
-    pub(super) fn assign(&mut self, configured: &Configured, standbys: usize, now_ms: i64) {
-        let spec = |(id, member)| {
-            let member: &Member = member;
-            (id, MemberSpec { process: member.value.process.as_str(), before: self.target.get(id) })
-        };
-        let members = self.members.iter().map(spec).collect();
-        let no_tasks = BTreeMap::new();
-        let tasks = if configured.is_ready() { &configured.tasks } else { &no_tasks };
-        for (id, tasks) in assignor::assign(&members, tasks, standbys) {
-            if self.target.get(&id) != Some(&tasks) {
-                self.write(StreamsRecord::TargetMember(id, Some(tasks)));
-            }
-        }
-        let value = TargetValue { epoch: self.epoch, computed_ms: Some(now_ms) };
-        self.write(StreamsRecord::Target(Some(value)));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::GroupError;
+use crate::error::{AppendError, GroupError};
 use crate::ids::MemberId;
 use crate::record::{
     MemberState, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord, StreamsTasks, Tasks,
@@ -76,7 +76,7 @@ enum Given {
 }
 
 impl StreamsGroup {
-    /// A member joins or stays. The answer holds once what the group has changed is durable. A refusal changes nothing.
+    /// A member joins or stays. The answer holds once what the group has changed is durable.
     pub(super) fn heartbeat(
         &mut self,
         request: &StreamsHeartbeatRequest,
@@ -99,11 +99,17 @@ impl StreamsGroup {
 
         let was_empty = self.members.is_empty();
         let has_changed = value != before.value || !self.members.contains_key(id);
-        if has_changed {
-            self.write(StreamsRecord::Member(id.clone(), Some(Box::new(value))));
+        let member = has_changed.then(|| StreamsRecord::Member(id.clone(), Some(Box::new(value))));
+        let topology = match given {
+            Given::First(topology) => Some(StreamsRecord::Topology(Some(Box::new(topology)))),
+            Given::Known => None,
+        };
+        let records: Vec<StreamsRecord> = member.into_iter().chain(topology).collect();
+        for record in &records {
+            turn.check_size(&self.record(record.clone()))?;
         }
-        if let Given::First(topology) = given {
-            self.write(StreamsRecord::Topology(Some(Box::new(topology))));
+        for record in records {
+            self.write(record);
         }
         self.configured = Some(Arc::clone(&configured));
         self.checked_topics = Some(turn.topics.version());
@@ -122,6 +128,12 @@ impl StreamsGroup {
             statuses.push(self.stale(id, topology_epoch));
         }
         let target = self.target(id, was_empty, &configured, &mut statuses, turn);
+        if self.overload.includes(self.epoch, id) {
+            if before.current.epoch == JOINING {
+                self.fence(id, turn); // it has just joined, and is not let in
+            }
+            return Err(AppendError::TooLarge.into());
+        }
         let current = self.reconcile(id, &target, request, turn)?;
         self.restart_session(id, turn);
         if request.shuts_down {
@@ -189,48 +201,6 @@ impl StreamsGroup {
             Some(known) => Ok((hash, Arc::clone(known))),
             None => Ok((hash, Arc::new(topology::configure(topology, topics)?))),
         }
-    }
-
-    /// What the member is to have: computed if it is due. While a new group waits for more members, nothing.
-    fn target(
-        &mut self,
-        id: &MemberId,
-        was_empty: bool,
-        configured: &Configured,
-        statuses: &mut Vec<StreamsStatus>,
-        turn: &mut Turn<'_>,
-    ) -> StreamsTasks {
-        let delayed = |detail: &str| StreamsStatus { code: StatusCode::AssignmentDelayed, detail: detail.to_owned() };
-        let key = TimerKey::InitialDelay(self.id.clone());
-        let config = turn.config.of_streams_group(&self.id);
-        if was_empty && !config.initial_delay.is_zero() && !turn.timers.is_scheduled(&key) {
-            turn.schedule(key.clone(), config.initial_delay);
-        }
-        if turn.timers.is_scheduled(&key) {
-            statuses.push(delayed("Assignment delayed due to the configured initial rebalance delay."));
-            return StreamsTasks::default();
-        }
-        if self.target_epoch < self.epoch {
-            if self.may_assign(turn) {
-                self.assign(configured, config.standby_replicas, turn.now.wall_ms);
-            } else {
-                statuses.push(delayed("Assignment delayed due to the configured assignment interval."));
-            }
-        }
-        self.target.get(id).cloned().unwrap_or_default()
-    }
-
-    /// The first members have had time to join.
-    pub(super) fn delay_expired(&mut self, turn: &mut Turn<'_>) {
-        let Some(configured) = self.configured.clone() else { return };
-        if !self.members.is_empty() && self.target_epoch < self.epoch && self.may_assign(turn) {
-            let standbys = turn.config.of_streams_group(&self.id).standby_replicas;
-            self.assign(&configured, standbys, turn.now.wall_ms);
-        }
-    }
-
-    fn may_assign(&self, turn: &Turn<'_>) -> bool {
-        turn.may_assign(self.target_ms, turn.config.of_streams_group(&self.id).assignment_interval)
     }
 
     fn reconcile(

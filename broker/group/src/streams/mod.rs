@@ -5,7 +5,7 @@
 //! - `requests`: StreamsGroupHeartbeat and StreamsGroupDescribe, as the shard answers them
 //! - `heartbeat`, `leave`: a member joins and stays; it leaves, or is removed
 //! - `topology`, `partitions`: which topics the application needs, and how many partitions each must have
-//! - `assignor`, `load`: who is to have which task; how much everybody has
+//! - `target`, `assignor`, `load`: when tasks are assigned; who is to have which; how much everybody has
 //! - `reconcile`: one step of a member towards its assignment
 //! - `endpoints`: where members answer interactive queries
 //! - `commit`: who may commit and fetch offsets
@@ -28,4 +28,5 @@ mod load;
 mod partitions;
 mod reconcile;
 pub(crate) mod requests;
+mod target;
 pub(crate) mod topology;

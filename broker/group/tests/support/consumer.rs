@@ -10,7 +10,7 @@ use ottla_wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerPr
 use ottla_wire::coordinator_records::encode_value;
 use uuid::Uuid;
 
-use super::{Client, GROUP, Options, World, short, time};
+use super::{Client, GROUP, Options, World, repeated, short, time};
 
 pub fn topic_id(name: &str) -> Uuid {
     Uuid::from_u128(name.chars().next().expect("a letter").into())
@@ -24,6 +24,7 @@ impl World {
     pub fn set_topics(&mut self, text: &str) {
         let topics: Vec<(String, Topic)> = super::pairs(text)
             .map(|(name, partitions)| {
+                let name = repeated(&name);
                 let topic = Topic { id: topic_id(&name), partitions: partitions.parse().expect("a number") };
                 (name, topic)
             })
@@ -65,7 +66,10 @@ impl World {
                 .get("rebalance")
                 .or(is_full.then_some("60s"))
                 .map(|timeout| time(timeout).as_millis() as i32),
-            topics: topics.map(|topics| topics.split(',').filter(|name| *name != "nothing").map(Into::into).collect()),
+            topics: topics.map(|topics| {
+                let names = topics.split(',').filter(|name| *name != "nothing");
+                names.map(|name| repeated(name).as_str().into()).collect()
+            }),
             pattern: options.get("matching").map(|pattern| pattern.trim_matches('"').to_owned()),
             assignor: options.get("by").map(Into::into),
             owned: owned.map(partitions),
@@ -129,7 +133,7 @@ pub fn protocols(options: &Options<'_>) -> Option<Vec<Protocol>> {
         partitions: all.iter().copied().collect(),
     });
     let subscription = ConsumerProtocolSubscription {
-        topics: topics.split(',').map(Into::into).collect(),
+        topics: topics.split(',').map(|name| repeated(name).into()).collect(),
         user_data: None,
         owned_partitions: owned.collect(),
         generation_id: -1,
@@ -142,7 +146,7 @@ pub fn protocols(options: &Options<'_>) -> Option<Vec<Protocol>> {
 /// `t-0+t-1`, or `nothing`, or any text.
 pub fn assignment(text: &str) -> Bytes {
     if text != "nothing" && !text.contains('-') {
-        return Bytes::from(text.to_owned());
+        return Bytes::from(repeated(text));
     }
     let topic = |(topic, all): (Uuid, BTreeSet<i32>)| TopicPartition {
         topic: topic_name(topic).to_string().into(),

@@ -25,6 +25,7 @@ use uuid::Uuid;
 /// - `describe`, `list`, `admin deletes the group`, `topic t is deleted`, `3s pass`, `expire`
 /// - `the log is slow` (appends wait), `the log catches up`, `the log fails once` (the oldest
 ///   append fails with NotLeader, the others come through)
+/// - `the log refuses once`: the same with TooLarge, as for every batch larger than `set max.batch 600` allows
 /// - `the log takes too long` (the oldest append may still come through)
 /// - `topics t=3,u=2`: those of the cluster; `set assignment.interval 0s`
 /// - `A consumes [on t,u] [matching REGEX] [by range] [static i1] [rebalance 60s] [version 0] [owning nothing] [as
@@ -123,6 +124,9 @@ impl ottla_stories::World for World {
             }
             ["set", "max.size", size] => {
                 self.reset(Config { max_size: size.parse().expect("a number"), ..self.config.clone() })
+            }
+            ["set", "max.batch", bytes] => {
+                self.reset(Config { max_batch: bytes.parse().expect("a number"), ..self.config.clone() })
             }
             ["set", "assignment.interval", interval] => {
                 self.reset(Config { consumer_assignment_interval: time(interval), ..self.config.clone() })
@@ -244,6 +248,7 @@ impl ottla_stories::World for World {
                 let effects = self.shard.delayed(oldest.id, self.now);
                 self.carry_out(effects);
             }
+            ["the", "log", "refuses", "once"] => self.decide(Err(AppendError::TooLarge)),
             ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
             ["the", "clock", "goes", "back", by] => self.now.wall_ms -= time(by).as_millis() as i64,
             ["a", "newer", "version", "writes", "down", "the", "group"] => self.write_opaque(Some("v".into())),
@@ -298,7 +303,7 @@ impl World {
             protocol_type: options.get("type").unwrap_or("consumer").into(),
             protocols: consumer::protocols(options).unwrap_or_else(|| {
                 let pairs = pairs(options.get("with").unwrap_or("range=m"));
-                pairs.map(|(name, metadata)| Protocol { name, metadata: metadata.into() }).collect()
+                pairs.map(|(name, metadata)| Protocol { name, metadata: repeated(&metadata).into() }).collect()
             }),
             can_be_sent_an_id: version >= 4,
             can_skip_assignment: version >= 9,
@@ -356,10 +361,7 @@ impl World {
         let offset = |(at, offset): (String, String)| {
             let (topic, partition) = partition(&at);
             let topic_id = self.topics.get(&topic).map(|topic| topic.id);
-            let metadata = options.get("noted").unwrap_or_default();
-            let metadata = metadata
-                .split_once('*')
-                .map_or(metadata.to_owned(), |(what, times)| what.repeat(times.parse().expect("a number")));
+            let metadata = repeated(options.get("noted").unwrap_or_default());
             OffsetToCommit {
                 topic,
                 topic_id,
@@ -456,6 +458,9 @@ impl World {
                     continue;
                 }
             };
+            if fate.is_ok() && size(&append.records).is_none_or(|bytes| bytes > self.config.max_batch) {
+                fate = Err(AppendError::TooLarge);
+            }
             let base_offset = self.log.len() as i64;
             let producer = append.producer.map(|producer| producer.id);
             for record in append.records {
@@ -555,6 +560,23 @@ impl<'a> Options<'a> {
 
     fn has(&self, name: &str) -> bool {
         self.0.contains(&name)
+    }
+}
+
+/// The bytes of a batch of these records; `None` if they have no format.
+fn size(records: &[Record]) -> Option<usize> {
+    let bytes = |record: &Record| {
+        let encoded = record.encode().ok()?;
+        Some(encoded.key.len() + encoded.value.map_or(0, |value| value.len()) + 10)
+    };
+    records.iter().map(bytes).sum::<Option<usize>>().map(|bytes| 61 + bytes)
+}
+
+/// `x*600`: so many of them.
+fn repeated(text: &str) -> String {
+    match text.split_once('*') {
+        Some((what, times)) => what.repeat(times.parse().expect("a number")),
+        None => text.to_owned(),
     }
 }
 

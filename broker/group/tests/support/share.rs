@@ -7,7 +7,7 @@ use ottla_group::share_state::StateError;
 use ottla_group::*;
 
 use super::consumer::{topic_id, topic_name};
-use super::{Client, GROUP, Options, World, short};
+use super::{Client, GROUP, Options, World, repeated, short};
 
 impl World {
     /// Joins, stays or leaves, as the epoch says.
@@ -26,7 +26,7 @@ impl World {
             rack: options.get("rack").map(|rack| rack.trim_matches('"').to_owned()),
             client_id: name.into(),
             client_host: "/127.0.0.1".into(),
-            topics: topics.map(|topics| topics.split(',').map(Into::into).collect()),
+            topics: topics.map(|topics| topics.split(',').map(|name| repeated(name).as_str().into()).collect()),
         };
         let ticket = self.ticket(name);
         let effects = self.shard.share_heartbeat(&request, ticket, self.now);

@@ -12,7 +12,7 @@ use ottla_group::record::{
 };
 use ottla_group::*;
 
-use super::{Client, GROUP, Options, World, short, time};
+use super::{Client, GROUP, Options, World, repeated, short, time};
 
 /// Reads `1: 0 reads t`.
 pub fn topology(words: &[&str]) -> Topology {
@@ -56,7 +56,7 @@ fn subtopology(text: &str) -> Subtopology {
                 (None, Some((name, count))) => {
                     part.repartition_sources.push(internal(name, count.parse().expect("a number")));
                 }
-                (None, None) => part.sources.push(name.into()),
+                (None, None) => part.sources.push(repeated(name).as_str().into()),
             },
             (name, "writes") => part.repartition_sinks.push(name.into()),
             (name, "matches") => part.source_patterns.push(name.to_owned()),
@@ -119,7 +119,7 @@ impl World {
                 .map(|timeout| time(timeout).as_millis() as i32),
             topology: ((is_joining && !options.has("bare")) || options.has("fully")).then(|| self.topology.clone()),
             owned,
-            process: options.get("in").or(is_joining.then_some(name)).map(Into::into),
+            process: options.get("in").or(is_joining.then_some(name)).map(repeated),
             endpoint,
             client_tags: is_joining.then(BTreeMap::new),
             has_task_offsets: options.has("offsets"),
