@@ -152,8 +152,8 @@ impl Transactions {
         self.ask(request).await
     }
 
-    /// Gives the shard the producer ids that are at hand. An id that is drawn is never drawn again, so one too many does
-    /// no harm.
+    /// Gives the shard the producer ids that are at hand. An id that is drawn is never drawn again, so one too many
+    /// does no harm.
     fn fill_reserve(&self, coordinator: &Arc<Coordinator<Shard>>) -> Result<(), TxnError> {
         let left = coordinator.survey(Shard::producer_ids_left).map_err(refused)?;
         for fresh in (left..RESERVE).map_while(|_| self.producer_ids.at_hand()) {
