@@ -18,12 +18,10 @@ use crate::era::Era;
 use crate::files::Files;
 use crate::flush::Dirty;
 use crate::producers::{ProducerError, Producers};
-use crate::read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
 use crate::sealed::Sealed;
 use crate::segment::{self, Active, EXTENSIONS, SNAPSHOT};
 use crate::snapshot;
 use crate::transactions::{AbortedTransaction, VerificationGuard, markers};
-use crate::walk::LogError;
 
 /// One partition's log.
 #[derive(Debug)]
@@ -262,43 +260,6 @@ impl Log {
         file.write_all_at(&mut [std::io::IoSlice::new(&snapshot::encode(&self.producers))], 0)?;
         self.dirty.add_path(path);
         Ok(())
-    }
-
-    /// Find the segment to read from; [`Window::locate`] does the rest without the lock. None when there is nothing to
-    /// read: `from` is the end, or at the bound.
-    pub fn window(&self, bounds: Bounds) -> Result<Option<Window>, ReadError> {
-        let Bounds { from, up_to, .. } = bounds;
-        if from < self.log_start || from > self.log_end {
-            let (log_start, log_end) = (self.log_start, self.log_end);
-            return Err(OutOfRange { offset: from, log_start, log_end }.into());
-        }
-        if from >= up_to.min(self.log_end) {
-            return Ok(None);
-        }
-        let holding = self.sealed.range(..=from).next_back().filter(|(_, segment)| from < segment.end_offset);
-        // With a gap before the first segment, it is the first that can hold anything.
-        let next = || self.sealed.range(from..).next().filter(|_| from < self.active.base_offset);
-        Ok(Some(match holding.or_else(next) {
-            Some((_, segment)) => Window::sealed(bounds, segment.clone(), &self.era).map_err(LogError::from)?,
-            None => {
-                let Active { size, indexes, .. } = &self.active;
-                Window::active(bounds, self.active.file().clone(), *size, self.log_end, &indexes.offsets, &self.era)
-            }
-        }))
-    }
-
-    /// Both steps of reading at once, for a caller that may wait.
-    pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
-        while let Some(window) = self.window(bounds)? {
-            if let Some(slice) = window.locate()? {
-                return Ok(Some(slice));
-            }
-            if window.end_offset() >= bounds.up_to.min(self.log_end) || !bounds.at_least_one {
-                break;
-            }
-            bounds.from = window.end_offset();
-        }
-        Ok(None)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading in two steps: [`Log::window`](crate::Log::window) finds the segment under the partition's lock, from memory;
+//! Reading in two steps: [`Log::window`] finds the segment under the partition's lock, from memory;
 //! [`Window::locate`] finds the batches outside of it, where the disk may keep it waiting. Neither copies records: a
 //! [`LogSlice`] says where they are. Always: the bytes that a slice names are the batches that were found, or are not
 //! there any more (a cut of the log's tail took them: [`LogSlice::is_intact`]). They never become other batches, for a
@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::disk::{DiskFile, DiskResult};
 use crate::era::Era;
 use crate::index::OffsetIndex;
+use crate::log::Log;
 use crate::sealed::Sealed;
+use crate::segment::Active;
 use crate::walk::{LogError, Walk};
 
 /// Whole batches in a segment file. It can be read as long as the slice lives, even after retention or compaction has
@@ -114,8 +116,47 @@ impl Hints {
     }
 }
 
+impl Log {
+    /// Find the segment to read from; [`Window::locate`] does the rest without the lock. None when there is nothing to
+    /// read: `from` is the end, or at the bound.
+    pub fn window(&self, bounds: Bounds) -> Result<Option<Window>, ReadError> {
+        let Bounds { from, up_to, .. } = bounds;
+        if from < self.log_start || from > self.log_end {
+            let (log_start, log_end) = (self.log_start, self.log_end);
+            return Err(OutOfRange { offset: from, log_start, log_end }.into());
+        }
+        if from >= up_to.min(self.log_end) {
+            return Ok(None);
+        }
+        let holding = self.sealed.range(..=from).next_back().filter(|(_, segment)| from < segment.end_offset);
+        // With a gap before the first segment, it is the first that can hold anything.
+        let next = || self.sealed.range(from..).next().filter(|_| from < self.active.base_offset);
+        Ok(Some(match holding.or_else(next) {
+            Some((_, segment)) => Window::sealed(bounds, segment.clone(), &self.era).map_err(LogError::from)?,
+            None => {
+                let Active { size, indexes, .. } = &self.active;
+                Window::active(bounds, self.active.file().clone(), *size, self.log_end, &indexes.offsets, &self.era)
+            }
+        }))
+    }
+
+    /// Both steps of reading at once, for a caller that may wait.
+    pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+        while let Some(window) = self.window(bounds)? {
+            if let Some(slice) = window.locate()? {
+                return Ok(Some(slice));
+            }
+            if window.end_offset() >= bounds.up_to.min(self.log_end) || !bounds.at_least_one {
+                break;
+            }
+            bounds.from = window.end_offset();
+        }
+        Ok(None)
+    }
+}
+
 impl Window {
-    pub(crate) fn active(
+    fn active(
         bounds: Bounds,
         file: Arc<DiskFile>,
         size: u64,
@@ -126,7 +167,7 @@ impl Window {
         Window { bounds, file, size, end_offset, start: Start::Known(Hints::find(index, &bounds)), era: era.clone() }
     }
 
-    pub(crate) fn sealed(bounds: Bounds, segment: Arc<Sealed>, era: &Arc<Era>) -> DiskResult<Window> {
+    fn sealed(bounds: Bounds, segment: Arc<Sealed>, era: &Arc<Era>) -> DiskResult<Window> {
         Ok(Window {
             bounds,
             file: segment.file()?,

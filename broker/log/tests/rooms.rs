@@ -27,7 +27,7 @@ fn rooms_use_only_what_the_table_allows() {
                 ],
             ),
             ("flush", &["disk", "log", "segment"]),
-            ("read", &["disk", "sealed", "walk"]),
+            ("read", &["disk", "log", "sealed", "segment", "walk"]),
             ("search", &["disk", "indexes", "log", "sealed", "walk"]),
             (
                 "recovery",
