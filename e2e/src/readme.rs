@@ -28,6 +28,33 @@ pub fn section<'a>(text: &'a str, heading: &str) -> Option<&'a str> {
     Some(rest.split(&format!("\n{level} ")).next().unwrap_or(rest))
 }
 
+/// Rows of tables that have more or fewer cells than the head of their table, or that end without a `|`, and text that
+/// follows a table without an empty line: it is shown as a row.
+pub fn broken_rows(text: &str) -> Vec<&str> {
+    let (mut broken, mut fenced, mut head) = (Vec::new(), false, None);
+    for line in text.lines() {
+        fenced ^= line.starts_with("```");
+        let is_row = !fenced && line.starts_with('|');
+        let is_comment = line.starts_with("<!--");
+        if is_row {
+            let cells = cells(line);
+            if *head.get_or_insert(cells) != cells || !line.ends_with('|') {
+                broken.push(line);
+            }
+        } else if line.is_empty() || fenced || is_comment {
+            head = None;
+        } else if head.is_some() {
+            broken.push(line);
+        }
+    }
+    broken
+}
+
+/// The cells of a row. A `|` behind a backslash separates none; one in code does.
+fn cells(row: &str) -> usize {
+    row.replace("\\|", "").matches('|').count().saturating_sub(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +91,28 @@ $ five
         assert_eq!(section(text, "## B"), Some("one\n### C\ntwo"));
         assert_eq!(section(text, "### C"), Some("two\n## D\nthree\n"));
         assert_eq!(section(text, "## E"), None);
+    }
+
+    #[test]
+    fn a_row_has_as_many_cells_as_the_head_of_its_table() {
+        let text = "\
+| a | b |
+|---|---|
+| `x \\| y` | 1 |
+| 1 | 2 | | 3
+4 | 5 |
+
+| c |
+|---|
+| 6 |
+<!-- end -->
+words
+
+```
+| 7 | 8 | 9
+```
+";
+        assert_eq!(broken_rows(text), ["| 1 | 2 | | 3", "4 | 5 |"]);
+        assert_eq!(broken_rows("| a | b |\n| 1 |\n"), ["| 1 |"]);
     }
 }

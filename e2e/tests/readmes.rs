@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::need::{Need, met, program};
-use ottla_e2e::readme::commands;
+use ottla_e2e::readme::{broken_rows, commands};
 use ottla_e2e::target::{Target, ottla_program};
 use ottla_e2e::tools::Tools;
 use std::collections::BTreeSet;
@@ -189,6 +189,27 @@ fn every_command_of_every_readme_does_what_it_says() -> Result<()> {
     }
     let unused: Vec<&str> = (0..ROWS.len()).filter(|row| !used.contains(row)).map(|row| ROWS[row].1).collect();
     ensure!(unused.is_empty(), "no README has these commands any more: {unused:?}");
+    Ok(())
+}
+
+#[test]
+fn every_row_of_every_table_has_as_many_cells_as_its_head() -> Result<()> {
+    let (mut folders, mut pages) = (vec![root()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let (path, is_folder) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir())))?;
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if is_folder && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                let text = std::fs::read_to_string(&path)?;
+                let broken = broken_rows(&text);
+                ensure!(broken.is_empty(), "{}: {broken:#?}", path.display());
+                pages += 1;
+            }
+        }
+    }
+    ensure!(pages >= READMES.len(), "{pages} pages");
     Ok(())
 }
 
