@@ -47,6 +47,26 @@ pub fn program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
+/// The kubeconfig of the cluster that the user gives; `None`: one is made on this machine.
+#[cfg(feature = "cluster")]
+pub fn given_cluster() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty());
+    variable("OTTLA_KUBECONFIG").or_else(|| variable("KUBECONFIG")).map(PathBuf::from)
+}
+
+/// Why no cluster is given and none can be made on this machine.
+#[cfg(feature = "cluster")]
+fn no_cluster() -> Option<String> {
+    if given_cluster().is_some() {
+        return None;
+    }
+    let missing = |path: PathBuf| (!path.exists()).then(|| format!("there is no {}", path.display()));
+    (!rustix::process::geteuid().is_root())
+        .then(|| "a cluster on this machine takes root; or set KUBECONFIG".to_owned())
+        .or_else(|| missing(PathBuf::from("/sys/fs/cgroup/memory")))
+        .or_else(|| missing(cache().join("kube/clients.tar")).map(|why| format!("{why}; e2e/cluster/build makes it")))
+}
+
 impl Need {
     fn missing(self) -> Option<String> {
         let in_cache = |path: &str| {
@@ -63,7 +83,7 @@ impl Need {
             Need::Python => in_cache("python/bin/python"),
             Need::Flights => in_cache("flights.csv"),
             #[cfg(feature = "cluster")]
-            Need::Cluster => crate::cluster::bed::impossible(),
+            Need::Cluster => no_cluster(),
             Need::LossyDisk => crate::lossy::impossible(),
             Need::Program(name) => program(name).is_none().then(|| format!("there is no {name}")),
             Need::Feature(name) => Some(format!("built without --features ottla-e2e/{name}")),

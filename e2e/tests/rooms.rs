@@ -23,11 +23,10 @@ fn rooms_use_only_what_the_table_allows() {
             ("login", &["need"]),
             ("crowd", &["scram", "trusting"]),
             ("scram", &["raw"]),
-            ("need", &["cluster", "lossy"]),
+            ("need", &["lossy"]),
             ("lossy", &["leash"]),
             ("leash", &[]),
         ],
-        circles: &[&["cluster/bed", "need", "target"]],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

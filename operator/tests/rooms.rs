@@ -7,7 +7,7 @@ use ottla_arrows::Rooms;
 #[test]
 fn rooms_use_only_what_the_table_allows() {
     let table = Rooms {
-        leaves: &["acting", "backoff", "clock", "events", "guard", "network", "pruned"],
+        leaves: &["acting", "clock", "events", "pruned"],
         rooms: &[
             ("operator", &["definitions", "fleet", "http", "cluster", "metrics", "owner"]),
             ("fleet", &["authorities", "coordination", "cluster", "issuers", "metrics", "users"]),

@@ -24,7 +24,6 @@ fn rooms_use_only_what_the_table_allows() {
             ("disk", &[]),
             ("late", &[]),
         ],
-        circles: &[&["control_plane", "control_plane/door", "control_plane/trace"]],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

@@ -10,18 +10,20 @@
 //! - here: a log from its files: segments, epochs; `producers`: from snapshots and batches, with transaction indexes
 //! - `segments`: which of them to believe, which to check; `scan`: checking one; `aside`: what becomes of those that
 //!   can't stay
+//! - `hint`: what is known before, and what is found
 
 mod aside;
+mod hint;
 mod producers;
 mod scan;
 mod segments;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_batch::{BatchHeader, Marker};
 
+pub use self::hint::{Opened, RecoveryHint};
 use self::segments::Segments;
 use crate::checkpoints::CheckpointError;
 use crate::compaction::swap;
@@ -39,36 +41,6 @@ use crate::walk::{LogError, Walk};
 
 /// Marks of files that are on their way out or were never finished.
 const LEFTOVERS: [&str; 3] = [".deleted", ".cleaned", ".tmp"];
-
-/// What the directory's checkpoints say of a log.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RecoveryHint {
-    /// The process or the machine did not crash since the log was closed.
-    pub clean: bool,
-    /// Everything below is on the device.
-    pub recovery_point: i64,
-    /// First offset that may be read; segments may begin before it.
-    pub log_start: i64,
-    /// Everything before is committed. Less than that is no fault; but transactions that have ended behind it are not
-    /// shown before they are known to be.
-    pub high_watermark: i64,
-    /// The machine has not crashed: then no more than a log's last append is torn, and damage before that is none of a
-    /// crash.
-    pub intact: bool,
-}
-
-/// What was found when a log was opened.
-#[derive(Debug, Default)]
-pub struct Opened {
-    /// Bytes that were read and checked.
-    pub checked_bytes: u64,
-    /// Bytes of the torn tail that was cut off.
-    pub cut_bytes: u64,
-    /// The folder in which the segments are now that lay behind what was cut or lost.
-    pub aside: Option<PathBuf>,
-    /// Damage below the recovery point. It is left as it is.
-    pub corrupt: Vec<LogError>,
-}
 
 impl Log {
     /// Open the log in `dir`, or create an empty one there.
@@ -122,7 +94,7 @@ impl Log {
             log.dirty.add_path(segment::path(dir, segment.base_offset, LOG));
         }
         log.recover_epochs(&segments.epochs, segments.last.as_ref(), hint.clean || hint.intact)?;
-        log.recover_producers(offsets_of(&names, SNAPSHOT), now_ms, &segments.unindexed)?;
+        log.recover_producers(segment::offsets_of(&names, SNAPSHOT), now_ms, &segments.unindexed)?;
         Ok((log, opened))
     }
 
@@ -192,7 +164,8 @@ impl Log {
 pub fn put_aside_from(damaged: &Path) -> DiskResult<Option<PathBuf>> {
     let base = damaged.file_name().and_then(|name| segment::parse_name(name.to_str()?));
     let (Some(dir), Some((base_offset, _))) = (damaged.parent(), base) else { return Ok(None) };
-    let bases: Vec<i64> = offsets_of(&disk::list(dir)?, LOG).into_iter().filter(|base| *base >= base_offset).collect();
+    let bases: Vec<i64> =
+        segment::offsets_of(&disk::list(dir)?, LOG).into_iter().filter(|base| *base >= base_offset).collect();
     let aside = aside::put_aside(dir, &bases)?;
     disk::sync_dir(dir)?;
     Ok(aside)
@@ -224,7 +197,7 @@ fn list_or_create(dir: &Path) -> DiskResult<Vec<String>> {
 
 /// Remove what is left of what was never finished, or is on its way out; the names of all other files.
 fn tidy(dir: &Path, mut names: Vec<String>) -> DiskResult<Vec<String>> {
-    let logs = offsets_of(&names, LOG);
+    let logs = segment::offsets_of(&names, LOG);
     let indexes = [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX];
     let is_junk = |name: &String| {
         LEFTOVERS.iter().any(|leftover| name.ends_with(leftover))
@@ -235,10 +208,6 @@ fn tidy(dir: &Path, mut names: Vec<String>) -> DiskResult<Vec<String>> {
         disk::remove(&dir.join(name))?;
     }
     Ok(names)
-}
-
-fn offsets_of(names: &[String], extension: &str) -> BTreeSet<i64> {
-    names.iter().filter_map(|name| segment::parse_name(name)).filter(|(_, e)| *e == extension).map(|(o, _)| o).collect()
 }
 
 fn remove_segments(dir: &Path, segments: &Segments) -> DiskResult<()> {

@@ -3,6 +3,7 @@
 //! Its indexes live in memory and reach their files when it is flushed or sealed. Knows nothing of offsets' meaning, of
 //! epochs or producers: it puts batches where its log says.
 
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,11 @@ pub(crate) fn parse_name(name: &str) -> Option<(i64, &str)> {
     let (offset, extension) = name.split_once('.')?;
     let digits = offset.len() == 20 && offset.bytes().all(|b| b.is_ascii_digit());
     Some((offset.parse().ok().filter(|_| digits)?, extension))
+}
+
+/// The offsets in those of a folder's file names that have this extension.
+pub(crate) fn offsets_of(names: &[String], extension: &str) -> BTreeSet<i64> {
+    names.iter().filter_map(|name| parse_name(name)).filter(|(_, e)| *e == extension).map(|(o, _)| o).collect()
 }
 
 #[derive(Debug)]

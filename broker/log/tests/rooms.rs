@@ -80,7 +80,6 @@ fn rooms_use_only_what_the_table_allows() {
             ("files", &["disk", "indexes"]),
             ("disk", &[]),
         ],
-        circles: &[&["recovery", "recovery/scan", "recovery/segments"]],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

@@ -9,10 +9,13 @@ use base64::prelude::BASE64_STANDARD;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use crate::kind::{Kind, type_and_metadata};
-use crate::object::{as_map, field_mut, finalizers, is_being_deleted, metadata, metadata_mut, restore};
+use crate::cause::Cause;
+use crate::kind::Kind;
+use crate::object::{
+    as_map, field_mut, finalizers, is_being_deleted, metadata, metadata_mut, restore, type_and_metadata,
+};
 use crate::request::{Subresource, Target};
-use crate::status::{Cause, Status};
+use crate::status::Status;
 
 /// What the server gives a new object.
 #[derive(Debug)]

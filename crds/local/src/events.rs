@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::kind::at;
-use crate::object::as_map;
+use crate::object::{as_map, at};
 
 /// Field of `events.k8s.io/v1` and the field of `v1` that holds the same.
 const RENAMED: [(&str, &str); 7] = [

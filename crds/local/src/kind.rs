@@ -292,13 +292,3 @@ fn builtin() -> Vec<Kind> {
         },
     ]
 }
-
-/// The fields that clients may send although no schema names them.
-pub fn type_and_metadata(field: &str) -> bool {
-    matches!(field, "apiVersion" | "kind" | "metadata")
-}
-
-/// The value at a dotted path such as `spec.clusterRef.name`.
-pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').filter(|step| !step.is_empty()).try_fold(object, |value, step| value.get(step))
-}

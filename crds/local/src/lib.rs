@@ -18,11 +18,12 @@
 //! - `protobuf`: the one message that is read
 //! - `present`, `table`, `jsonpath`: how objects are shown
 //! - `discovery`, `openapi`: what `kubectl` asks about the server itself
-//! - `kind`, `object`, `events`, `selector`, `status`: the nouns
+//! - `kind`, `object`, `events`, `selector`, `status`, `cause`: the nouns
 //! - `faults`, [`uids`]: what tests make go wrong, and draw themselves
 
 mod admit;
 mod apply;
+mod cause;
 mod discovery;
 mod events;
 mod faults;

@@ -60,6 +60,16 @@ pub fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
+/// The fields that clients may send although no schema names them.
+pub fn type_and_metadata(field: &str) -> bool {
+    matches!(field, "apiVersion" | "kind" | "metadata")
+}
+
+/// The value at a dotted path such as `spec.clusterRef.name`.
+pub fn at<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').filter(|step| !step.is_empty()).try_fold(object, |value, step| value.get(step))
+}
+
 pub fn finalizers(object: &Value) -> Vec<&str> {
     let finalizers = object.get("metadata").and_then(|metadata| metadata.get("finalizers")).and_then(Value::as_array);
     finalizers.into_iter().flatten().filter_map(Value::as_str).collect()

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::kind::{Kind, at};
+use crate::kind::Kind;
+use crate::object::at;
 use crate::status::Status;
 
 /// Both selectors of a request; an empty one takes everything.

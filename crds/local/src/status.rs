@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::cause::Cause;
 use crate::kind::Kind;
-use crate::request::Target;
 
 /// A refusal on its way to the client.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -17,38 +17,6 @@ pub struct Status {
     pub reason: &'static str,
     pub message: String,
     pub details: Map<String, Value>,
-}
-
-/// One field at fault.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cause {
-    pub reason: &'static str,
-    pub field: String,
-    /// What follows `field: ` in the message.
-    pub message: String,
-}
-
-impl Cause {
-    pub fn new(reason: &'static str, field: &str, message: String) -> Self {
-        Self { reason, field: field.to_owned(), message }
-    }
-
-    pub fn invalid(field: &str, value: &Value, detail: &str) -> Self {
-        Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {detail}"))
-    }
-
-    pub fn required(field: &str, detail: &str) -> Self {
-        let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
-        Self::new("FieldValueRequired", field, format!("Required value{detail}"))
-    }
-
-    pub fn forbidden(field: &str, detail: &str) -> Self {
-        Self::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
-    }
-
-    fn line(&self) -> String {
-        format!("{}: {}", self.field, self.message)
-    }
 }
 
 impl Status {
@@ -161,9 +129,7 @@ impl Status {
     }
 
     /// The same for server-side apply. A real server answers with 500 here, as it takes the failure for its own.
-    pub fn untyped_apply(target: &Target, name: &str, unknown: &[String]) -> Self {
-        let kind = &target.kind;
-        let namespace = target.namespace.as_deref().unwrap_or_default();
+    pub fn untyped_apply(kind: &Kind, namespace: &str, name: &str, unknown: &[String]) -> Self {
         let fields: Vec<String> = unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
         let message = format!(
             "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {}",

@@ -86,6 +86,11 @@ impl Graph {
         Graph { uses }
     }
 
+    /// Every file.
+    pub fn modules(&self) -> impl Iterator<Item = &Module> {
+        self.uses.keys()
+    }
+
     /// Every pair of a file and one that it uses.
     pub fn edges(&self) -> impl Iterator<Item = (&Module, &Module)> {
         self.uses.iter().flat_map(|(from, used)| used.iter().map(move |to| (from, to)))

@@ -41,7 +41,8 @@ impl Rooms<'_> {
     pub fn check(&self, folder: &str) {
         let sources = source::read(&Path::new(folder).join("src"));
         let graph = Graph::of(&sources);
-        let mut wrong = self.arrows(&graph);
+        let mut wrong = self.unknown(&graph);
+        wrong.extend(self.arrows(&graph));
         for (module, source) in &sources {
             let room = room(module);
             for (word, rooms) in self.only {
@@ -59,9 +60,17 @@ impl Rooms<'_> {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
+    /// Names in the table that no room has any more.
+    fn unknown(&self, graph: &Graph) -> Vec<String> {
+        let exists = |name: &str| name == "root" || graph.modules().any(|module| is(name, room(module)));
+        let (rows, allowed): (Vec<&str>, Vec<&[&str]>) = self.rooms.iter().copied().unzip();
+        let (never, only) = (self.never.iter().map(|(room, _)| *room), self.only.iter().flat_map(|(_, rooms)| *rooms));
+        let names = self.leaves.iter().copied().chain(rows).chain(allowed.into_iter().flatten().copied());
+        let unknown: BTreeSet<&str> = names.chain(never).chain(only.copied()).filter(|name| !exists(name)).collect();
+        unknown.into_iter().map(|name| format!("{name}: the table names it, and there is no such room")).collect()
+    }
+
     fn arrows(&self, graph: &Graph) -> Vec<String> {
-        let is =
-            |row: &str, room: &str| row == room || row.strip_suffix('*').is_some_and(|start| room.starts_with(start));
         let mut wrong = BTreeSet::new();
         for (from, to) in graph.edges() {
             let (user, used) = (room(from), room(to));
@@ -99,6 +108,11 @@ impl Rooms<'_> {
     }
 }
 
+/// Whether a name in the table means this room.
+fn is(name: &str, room: &str) -> bool {
+    name == room || name.strip_suffix('*').is_some_and(|start| room.starts_with(start))
+}
+
 /// The room of a module, given as the names from the crate's root on.
 fn room(module: &[String]) -> &str {
     module.first().map_or("root", String::as_str)
@@ -127,6 +141,18 @@ mod tests {
         let less: [(&str, &[&str]); 2] = [("high", &["low"]), ("low", &["root"])];
         let table = Rooms { leaves: &["leaf"], rooms: &less, ..Rooms::default() };
         assert_eq!(table.arrows(&graph), ["low uses high, which the table does not allow"]);
+    }
+
+    #[test]
+    fn a_table_names_only_rooms_that_exist() {
+        let graph = crate_of(&[("lib.rs", ""), ("high.rs", ""), ("m00_low.rs", "")]);
+        let rooms: [(&str, &[&str]); 2] = [("high", &["m00_low", "root", "moved"]), ("m*", &[])];
+        let table = Rooms { leaves: &["gone"], rooms: &rooms, never: &[("pure", &[])], ..Rooms::default() };
+        let unknown =
+            ["gone", "moved", "pure"].map(|name| format!("{name}: the table names it, and there is no such room"));
+        assert_eq!(table.unknown(&graph), unknown);
+        let rooms: [(&str, &[&str]); 2] = [("high", &["m00_low", "root"]), ("m*", &[])];
+        assert_eq!(Rooms { rooms: &rooms, ..Rooms::default() }.unknown(&graph), Vec::<String>::new());
     }
 
     #[test]

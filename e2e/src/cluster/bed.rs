@@ -81,7 +81,7 @@ impl Bed {
     }
 
     fn start() -> Result<Bed> {
-        let bed = match given() {
+        let bed = match need::given_cluster() {
             Some(kubeconfig) => Bed { kubeconfig, built_in: false, _end: None },
             None => Bed::built_in()?,
         };
@@ -178,25 +178,6 @@ impl Bed {
         command.env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
         command
     }
-}
-
-/// The cluster that the user gives.
-fn given() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|path| !path.is_empty());
-    variable("OTTLA_KUBECONFIG").or_else(|| variable("KUBECONFIG")).map(PathBuf::from)
-}
-
-/// Why there can be no cluster on this machine, if so.
-pub fn impossible() -> Option<String> {
-    if given().is_some() {
-        return None;
-    }
-    let missing = |path: &Path| (!path.exists()).then(|| format!("there is no {}", path.display()));
-    let root = rustix::process::geteuid().is_root();
-    (!root)
-        .then(|| "a cluster on this machine takes root; or set KUBECONFIG".to_owned())
-        .or_else(|| missing(Path::new("/sys/fs/cgroup/memory")))
-        .or_else(|| missing(&cache().join("kube/clients.tar")).map(|why| format!("{why}; e2e/cluster/build makes it")))
 }
 
 /// The folder of the charts.

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::NAMESPACE;
 use super::referee::Referee;
-use super::trace::Trace;
+use super::trace::{Trace, kind};
 use crate::random::Random;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -225,11 +225,6 @@ impl Door {
         });
         StreamBody::new(shown).boxed_unsync()
     }
-}
-
-/// The kind in a path such as `/apis/ottla.io/v1alpha1/namespaces/default/kafkatopics/a/status`.
-pub fn kind(path: &str) -> &str {
-    path.split('/').skip_while(|part| *part != "namespaces").nth(2).unwrap_or("other")
 }
 
 fn whole(body: Bytes) -> UnsyncBoxBody<Bytes, BoxError> {

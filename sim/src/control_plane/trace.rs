@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::door::kind;
-
 /// The story so far.
 #[derive(Default)]
 pub struct Trace {
@@ -46,4 +44,9 @@ impl Trace {
         let Trace { lines, requests, digest, .. } = self;
         format!("{lines}{requests} requests ({digest:016x})\n")
     }
+}
+
+/// The kind in a path such as `/apis/ottla.io/v1alpha1/namespaces/default/kafkatopics/a/status`.
+pub fn kind(path: &str) -> &str {
+    path.split('/').skip_while(|part| *part != "namespaces").nth(2).unwrap_or("other")
 }

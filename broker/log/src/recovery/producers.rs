@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ottla_batch::BatchHeader;
 
-use super::offsets_of;
 use crate::disk::{self, DiskResult};
 use crate::log::Log;
 use crate::producers::Producers;
@@ -69,7 +68,7 @@ impl Log {
 
     /// The offsets of the snapshots in the log's folder.
     pub(crate) fn snapshots(&self) -> DiskResult<BTreeSet<i64>> {
-        Ok(offsets_of(&disk::list(&self.dir)?, SNAPSHOT))
+        Ok(segment::offsets_of(&disk::list(&self.dir)?, SNAPSHOT))
     }
 
     /// The aborted transactions whose markers are at `offset`, where a segment begins, or behind it. Of producers this

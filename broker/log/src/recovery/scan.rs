@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_batch::BatchHeader;
 
-use super::RecoveryHint;
+use super::hint::RecoveryHint;
 use crate::chunk::Chunk;
 use crate::config::LogConfig;
 use crate::disk::{self, DiskFile};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use ottla_batch::BatchHeader;
 
+use super::aside;
+use super::hint::{Opened, RecoveryHint};
 use super::scan::Scan;
-use super::{Opened, RecoveryHint, aside, offsets_of};
 use crate::config::LogConfig;
 use crate::disk::{self, DiskResult};
 use crate::epochs::Epochs;
@@ -56,7 +57,7 @@ impl Segments {
         now_ms: i64,
         opened: &mut Opened,
     ) -> Result<Segments, LogError> {
-        let bases: Vec<i64> = offsets_of(names, LOG).into_iter().collect();
+        let bases: Vec<i64> = segment::offsets_of(names, LOG).into_iter().collect();
         let trusted_up_to = if hint.clean { i64::MAX } else { hint.recovery_point };
         let mut sealed = BTreeMap::new();
         let (mut epochs, mut last, mut unindexed) = (Epochs::default(), None, BTreeSet::new());
@@ -134,7 +135,7 @@ struct IndexFiles {
 impl IndexFiles {
     fn of(names: &[String]) -> IndexFiles {
         let [offsets, times, transactions] =
-            [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX].map(|extension| offsets_of(names, extension));
+            [OFFSET_INDEX, TIME_INDEX, TRANSACTION_INDEX].map(|extension| segment::offsets_of(names, extension));
         IndexFiles { offsets, times, transactions }
     }
 

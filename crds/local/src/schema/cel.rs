@@ -10,9 +10,8 @@ use std::sync::{LazyLock, OnceLock};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value, json};
 
-use super::validate::type_name;
-use super::{join, map_keys};
-use crate::status::Cause;
+use super::{join, map_keys, type_name};
+use crate::cause::Cause;
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(Validator::new);
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{flag, join};
-use crate::kind::type_and_metadata;
+use crate::object::type_and_metadata;
 
 /// The fields of ObjectMeta.
 const METADATA: [&str; 15] = [

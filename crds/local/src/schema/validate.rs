@@ -6,9 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
-use super::{flag, join, map_keys};
-use crate::kind::type_and_metadata;
-use crate::status::Cause;
+use super::{flag, is_integer, join, map_keys, type_name};
+use crate::cause::Cause;
+use crate::object::type_and_metadata;
 
 pub struct Validation<'a> {
     patterns: &'a HashMap<String, Option<Regex>>,
@@ -222,22 +222,5 @@ fn plain(number: &Value) -> String {
     match number.as_f64() {
         Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => format!("{float:.0}"),
         _ => number.to_string(),
-    }
-}
-
-fn is_integer(value: &Value) -> bool {
-    value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|float| float.fract() == 0.0)
-}
-
-/// JSON's name for the type of a value.
-pub fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) if is_integer(value) => "integer",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }

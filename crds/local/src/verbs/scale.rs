@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::kind::{Kind, at};
-use crate::object::{as_map, field_mut, metadata};
-use crate::status::{Cause, Status};
+use crate::cause::Cause;
+use crate::kind::Kind;
+use crate::object::{as_map, at, field_mut, metadata};
+use crate::status::Status;
 
 /// The `Scale` of an object.
 pub fn of(kind: &Kind, object: &Value) -> Value {

@@ -94,7 +94,9 @@ async fn apply_patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
         check_name(metadata(&applied, "name"), name)?;
     }
     applied = kind.to_stored(applied);
-    let warnings = prune(ask, &mut applied, |_, unknown| Status::untyped_apply(&ask.target, name, unknown))?;
+    let namespace = ask.target.namespace.as_deref().unwrap_or_default();
+    let refuse = |_: &Value, unknown: &[String]| Status::untyped_apply(kind, namespace, name, unknown);
+    let warnings = prune(ask, &mut applied, refuse)?;
     let expected_version = metadata(&applied, "resourceVersion").to_owned();
     metadata_mut(&mut applied).remove("managedFields");
     metadata_mut(&mut applied).remove("resourceVersion");

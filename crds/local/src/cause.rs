@@ -1,0 +1,36 @@
+//! What is wrong with one field of an object, as a real API server words it.
+
+use serde_json::Value;
+
+/// One field at fault.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cause {
+    pub reason: &'static str,
+    pub field: String,
+    /// What follows `field: ` in the message.
+    pub message: String,
+}
+
+impl Cause {
+    pub fn new(reason: &'static str, field: &str, message: String) -> Self {
+        Self { reason, field: field.to_owned(), message }
+    }
+
+    pub fn invalid(field: &str, value: &Value, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {detail}"))
+    }
+
+    pub fn required(field: &str, detail: &str) -> Self {
+        let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+        Self::new("FieldValueRequired", field, format!("Required value{detail}"))
+    }
+
+    pub fn forbidden(field: &str, detail: &str) -> Self {
+        Self::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
+    }
+
+    /// Field and message, as a refusal's message has them.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.field, self.message)
+    }
+}
