@@ -381,8 +381,6 @@ impl UserAuthentication {
 impl KafkaUser {
     /// The finalizer that keeps a KafkaUser until what the operator made for it is gone.
     pub const FINALIZER: &str = "ottla.io/user";
-    /// The name of the principal that is everybody.
-    pub const EVERYBODY: &str = "*";
 
     /// The principal's name, without its type.
     pub fn principal_name(&self) -> &str {

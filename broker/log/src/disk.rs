@@ -5,7 +5,7 @@
 //! broken disk).
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::FallocateFlags;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::Errno;
 
 use crate::failure;
 use crate::under_way::{self, Kind};
@@ -178,16 +178,6 @@ impl DiskFile {
     /// Fill `bytes` from `position`; a file that ends before is an error.
     pub fn read_exact_at(&self, bytes: &mut [u8], position: u64) -> DiskResult<()> {
         self.file.read_exact_at(bytes, position).map_err(|e| self.error("read", e))
-    }
-
-    /// Read at most `bytes.len()` bytes, only from memory. None when that would need the disk, or when the kernel or
-    /// file system can't say.
-    pub fn read_cached_at(&self, bytes: &mut [u8], position: u64) -> DiskResult<Option<usize>> {
-        match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(bytes)], position, ReadWriteFlags::NOWAIT) {
-            Ok(read) => Ok(Some(read)),
-            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-            Err(e) => Err(self.error("read", e)),
-        }
     }
 
     /// Write all slices one after the other from `position`, with as few system calls as the kernel allows.

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_txn::{TransactionalId, TxnError};
+use ottla_txn::TransactionalId;
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -58,14 +58,6 @@ impl Verifier {
     /// No connection yet. Must be called on the control runtime.
     pub fn new(dialer: Dialer, images: ImageReceiver, local: Local) -> Arc<Verifier> {
         Arc::new(Verifier { dialer, images, local, runtime: Handle::current(), nodes: Mutex::default() })
-    }
-
-    /// For a broker that coordinates no transactional id, whatever the image says.
-    pub fn no_local() -> Local {
-        Box::new(|verification| {
-            let all = verification.partitions.len();
-            Box::pin(async move { vec![Err(VerifyError::from(TxnError::NotCoordinator)); all] })
-        })
     }
 
     /// Asks for all partitions together; the first refusal counts. Cancellation safe: what was not sent yet is not

@@ -18,7 +18,6 @@ use ottla_wire::{ApiVersionsResponse, Decoder, RequestHeader, encode_response};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -208,6 +207,3 @@ async fn converse(mut stream: TcpStream) -> Result<()> {
         stream.write_all(&to_bytes(&frame)).await?;
     }
 }
-
-/// How long a stand-in may take to be seen.
-pub const SEEN_WITHIN: Duration = Duration::from_secs(60);

@@ -177,11 +177,6 @@ impl ValidatedCluster {
         let replication = self.has_authorities.then_some((names::REPLICATION_LISTENER, names::REPLICATION_PORT));
         self.listeners.iter().map(|listener| (listener.name.as_str(), listener.port)).chain(replication)
     }
-
-    /// The listeners of one kind.
-    pub fn listeners_of(&self, type_: ListenerType) -> impl Iterator<Item = &Listener> {
-        self.listeners.iter().filter(move |listener| listener.type_ == type_)
-    }
 }
 
 fn listener(cluster: &str, listener: &ottla_crds::Listener) -> Result<Listener, Invalid> {
