@@ -1,6 +1,7 @@
 //! The charts without a cluster: what they render, what they refuse, and what their alerts and dashboard rest on.
 
 use anyhow::{Context, Result, ensure};
+use expect_test::expect_file;
 use ottla_e2e::need::{Need, met, program};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -45,12 +46,12 @@ fn what_is_rendered_is_what_was_reviewed() -> Result<()> {
     if !met(&[Need::Program("helm")]) {
         return Ok(());
     }
-    ensure_golden("default.yaml", &render("")?)?;
+    expect_file![golden("default.yaml")].assert_eq(&render("")?);
     // What the chart takes from files as they are is compared with the files.
     let (files, full): (Vec<_>, Vec<_>) = documents(&render(FULL)?)
         .into_iter()
         .partition(|document| ["kind: PrometheusRule", "kind: ConfigMap"].iter().any(|kind| document.contains(kind)));
-    ensure_golden("full.yaml", &full.join("---\n"))?;
+    expect_file![golden("full.yaml")].assert_eq(&full.join("---\n"));
     for (kind, file, indent) in
         [("PrometheusRule", "monitoring/rules.yaml", "  "), ("ConfigMap", "monitoring/dashboard.json", "    ")]
     {
@@ -241,21 +242,13 @@ fn render(values: &str) -> Result<String> {
     succeed(template().arg("--values").arg(file.path()))
 }
 
-fn documents(rendered: &str) -> Vec<String> {
-    rendered.split("---\n").filter(|document| !document.is_empty()).map(str::to_owned).collect()
+/// A file with what was reviewed; UPDATE_EXPECT=1 rewrites it.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts").join(name)
 }
 
-fn ensure_golden(name: &str, rendered: &str) -> Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/charts").join(name);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, rendered)?;
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    ensure!(
-        committed == rendered,
-        "tests/charts/{name} is stale: UPDATE=1 cargo test -p ottla-e2e --test charts rewrites it"
-    );
-    Ok(())
+fn documents(rendered: &str) -> Vec<String> {
+    rendered.split("---\n").filter(|document| !document.is_empty()).map(str::to_owned).collect()
 }
 
 fn succeed(command: &mut Command) -> Result<String> {

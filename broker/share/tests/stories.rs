@@ -2,9 +2,8 @@
 //! leader knows afterwards. And of share sessions: what a broker remembers of its members.
 //!
 //! Each `tests/stories/*.txt` holds stories under `#` headings. Lines are commands (see [`support::World`] and
-//! [`support::sessions::World`]); the
-//! indented lines below one are everything that came of it. `UPDATE=1` rewrites those: read the difference before you
-//! commit it.
+//! [`support::sessions::World`]); the indented lines below one are everything that came of it. `UPDATE_EXPECT=1`
+//! rewrites those: read the difference before you commit it.
 
 mod support;
 

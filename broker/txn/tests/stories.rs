@@ -2,8 +2,8 @@
 //! down and sends.
 //!
 //! Each `tests/stories/*.txt` holds stories under `#` headings. Lines are commands (see [`support::World`]); the
-//! indented lines below one are everything that came of it. `UPDATE=1` rewrites those: read the difference before you
-//! commit it.
+//! indented lines below one are everything that came of it. `UPDATE_EXPECT=1` rewrites those: read the difference
+//! before you commit it.
 
 mod support;
 

@@ -5,29 +5,23 @@
 
 use std::path::Path;
 
+use expect_test::expect_file;
+
 /// What the commands of a story act on.
 pub trait World: Default {
     /// Obeys a command and returns what came of it, a line each.
     fn command(&mut self, line: &str) -> Vec<String>;
 }
 
-/// Plays `tests/stories/NAME.txt` of the crate in this folder, `env!("CARGO_MANIFEST_DIR")`. With the variable `UPDATE`
-/// it rewrites the outcomes instead of comparing them: read the difference before you commit it.
+/// Plays `tests/stories/NAME.txt` of the crate in this folder, `env!("CARGO_MANIFEST_DIR")`. With
+/// `UPDATE_EXPECT=1` it rewrites the outcomes instead of comparing them: read the difference before you commit it.
 ///
 /// # Panics
-/// If the outcomes are not those of the file; the message shows what happens up to the first line that differs.
+/// If the outcomes are not those of the file; what is printed shows the difference.
 pub fn play<W: World>(folder: &str, name: &str) {
     let path = Path::new(folder).join("tests/stories").join(format!("{name}.txt"));
-    let expected = std::fs::read_to_string(&path).expect("the story is there");
-    let actual = replay::<W>(&expected);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, &actual).expect("the story can be written");
-        return;
-    }
-    let wrong = expected.lines().zip(actual.lines()).position(|(expected, actual)| expected != actual);
-    let wrong = wrong.unwrap_or(expected.lines().count().min(actual.lines().count()));
-    let until_there = actual.lines().take(wrong + 1).collect::<Vec<_>>().join("\n");
-    assert!(expected == actual, "{name}.txt goes wrong in line {}. What happens:\n{until_there}", wrong + 1);
+    let story = std::fs::read_to_string(&path).expect("the story is there");
+    expect_file![&path].assert_eq(&replay::<W>(&story));
 }
 
 /// The same commands, with what comes of them.

@@ -1,9 +1,10 @@
-//! Four clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE=1 rewrites what follows the
-//! cluster.
+//! Four clusters and all that is built of them, as YAML to read: `tests/built`. UPDATE_EXPECT=1 rewrites what
+//! follows the cluster.
 
 use std::fs;
 use std::path::Path;
 
+use expect_test::expect_file;
 use ottla_crds::KafkaCluster;
 use serde::Deserialize;
 
@@ -29,11 +30,7 @@ fn what_is_built_is_what_stands_in_the_files() {
             expected.push_str(serde_yaml::to_string(&built.value).unwrap().trim_end());
         }
         expected.push('\n');
-        if std::env::var_os("UPDATE").is_some() {
-            fs::write(&file, &expected).unwrap();
-        }
-        let committed = fs::read_to_string(&file).unwrap();
-        assert!(committed == expected, "{} is stale: UPDATE=1 rewrites it", file.display());
+        expect_file![&file].assert_eq(&expected);
     }
 }
 
