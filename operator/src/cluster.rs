@@ -31,6 +31,7 @@ use ottla_crds::KafkaCluster;
 use ottla_kube::change::why;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::Instrument;
 
 use crate::acting::Acting;
 use crate::events::Recorder;
@@ -137,6 +138,7 @@ pub async fn run(
             let _turn = shared.turns.acquire().await;
             reconcile(&shared, &key, &read::read(&shown, &key), acts, &mut memory, &platform).await
         };
+        let reconciled = reconciled.instrument(tracing::error_span!("reconcile", generation));
         let outcome = tokio::select! {
             outcome = reconciled => outcome,
             () = acting.ends(), if acts => continue,

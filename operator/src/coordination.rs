@@ -26,6 +26,7 @@ use ottla_kube::lease::{self, Sightings};
 use ottla_kube::versions::SetBacks;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument, Span};
 
 use crate::acting::Acting;
 use crate::authorities::identity;
@@ -56,7 +57,7 @@ const RELOCATION_PAUSE: u32 = 20;
 
 /// Coordinates one cluster until `shutdown`. Its brokers write their addresses on their Leases.
 pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl Future<Output = ()>) {
-    coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).await;
+    coordinate_until(client, namespace, cluster, None, Acting::alone(), shutdown).instrument(span()).await;
 }
 
 /// What Kubernetes shows beside the objects of a cluster.
@@ -70,7 +71,13 @@ pub struct OnPlatform {
 /// As [`run`], on Kubernetes, which shows the brokers' addresses. Begins when the first platform is shown. A standby
 /// watches and pings brokers, too: it can elect as soon as it may.
 pub async fn run_on_platform(client: Client, namespace: &str, cluster: &str, on_platform: OnPlatform, acting: Acting) {
-    coordinate_until(client, namespace, cluster, Some(on_platform), acting, std::future::pending()).await;
+    let never = std::future::pending();
+    coordinate_until(client, namespace, cluster, Some(on_platform), acting, never).instrument(span()).await;
+}
+
+/// For log lines of what coordinates brokers, beside those of what keeps a cluster's Kubernetes objects.
+fn span() -> Span {
+    tracing::error_span!("coordination")
 }
 
 async fn coordinate_until(

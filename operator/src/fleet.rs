@@ -115,8 +115,8 @@ impl Fleet {
     fn start(&mut self, key: ClusterKey) {
         let (changed, wake) = watch::channel(0);
         let operated = operate(self.shared.clone(), self.shown.clone(), key.clone(), wake, self.acting.clone());
-        // Log lines of all that is done for a cluster say whose they are.
-        let task = self.tasks.spawn(operated.instrument(tracing::info_span!("cluster", name = %key)));
+        // Log lines of all that is done for a cluster say whose they are, whatever the lines' level.
+        let task = self.tasks.spawn(operated.instrument(tracing::error_span!("cluster", name = %key)));
         let metrics = self.shared.metrics.clone();
         metrics.cluster_begins();
         self.running.insert(key.clone(), Running { key, changed, task, metrics });

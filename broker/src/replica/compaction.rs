@@ -51,7 +51,7 @@ impl Replicas {
                 if !retired.is_empty() {
                     self.metrics.replicas.compactions.inc();
                     self.metrics.replicas.compaction_removed_bytes.inc_by(removed_bytes);
-                    self.unlink_later(retired, partition.file_delete_delay());
+                    self.unlink_later(&partition, retired, partition.file_delete_delay());
                 }
             }
             Err(error) => partition.compaction_failed(&error),
@@ -66,6 +66,7 @@ struct Done {
 
 /// Everything but the swaps goes without the partition's lock.
 fn compact(partition: &Partition, now_ms: i64) -> Result<Done, CompactionError> {
+    let _span = partition.span().entered();
     let mut done = Done { removed_bytes: 0, retired: Vec::new() };
     let Some(mut compaction) = partition.start_compaction() else { return Ok(done) };
     if compaction.dirty_ratio(now_ms)?.is_none() {
@@ -75,7 +76,7 @@ fn compact(partition: &Partition, now_ms: i64) -> Result<Done, CompactionError> 
         let retired = partition.swap_in(cleaned)?;
         Ok(retired.map(|retired| done.retired.push(retired)).is_some())
     })?;
-    tracing::debug!(topic = %partition.topic, partition = partition.number, ?outcome, "compacted");
+    tracing::debug!(?outcome, "compacted");
     done.removed_bytes = outcome.removed_bytes;
     Ok(done)
 }

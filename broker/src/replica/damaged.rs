@@ -27,16 +27,14 @@ impl Replicas {
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy(me, &dir, &entry)).await {
             Ok(Remedy::Disown(next)) => {
-                tracing::warn!(topic = %topic.name, partition = key.partition, "disowned a log that can't be read: another \
-                replica will lead the partition");
+                tracing::warn!("disowned a log that can't be read: another replica will lead the partition");
                 self.disown(key, next);
                 false
             }
             Ok(Remedy::CopyAnew) => true,
             Ok(Remedy::Wait) => false,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.partition, %error, "failed to store that a damaged log \
-                is copied again");
+                tracing::error!(%error, "failed to store that a damaged log is copied again");
                 false
             }
         }
@@ -57,8 +55,7 @@ impl Replicas {
             // Without a leader what is left of it is reported.
             Ok(Remedy::CopyAnew | Remedy::Wait) => true,
             Err(error) => {
-                tracing::error!(topic = %topic.name, partition = key.partition, %error, "failed to store that a log has lost \
-                records");
+                tracing::error!(%error, "failed to store that a log has lost records");
                 false
             }
         }

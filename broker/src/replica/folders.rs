@@ -61,7 +61,7 @@ pub fn claim(
         Some(id) if id == topic_id => return Ok(Was::Its),
         Some(id) if stands(id) => return Err(ClaimError::Taken(id)),
         Some(id) => {
-            tracing::warn!(topic, partition, %id, "quarantined the files of another topic of the same name");
+            tracing::warn!(%id, "quarantined the files of another topic of the same name");
             disk::rename(&dir, &free_stray(data, topic, partition, id))?;
             Was::Anothers
         }

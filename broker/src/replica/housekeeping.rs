@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 
 use ottla_log::retention::Retired;
+use tracing::Instrument;
 
 use super::partition::{Partition, upkeep};
 use super::{Replicas, folders};
@@ -76,11 +77,14 @@ impl Replicas {
     async fn apply_retention(&self) {
         let now_ms = env::wall_clock_ms();
         let retired = self.all().into_iter().map(|partition| {
-            self.workers.run(move || (partition.apply_retention(now_ms), partition.file_delete_delay()))
+            self.workers.run(move || {
+                let (retired, delay) = (partition.apply_retention(now_ms), partition.file_delete_delay());
+                (partition, retired, delay)
+            })
         });
-        for (retired, delay) in join_all(retired).await {
+        for (partition, retired, delay) in join_all(retired).await {
             if let Some(retired) = retired {
-                self.unlink_later(vec![retired], delay);
+                self.unlink_later(&partition, vec![retired], delay);
             }
         }
     }
@@ -93,16 +97,17 @@ impl Replicas {
         }
     }
 
-    /// Unlinks the files of old segments once nobody reads them any more.
-    pub(super) fn unlink_later(&self, retired: Vec<Retired>, delay: Duration) {
+    /// Unlinks the files of a partition's old segments once nobody reads them any more.
+    pub(super) fn unlink_later(&self, of: &Partition, retired: Vec<Retired>, delay: Duration) {
         let workers = self.workers.clone();
-        tokio::spawn(async move {
+        let unlinking = async move {
             env::sleep_until(env::now() + delay).await;
             let unlinked = workers.run(move || retired.into_iter().try_for_each(Retired::unlink)).await;
             if let Err(error) = unlinked {
                 tracing::warn!(%error, "failed to delete old segments: the next start deletes them");
             }
-        });
+        };
+        tokio::spawn(unlinking.instrument(of.span()));
     }
 
     async fn store_checkpoints(self: &Arc<Self>) {

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ottla_wire::TopicIdPartition;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use super::Replicas;
 use super::partition::Partition;
@@ -49,7 +50,8 @@ impl Replicas {
             let propose = |partition: Arc<Partition>| Some((partition.propose_isr()?, partition));
             let changes = self.workers.run(move || partitions.into_iter().filter_map(propose).collect::<Vec<_>>());
             for (change, partition) in changes.await {
-                asked.push(self.clone().ask_for(partition, change));
+                let span = partition.span();
+                asked.push(self.clone().ask_for(partition, change).instrument(span));
             }
         }
     }
@@ -70,8 +72,7 @@ impl Replicas {
                 }
                 Ok(Ok(Swap::Moved)) => break,
                 Ok(Err(refused)) => {
-                    tracing::warn!(topic = %partition.topic, partition = partition.number, %refused,
-                        "a change of the in-sync replicas is refused: asking again");
+                    tracing::warn!(%refused, "a change of the in-sync replicas is refused: asking again");
                 }
                 // The broker stops, or a later change took this one's place.
                 Err(_) => break,

@@ -13,6 +13,7 @@
 //! - `seen`: what the last image shows of replicas
 //! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
 //! - `beside`: what runs while the broker looks at the image
+//! - `span`: whose a log line is
 //! - `rules`: what a topic's settings mean for logs and batches
 //! - [`housekeeping`]: flushes, retention, checkpoints, in the background; `compaction` and `scrubbing` beside it
 //!
@@ -33,6 +34,7 @@ mod removal;
 mod rules;
 mod scrubbing;
 mod seen;
+mod span;
 pub mod throttle;
 mod zombie;
 
@@ -49,6 +51,7 @@ use ottla_log::{Files, LogError};
 use ottla_wire::TopicIdPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 pub use self::beside::RoleWorkers;
@@ -61,6 +64,7 @@ use self::partition::{Busy, Extent, Found, Partition};
 use self::proposal::Proposal;
 use self::removal::Removals;
 use self::seen::Seen;
+use self::span::span_of;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
 use crate::dialer::Dialer;
@@ -327,7 +331,8 @@ impl Replicas {
             if !self.removals.has_name(&topic.name, number)
                 && self.unopened.lock().begin(TopicIdPartition::new(topic.id, number), now)
             {
-                beside.tasks.push(Box::pin(self.open(images.clone(), topic.clone(), number)));
+                let opening = self.open(images.clone(), topic.clone(), number);
+                beside.tasks.push(Box::pin(opening.instrument(span_of(&topic.name, number))));
             }
         }
         let settled = self.settled(beside);
@@ -387,9 +392,12 @@ impl Replicas {
         let had = known.high_watermark.max(known.recovery_point);
         let has_lost = is_counted_on && log.log_end() < had;
         if has_lost {
-            tracing::error!(topic = %topic.name, partition = number, log_end = log.log_end(), had,
+            tracing::error!(
+                log_end = log.log_end(),
+                had,
                 "records are missing from a log: its files were removed or shortened while the broker was down; \
-                copying it again from the other replicas");
+                copying it again from the other replicas"
+            );
             if !self.may_open_shorter(&newest(), TopicIdPartition::new(topic.id, number)).await {
                 return None;
             }
@@ -410,8 +418,7 @@ impl Replicas {
         let key = (topic.name.to_string(), number);
         let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
         let lowered = lowered.inspect_err(|error| {
-            tracing::error!(topic = %topic.name, partition = number, %error, "failed to write the checkpoints of a \
-            log that has lost records");
+            tracing::error!(%error, "failed to write the checkpoints of a log that has lost records");
         });
         lowered.ok().map(|()| partition)
     }
@@ -434,10 +441,11 @@ impl Replicas {
             let (log, proposal, was) = open_log(&data, &image, &of, number, hint, &files)?;
             Ok(OpenedLog { log, proposal, hint, stated, was })
         };
-        let opened = self.workers.run(open).await;
+        let span = Span::current();
+        let opened = self.workers.run(move || span.in_scope(open)).await;
         opened.inspect_err(|error| {
             // Other partitions are served; this one is tried again.
-            tracing::error!(topic = %topic.name, partition = number, %error, "failed to open a log");
+            tracing::error!(%error, "failed to open a log");
         })
     }
 
@@ -465,6 +473,7 @@ impl Replicas {
         let topic_id = replica.topic_id;
         let report = Ask::Report { topic_id, partition, leader_epoch, last_epoch, log_end, log_start };
         if self.ask.try_send(report).is_err() {
+            let _span = replica.span().entered();
             tracing::debug!("the queue to the cluster is full: reporting again with the next image");
         }
         Ok(())
@@ -492,7 +501,7 @@ impl Replicas {
             async {
                 let (closed, partition) = closed.await;
                 if let Err(error) = &closed {
-                    tracing::error!(topic = %partition.topic, partition = partition.number, %error, "failed to close a log");
+                    partition.span().in_scope(|| tracing::error!(%error, "failed to close a log"));
                 }
                 closed.map(|positions| ((partition.topic.to_string(), partition.number), positions))
             }

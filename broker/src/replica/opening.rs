@@ -131,19 +131,17 @@ pub fn open_log(
     let (log, opened) = Log::open(&dir, log_config(&topic.settings), hint, files, env::wall_clock_ms())?;
     if opened.cut_bytes > 0 {
         tracing::warn!(
-            topic = name,
-            partition = number,
             bytes = opened.cut_bytes,
             "truncated an incomplete batch at \
         the end of a log"
         );
     }
     if let Some(aside) = &opened.aside {
-        tracing::error!(topic = name, partition = number, from = log.log_end(), aside = %aside.display(),
+        tracing::error!(from = log.log_end(), aside = %aside.display(),
             "quarantined segments behind a gap in a log");
     }
     for error in &opened.corrupt {
-        tracing::error!(topic = name, partition = number, %error, "a log is damaged below its recovery point");
+        tracing::error!(%error, "a log is damaged below its recovery point");
     }
     Ok((log, Proposal::open_after(&dir, hint.clean)?, was))
 }

@@ -39,6 +39,7 @@ use ottla_rules::assignment::Epochs;
 use ottla_wire::TopicIdPartition;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::mpsc;
+use tracing::Span;
 use uuid::Uuid;
 
 use self::leadership::Look;
@@ -47,6 +48,7 @@ pub use self::role::Waits;
 use super::NotServed;
 use super::proposal::Proposal;
 use super::rules::produce_rules;
+use super::span::span_of;
 use crate::env::{self, Instant};
 use crate::image::{LeaderEpoch, Me};
 use crate::metrics::TopicMetrics;
@@ -531,6 +533,11 @@ impl Partition {
             log_start: state.deleted_to(),
             min_in_sync: state.settings.min_insync_replicas,
         }
+    }
+
+    /// For log lines about the partition: see [`span_of`].
+    pub fn span(&self) -> Span {
+        span_of(&self.topic, self.number)
     }
 
     /// Wakes everyone who waits for this partition, to look again.

@@ -23,6 +23,7 @@ use super::checkpoints::{Checkpoints, PartitionKey};
 use super::opening::{FIRST_RETRY, LONGEST_RETRY};
 use super::partition::Partition;
 use super::proposal::Proposal;
+use super::span::span_of;
 use super::{Replicas, assigned, folders};
 use crate::ask::Ask;
 use crate::env::{self, Instant};
@@ -323,6 +324,7 @@ impl Replicas {
 fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>) -> (Vec<Leaving>, Vec<Leaving>) {
     let (mut renamed, mut failed) = (Vec::new(), Vec::new());
     for mut leaving in batch {
+        let _span = span_of(&leaving.topic, leaving.key.partition).entered();
         if let Some(partition) = &leaving.partition {
             // One that was busy is not yet: nobody writes to a folder without its name.
             partition.retire();
@@ -333,8 +335,7 @@ fn free_names(data: &Path, batch: Vec<Leaving>, checkpoints: &Mutex<Checkpoints>
                 renamed.push(leaving);
             }
             Err(error) => {
-                tracing::error!(topic = leaving.topic, partition = leaving.key.partition, %error,
-                    "failed to move the folder of a removed partition: trying again");
+                tracing::error!(%error, "failed to move the folder of a removed partition: trying again");
                 failed.push(leaving);
             }
         }
@@ -357,12 +358,7 @@ fn free_name(data: &Path, leaving: &Leaving) -> Result<Option<How>, folders::Met
         How::PutAside(assignment) => {
             let proposal = Proposal::open(&data.join(partition_name(topic, number)))?;
             if proposal.is_older_than(assignment) && folders::put_aside(data, topic, number, topic_id)? {
-                tracing::warn!(
-                    topic,
-                    partition = number,
-                    "quarantined the files of a partition that was moved to \
-                other brokers"
-                );
+                tracing::warn!("quarantined the files of a partition that was moved to other brokers");
             }
             Ok(None)
         }

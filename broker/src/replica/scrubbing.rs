@@ -13,6 +13,7 @@ use std::time::Duration;
 use ottla_log::LogError;
 use ottla_log::scrub::Damage;
 use ottla_wire::TopicIdPartition;
+use tracing::Instrument;
 
 use super::Replicas;
 use super::fetching::single;
@@ -47,8 +48,8 @@ impl Replicas {
                         },
                     };
                     while !sealed.is_empty() {
-                        sealed.start =
-                            self.scrub_segment(&partition, sealed.start, &images).await.unwrap_or(sealed.end);
+                        let scrubbed = self.scrub_segment(&partition, sealed.start, &images);
+                        sealed.start = scrubbed.instrument(partition.span()).await.unwrap_or(sealed.end);
                     }
                 }
             }
@@ -70,7 +71,7 @@ impl Replicas {
                 Err(error) => {
                     // Its files may have gone meanwhile, by retention or because the partition has.
                     if matches!(error, LogError::Corrupt { .. }) {
-                        tracing::error!(topic = %partition.topic, partition = partition.number, %error, "a segment is damaged");
+                        tracing::error!(%error, "a segment is damaged");
                     }
                     break;
                 }
@@ -81,25 +82,22 @@ impl Replicas {
     }
 
     async fn mend(&self, partition: &Arc<Partition>, damage: Damage, images: &ImageReceiver) {
-        let (topic, number, offset) = (&partition.topic, partition.number, damage.offset());
-        tracing::error!(%topic, partition = number, offset, bytes = damage.size(), "a batch is damaged: asking other \
-        replicas for it");
+        let offset = damage.offset();
+        tracing::error!(offset, bytes = damage.size(), "a batch is damaged: asking other replicas for it");
         for route in self.others(partition, images) {
             let found = single::batch_at(&self.dialer, &route, partition.id(), offset).await;
-            let Ok(Some(batch)) = found.inspect_err(|error| {
-                tracing::warn!(%error, "failed to fetch a batch from \
-            another replica")
-            }) else {
+            let Ok(Some(batch)) =
+                found.inspect_err(|error| tracing::warn!(%error, "failed to fetch a batch from another replica"))
+            else {
                 continue;
             };
             let (of, damage) = (partition.clone(), damage.clone());
             if self.workers.run(move || of.mend(&damage, &batch)).await {
-                tracing::info!(%topic, partition = number, offset, "repaired the batch");
+                tracing::info!(offset, "repaired the batch");
                 return;
             }
         }
-        tracing::error!(%topic, partition = number, offset, "no other replica has the damaged batch: its records \
-        can't be read");
+        tracing::error!(offset, "no other replica has the damaged batch: its records can't be read");
     }
 
     /// How a partition's other replicas are reached, those in sync first.

@@ -40,7 +40,7 @@ pub async fn run_others(client: Client, namespace: &str, cluster: &str) {
         for other in wanted {
             let (client, namespace, name) = (client.clone(), namespace.to_owned(), other.clone());
             let coordinated = async move { run(client, &namespace, &name, std::future::pending()).await };
-            let span = tracing::info_span!("cluster", name = other);
+            let span = tracing::error_span!("cluster", name = other);
             running.insert(other, tasks.spawn(coordinated.instrument(span)));
         }
     }

@@ -304,7 +304,7 @@ fn take_in(
             let key = TopicIdPartition::new(topic.topic_id, answer.partition_index);
             let Some((partition, next)) = asked.remove(&key) else { continue };
             let outcome = take_one(&partition, &next, answer, checkpoints).unwrap_or_else(|error| {
-                tracing::error!(topic = %partition.topic, partition = partition.number, %error, "failed to follow");
+                partition.span().in_scope(|| tracing::error!(%error, "failed to follow"));
                 Taken::Failed
             });
             taken.push((key, outcome));
@@ -321,11 +321,6 @@ fn take_in(
     taken
 }
 
-/// For the log lines about a partition that is not simply appended to: that is rare enough for a span of its own.
-fn span(partition: &Partition) -> Span {
-    tracing::error_span!("partition", topic = %partition.topic, number = partition.number)
-}
-
 fn take_one(
     partition: &Arc<Partition>,
     next: &NextFetch,
@@ -338,19 +333,17 @@ fn take_one(
             Ok(if copied.records.is_empty() { Taken::Nothing } else { Taken::Some })
         }
         Meaning::Cut { epoch, end_offset } => {
-            let _span = span(partition).entered();
             partition.part_from(next, epoch, end_offset, checkpoints)?;
             Ok(Taken::Nothing)
         }
         Meaning::StartAnew { log_start } => {
-            let _span = span(partition).entered();
             partition.start_anew(next, log_start)?;
             // A log that was cut must not be trusted up to where it was flushed before.
             upkeep::store(checkpoints, || vec![partition.clone()]).map_err(ottla_log::LogError::from)?;
             Ok(Taken::Nothing)
         }
         Meaning::Rest(code) => {
-            tracing::debug!(topic = %partition.topic, partition = partition.number, ?code, "the leader says: not now");
+            partition.span().in_scope(|| tracing::debug!(?code, "the leader says: not now"));
             Ok(Taken::Failed)
         }
     }

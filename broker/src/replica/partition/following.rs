@@ -201,6 +201,7 @@ impl Partition {
         end_offset: i64,
         checkpoints: &Mutex<Checkpoints>,
     ) -> Result<(), FollowError> {
+        let _span = self.span().entered();
         // Until the log is cut: another task would store how long it was.
         let mut checkpoints = checkpoints.lock();
         let parts_at = self.still_asking(asked).map(|state| where_to_cut(&state, epoch, end_offset));
@@ -232,12 +233,12 @@ impl Partition {
         }
         let high_watermark = self.high_watermark.get();
         if offset < high_watermark {
-            tracing::error!(topic = %self.topic, partition = self.number, offset, high_watermark, %epoch,
+            tracing::error!(offset, high_watermark, %epoch,
                 "the new leader lacks committed records: cutting below the high watermark");
         }
         let cut = state.log.truncate_to(offset, env::wall_clock_ms());
         let cut = cut.inspect_err(|error| self.note_half_cut(&mut state, error))?;
-        tracing::info!(topic = %self.topic, partition = self.number, from = log_end, to = cut, "cut the log where it parts");
+        tracing::info!(from = log_end, to = cut, "cut the log where it parts");
         self.set_back(&mut state);
         Ok(())
     }
@@ -248,16 +249,19 @@ impl Partition {
     /// # Errors
     /// When the disk refuses.
     pub fn start_anew(&self, asked: &NextFetch, log_start: i64) -> Result<(), FollowError> {
+        let _span = self.span().entered();
         let Some(mut state) = self.still_asking(asked).filter(|_| log_start >= 0) else { return Ok(()) };
         let log_end = state.log.log_end();
         if state.log.log_start() < log_end {
-            tracing::warn!(topic = %self.topic, partition = self.number, log_end, log_start,
+            tracing::warn!(
+                log_end,
+                log_start,
                 "the leader has deleted records beyond this replica's last: the replica removes its own and copies from \
-                 the leader's first record on");
+                 the leader's first record on"
+            );
         } else {
             // A new replica of a partition whose first records are deleted.
-            tracing::debug!(topic = %self.topic, partition = self.number, log_start,
-                "copying begins at the leader's first record");
+            tracing::debug!(log_start, "copying begins at the leader's first record");
         }
         let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
         anew.inspect_err(|error| self.note_half_cut(&mut state, error))?;

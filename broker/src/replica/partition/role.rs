@@ -84,6 +84,7 @@ impl Partition {
     /// Takes the role that the assignment gives. May be called with the same assignment again; an older one is ignored.
     /// False when the disk has no room for what must be written first: then it has no role until it is called again.
     pub fn assume(&self, assignment: &Assignment, settings: &Arc<TopicSettings>, surroundings: Surroundings) -> bool {
+        let _span = self.span().entered();
         let mut state = self.state.lock();
         if self.stays(&mut state, assignment, settings, &surroundings) {
             self.is_superseded.store(false, Ordering::SeqCst);
@@ -220,15 +221,21 @@ impl Partition {
     fn delete_before(&self, state: &mut State, log_start: i64) -> Result<(), LogError> {
         let log_end = state.log.log_end();
         if log_start > log_end {
-            tracing::warn!(topic = %self.topic, partition = self.number, log_start, log_end,
-                "this replica leads, and every record that it has was deleted: its log begins where the deletion ended");
+            tracing::warn!(
+                log_start,
+                log_end,
+                "this replica leads, and every record that it has was deleted: its log begins where the deletion ended"
+            );
             let anew = state.log.truncate_fully_and_start_at(log_start, env::wall_clock_ms());
             anew.inspect_err(|error| self.note_half_cut(state, error))?;
             self.set_back(state);
         }
         if log_start > state.log.log_start() {
-            tracing::warn!(topic = %self.topic, partition = self.number, from = state.log.log_start(), to = log_start,
-                "this replica leads, and had records that were deleted on the in-sync replicas: it has deleted them");
+            tracing::warn!(
+                from = state.log.log_start(),
+                to = log_start,
+                "this replica leads, and had records that were deleted on the in-sync replicas: it has deleted them"
+            );
             state.log.advance_log_start(log_start);
         }
         self.high_watermark.advance(log_start);

@@ -26,7 +26,8 @@ impl Partition {
         if !error.lacks_room() {
             self.fail(state, error);
         } else if !std::mem::replace(&mut state.full, true) {
-            tracing::error!(topic = %self.topic, partition = self.number, %error,
+            let _span = self.span().entered();
+            tracing::error!(%error,
                 "there is no room: nothing is written to the partition until there is; nothing of it is lost");
         }
     }
@@ -34,6 +35,7 @@ impl Partition {
     /// Nobody knows what is on the device, and another try would not show it. The directory is disowned before anything
     /// else happens.
     pub(super) fn fail(&self, state: &mut State, error: &DiskError) {
+        let _span = self.span().entered();
         state.log.fail();
         self.take_offline(state, error);
     }
@@ -66,13 +68,14 @@ impl Partition {
         if std::mem::take(&mut state.full) {
             // Not an error, but an operator who read that there is no room has to read when there is again, also on
             // a laptop, which shows no lower level.
-            tracing::warn!(topic = %self.topic, partition = self.number,
-                "there is room again: the partition is written to");
+            let _span = self.span().entered();
+            tracing::warn!("there is room again: the partition is written to");
         }
     }
 
     pub(super) fn take_offline(&self, state: &mut State, error: &dyn std::error::Error) {
-        tracing::error!(topic = %self.topic, partition = self.number, %error, "partition taken offline");
+        let _span = self.span().entered();
+        tracing::error!(%error, "partition taken offline");
         state.role = Role::Offline;
         self.disturb();
     }

@@ -154,6 +154,7 @@ impl Partition {
 
     /// Takes the segments out of the log that retention no longer wants.
     pub fn apply_retention(&self, now_ms: i64) -> Option<Retired> {
+        let _span = self.span().entered();
         let high_watermark = self.high_watermark.get();
         let mut state = self.state.lock();
         if state.retired {
@@ -165,7 +166,7 @@ impl Partition {
                 (retired.segments > 0).then_some(retired)
             }
             Err(error) => {
-                tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to apply retention");
+                tracing::error!(%error, "failed to apply retention");
                 None
             }
         }
@@ -210,6 +211,7 @@ impl Partition {
 
     /// Puts another replica's batch in the place of a damaged one; true when it was that one.
     pub fn mend(&self, damage: &Damage, batch: &Batch) -> bool {
+        let _span = self.span().entered();
         let mut state = self.state.lock();
         if state.retired {
             return false;
@@ -223,7 +225,8 @@ impl Partition {
     /// A compaction has failed: it is not tried again, unless there was only no room.
     pub fn compaction_failed(&self, error: &CompactionError) {
         self.uncleanable.store(!error.lacks_room(), Ordering::Relaxed);
-        tracing::error!(topic = %self.topic, partition = self.number, %error, "failed to compact a log");
+        let _span = self.span().entered();
+        tracing::error!(%error, "failed to compact a log");
     }
 
     /// `file.delete.delay.ms` of the topic.
@@ -309,6 +312,7 @@ impl Partition {
     /// # Errors
     /// When the disk refuses, or has refused before: the next start recovers.
     pub fn close(&self) -> DiskResult<Positions> {
+        let _span = self.span().entered();
         self.retire();
         let mut state = self.state.lock();
         while state.log.is_flushing() {
