@@ -30,6 +30,51 @@
 //! - [`dialer`]: connections to other brokers
 //! - [`shared_map`]: an ordered map whose copies share what has not changed
 //! - [`image`], [`ask`], [`watermark`], [`metrics`], [`reply`], [`env`], [`loggers`]: leaves
+//!
+//! # Locks
+//!
+//! Each lock, what it guards, and after the arrow the locks that may be taken while it is held: only such as stand
+//! further down. Under most of them a watch is borrowed, too, which has a lock of its own; no other under it.
+//!
+//! Three locks are tokio's, and held while a task waits:
+//!
+//! - the turns of `http`: one scrape and one answer of `/loads` at a time → `Metrics.hooks`, `Loads.state`,
+//!   `Partition.state`
+//! - `ProducerIds.blocks`: the broker's blocks of producer ids, while it asks for another
+//! - `coord`'s `Peers.heard`: what other brokers have said since a restore, while their Leases are listed
+//!
+//! No other lock is held across an await:
+//!
+//! - `Metrics.hooks`: what computes gauges at a scrape → `Coordinators.here`, `Coordinator.state`, `Markers.waiting`,
+//!   `Shares.sessions`, `Shares.shared`, `Shared.state`, `Replicas.running`, `Partition.state`, `Workers.work`
+//! - `Shares.sessions`: the share sessions of members → `Shares.shared`, `Shared.state`
+//! - `Shares.shared`: the share partitions that this broker leads → `Shared.state`, `Partition.state`
+//! - `Replicas.checkpoints`: the checkpoints of all logs → `Replicas.running`, `Partition.state`
+//! - `Removals.state`: replicas on their way out → `Replicas.unopened`, `Replicas.found`
+//! - `Replicas.running`: the open replicas → `Replicas.unopened`, `Partition.state`
+//! - `Replicas.unopened`: logs that should be open and are not → `Replicas.found`
+//! - `Fetchers.running`: who fetches what from whom → `Partition.state`, `Silent.by_fetcher`
+//! - `Coordinator.state`: a coordinator's machine, and who waits for its answers → `Partition.state`, `Markers.waiting`
+//! - `Shared.state`: one group's progress in a partition → `Partition.state`, `Watermark.waiters`
+//! - `Partition.state`: log, role, the order of appends → `Sealed.retired`, the caches of `ottla_log::Files`,
+//!   `Watermark.waiters`, `Failure.first_acts`
+//! - `Sealed.retired` in the log: whether the files of a sealed segment have other names → the caches of `Files`
+//! - `Failure.first_acts` in the log: what is to happen first when the disk has failed, while it happens
+//! - `FetchSessions`: the sessions by id → `Session`
+//! - `quotas`' `Buckets`: the buckets by their clients → `Used`
+//! - the loggers of the process (`loggers`): the levels that were set → the filter of the subscriber
+//!
+//! Leaves, under which nothing of these is locked:
+//!
+//! - `replica`: `found`, `Silent.by_fetcher`, both `Throttle`s, the rate of moves
+//! - `transactions`, `share_state`: `Markers.waiting`, `Nodes` of verifier and persister, `Node.waiting` of both
+//! - `coordinator`: `Coordinators.here`; `watermark`: `Watermark.waiters`; `loads`: `Loads.state`
+//! - `server`: `Buffers.idle`, `Connections.waiting` and `.sockets`, `Unserved`, `Refused`
+//! - `handle`: `Passwords.remembered`, `Places`, `Creations.known`; `fetch_sessions`: `Session`
+//! - `quotas`: `Used`, `Muted`, `Meter.state`, `Gate.connections`
+//! - `coord`: `IsrChanges`, `Unheard`
+//! - `env`: `Workers.work`, and the queue of jobs, which a thread holds that waits for one
+//! - the log: the caches of `Files`, what each thread waits for (`under_way`), the directories in use (`failure`)
 
 pub mod ask;
 pub mod broker;
