@@ -304,6 +304,7 @@ impl World {
                 }
             }
             self.trace.lock().pass(turn);
+            self.referee.lock().pass(turn);
         }
         let wrong = self.referee.lock().take_wrong();
         ensure!(wrong.is_empty(), "{}", wrong.join("; "));

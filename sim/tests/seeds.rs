@@ -32,6 +32,13 @@ fn a_commit_that_was_given_up_may_be_obeyed_behind_a_later_one() {
     assert!(outcome.is_good(), "{}", outcome.verdict());
 }
 
+/// A broker saw an assignment, was killed at once, and started with a list that lacked it.
+#[test]
+fn what_a_broker_saw_just_before_it_was_killed_it_may_not_have_written_down() {
+    let outcome = Half::ControlPlane.play(180_500_768_232_049).expect("a temporary folder");
+    assert!(outcome.is_good(), "{}", outcome.verdict());
+}
+
 /// The first seeds.
 fn play(half: Half, first: u64) {
     let mut tally = Tally::of(half);

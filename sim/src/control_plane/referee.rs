@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use ottla_broker::image::ClusterImage;
 use ottla_crds::KafkaAssignment;
 use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 use uuid::Uuid;
+
+use super::COPIED;
 
 /// A topic's id and a partition's number.
 pub type Partition = (Uuid, i32);
@@ -22,6 +25,9 @@ pub struct Referee {
     pub incarnations: BTreeMap<BrokerId, Incarnation>,
     /// The partition epochs that every broker has seen.
     pub seen: BTreeMap<BrokerId, BTreeMap<Partition, PartitionEpoch>>,
+    /// Since when each broker has seen a partition.
+    since: BTreeMap<(BrokerId, Partition), Duration>,
+    now: Duration,
     /// What every broker that runs has been shown last.
     images: BTreeMap<BrokerId, Arc<ClusterImage>>,
     /// What brokers have files of on their disks.
@@ -42,16 +48,27 @@ pub struct Referee {
 }
 
 impl Referee {
-    /// A broker is killed. What it saw last it may not have written down; that it saw a partition at all it has.
+    /// Time has passed.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    /// A broker is killed. What it saw last it may not have written down, but that there is a partition, if it has seen
+    /// that for long enough.
     pub fn killed(&mut self, broker: BrokerId) {
         self.incarnations.remove(&broker);
         self.images.remove(&broker);
-        self.seen.entry(broker).or_default().values_mut().for_each(|epoch| *epoch = PartitionEpoch::FIRST);
+        let seen = self.seen.entry(broker).or_default();
+        let since = |partition: &Partition| self.since.get(&(broker, *partition)).copied().unwrap_or(self.now);
+        seen.retain(|partition, _| self.now.saturating_sub(since(partition)) >= COPIED);
+        seen.values_mut().for_each(|epoch| *epoch = PartitionEpoch::FIRST);
+        self.since.retain(|(who, partition), _| *who != broker || seen.contains_key(partition));
     }
 
     /// A broker's disk is lost, and with it all that the broker has ever seen.
     pub fn lost_disk(&mut self, broker: BrokerId) {
         self.seen.remove(&broker);
+        self.since.retain(|(who, _), _| *who != broker);
         self.files.retain(|(holder, _)| *holder != broker);
     }
 
@@ -181,7 +198,9 @@ impl Referee {
                 }
             }
             seen.insert(partition, entry.partition_epoch);
+            self.since.entry((broker, partition)).or_insert(self.now);
         }
+        self.since.retain(|(who, partition), _| *who != broker || seen.contains_key(partition));
         for (partition, epoch) in self.seen.insert(broker, seen.clone()).unwrap_or_default() {
             let now = seen.get(&partition);
             // What is others' it may forget: their deletion may have been missed.
