@@ -1,8 +1,8 @@
 //! Stories of groups, as transcripts: what members do, and what the coordinator answers and writes down.
 //!
 //! Each `tests/stories/*.txt` holds stories under `#` headings. Lines are commands (see [`support::World`]); the
-//! indented lines below one are everything that came of it. `UPDATE_EXPECT=1` rewrites those: read the difference before you
-//! commit it.
+//! indented lines below one are everything that came of it. `UPDATE_EXPECT=1` rewrites those: read the difference
+//! before you commit it.
 
 mod support;
 
