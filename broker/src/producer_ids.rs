@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tokio::sync::oneshot::error::TryRecvError;
+use futures::FutureExt;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::ask::{Ask, AskSender, PRODUCER_ID_BLOCK, Refused};
@@ -37,34 +37,19 @@ impl ProducerIds {
         if blocks.left.is_empty() {
             blocks.left = self.block(&mut blocks.next).await?;
         }
-        self.ask_for_the_next(&mut blocks);
-        blocks.left.next().ok_or_else(Refused::stopping)
-    }
-
-    /// The next id, if there is one without waiting; else a block is asked for.
-    pub fn at_hand(&self) -> Option<i64> {
-        // Who has it locked waits for a block.
-        let mut blocks = self.blocks.try_lock().ok()?;
-        if blocks.left.is_empty() {
-            match blocks.next.as_mut().map(oneshot::Receiver::try_recv) {
-                None | Some(Err(TryRecvError::Empty)) => {}
-                Some(Ok(Err(_)) | Err(TryRecvError::Closed)) => blocks.next = None,
-                Some(Ok(Ok(first))) => {
-                    blocks.left = first..first + PRODUCER_ID_BLOCK;
-                    blocks.next = None;
-                }
-            }
-        }
-        self.ask_for_the_next(&mut blocks);
-        blocks.left.next()
-    }
-
-    fn ask_for_the_next(&self, blocks: &mut Blocks) {
         if blocks.next.is_none() {
             let (answer, next) = oneshot::channel();
             // With no room in the queue the next producer asks.
             blocks.next = self.ask.try_send(Ask::ProducerIds { answer }).ok().map(|()| next);
         }
+        blocks.left.next().ok_or_else(Refused::stopping)
+    }
+
+    /// The next id, if there is one without waiting; else a block is asked for.
+    pub fn at_hand(&self) -> Option<i64> {
+        let next = || self.next().now_or_never();
+        // After a refusal a block is asked for again.
+        next()?.ok().or_else(|| next()?.ok())
     }
 
     /// Waits for a block. If the caller goes away meanwhile, the next one waits for the same.

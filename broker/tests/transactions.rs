@@ -44,6 +44,10 @@ async fn give_blocks(mut asks: mpsc::Receiver<Ask>) {
     }
 }
 
+fn topics() -> [Topic; 2] {
+    [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])]
+}
+
 /// The broker and a client of it; its coordinator is loaded.
 async fn start(data: &std::path::Path, topics: &[Topic]) -> (OneBroker, Client) {
     start_with(data, topics, &[]).await
@@ -74,6 +78,14 @@ async fn begin_with(client: &mut Client, transaction_timeout_ms: i32) -> Produce
     let answer = client.call(4, &request).await;
     assert_eq!(answer.error_code, ErrorCode::NONE);
     Producer { id: answer.producer_id, epoch: answer.producer_epoch }
+}
+
+/// Begins a transaction, with one record in it.
+async fn open(client: &mut Client) -> Producer {
+    let producer = begin(client).await;
+    assert_eq!(add(client, producer).await, ErrorCode::NONE);
+    assert_eq!(produce(client, producer, 0).await, ErrorCode::NONE);
+    producer
 }
 
 async fn add(client: &mut Client, Producer { id, epoch }: Producer) -> ErrorCode {
@@ -153,11 +165,9 @@ async fn complete(client: &mut Client, state: &str) {
 #[tokio::test]
 async fn an_open_transaction_outlives_a_restart_of_its_coordinator() {
     let data = tempfile::tempdir().unwrap();
-    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let topics = topics();
     let (one, mut client) = start(data.path(), &topics).await;
-    let producer = begin(&mut client).await;
-    assert_eq!(add(&mut client, producer).await, ErrorCode::NONE);
-    assert_eq!(produce(&mut client, producer, 0).await, ErrorCode::NONE);
+    let producer = open(&mut client).await;
     one.broker.stop().await;
 
     let (one, mut client) = start(data.path(), &topics).await;
@@ -174,11 +184,9 @@ async fn an_open_transaction_outlives_a_restart_of_its_coordinator() {
 #[tokio::test]
 async fn a_transaction_ends_and_its_producer_is_fenced_while_no_producer_id_can_be_had() {
     let data = tempfile::tempdir().unwrap();
-    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let topics = topics();
     let (one, mut client) = start(data.path(), &topics).await;
-    let producer = begin(&mut client).await;
-    assert_eq!(add(&mut client, producer).await, ErrorCode::NONE);
-    assert_eq!(produce(&mut client, producer, 0).await, ErrorCode::NONE);
+    let producer = open(&mut client).await;
     one.broker.stop().await;
 
     let mut one = OneBroker::start_with(data.path(), true, topics.to_vec(), &[]).await;
@@ -196,11 +204,9 @@ async fn a_transaction_ends_and_its_producer_is_fenced_while_no_producer_id_can_
 #[tokio::test]
 async fn a_new_instance_aborts_what_the_last_one_left_and_fences_it() {
     let data = tempfile::tempdir().unwrap();
-    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let topics = topics();
     let (one, mut client) = start(data.path(), &topics).await;
-    let zombie = begin(&mut client).await;
-    assert_eq!(add(&mut client, zombie).await, ErrorCode::NONE);
-    assert_eq!(produce(&mut client, zombie, 0).await, ErrorCode::NONE);
+    let zombie = open(&mut client).await;
 
     let request = InitProducerIdRequest {
         transactional_id: Some(ID.into()),
@@ -222,7 +228,7 @@ async fn a_new_instance_aborts_what_the_last_one_left_and_fences_it() {
 #[tokio::test]
 async fn after_a_time_out_a_client_of_the_second_protocol_goes_on_with_the_next_epoch() {
     let data = tempfile::tempdir().unwrap();
-    let topics = [topic("t", &[]), topic(TRANSACTION_STATE, &[("cleanup.policy", "compact")])];
+    let topics = topics();
     let at_once = [("transaction.abort.timed.out.transaction.cleanup.interval.ms", "10")];
     let (one, mut client) = start_with(data.path(), &topics, &at_once).await;
     // Before level 2 is finalized, a time-out fences the producer.
