@@ -56,7 +56,7 @@ use self::broker::Broker;
 use self::door::Door;
 use self::network::Network;
 use self::process::Process;
-use self::referee::{MIN_IN_SYNC, Referee};
+use self::referee::{COPIED, MIN_IN_SYNC, Referee};
 use self::trace::Trace;
 use self::view::View;
 use crate::fault::{Counts, Fault};
@@ -78,8 +78,6 @@ const HEALING: Duration = Duration::from_secs(180);
 const RETURN_AFTER: Duration = Duration::from_secs(60);
 /// By then they have.
 const SETTLED: Duration = Duration::from_secs(75);
-/// By then a broker has written down what it has seen.
-const COPIED: Duration = Duration::from_secs(1);
 /// How long it is watched that nothing happens.
 const QUIET: Duration = Duration::from_secs(60);
 /// A Lease may be written so often while nothing happens: every two seconds, and a few times because an answer was

@@ -10,13 +10,13 @@ use ottla_crds::KafkaAssignment;
 use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 use uuid::Uuid;
 
-use super::COPIED;
-
 /// A topic's id and a partition's number.
 pub type Partition = (Uuid, i32);
 
 /// `min.insync.replicas` of every topic.
 pub const MIN_IN_SYNC: usize = 2;
+/// By then a broker has written down what it has seen.
+pub const COPIED: Duration = Duration::from_secs(1);
 
 /// Sees everything; `Always` of [`super`] is what it looks for.
 #[derive(Default)]

@@ -14,8 +14,8 @@ use ottla_rules::assignment::{Assignment, BrokerId};
 
 use super::broker::port;
 use super::door::Away;
-use super::referee::Partition;
-use super::{CLUSTER, COPIED, OPERATORS, Role, World};
+use super::referee::{COPIED, Partition};
+use super::{CLUSTER, OPERATORS, Role, World};
 use crate::fault::Fault;
 
 /// How many kinds of trouble there are.
