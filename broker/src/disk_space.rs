@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// The space of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskSpace {
+pub(crate) struct DiskSpace {
     /// What is filled.
     pub used: u64,
     /// What this process can still fill. Less than what is not filled where a quota or the superuser's reserve counts.
@@ -17,19 +17,19 @@ impl DiskSpace {
     ///
     /// # Errors
     /// When the folder can't be reached.
-    pub fn of(folder: &Path) -> io::Result<DiskSpace> {
+    pub(crate) fn of(folder: &Path) -> io::Result<DiskSpace> {
         let disk = rustix::fs::statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Ok(DiskSpace { used: bytes(disk.f_blocks.saturating_sub(disk.f_bfree)), free: bytes(disk.f_bavail) })
     }
 
     /// All that this process could fill.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.used.saturating_add(self.free)
     }
 
     /// Which part of it is filled, from 0 to 1.
-    pub fn used_part(&self) -> f64 {
+    pub(crate) fn used_part(&self) -> f64 {
         self.used as f64 / self.size().max(1) as f64
     }
 }

@@ -16,7 +16,7 @@ const FILLS: f64 = 0.85;
 const HAS_SPACE: f64 = 0.80;
 
 /// Measures the disk every 15 seconds until the receiver is dropped.
-pub async fn watch(data: PathBuf, filling: watch::Sender<bool>) {
+pub(crate) async fn watch(data: PathBuf, filling: watch::Sender<bool>) {
     while !filling.is_closed() {
         let folder = data.clone();
         // A disk that hangs must not hold up what else the thread does.

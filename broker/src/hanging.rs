@@ -22,7 +22,7 @@ const WELL: Longest = Longest { write: Duration::from_secs(1), sync: Duration::f
 const WELL_FOR: Duration = Duration::from_secs(30);
 
 /// Looks at the disk every second until the receiver is dropped.
-pub async fn watch(data: PathBuf, hanging: watch::Sender<bool>) {
+pub(crate) async fn watch(data: PathBuf, hanging: watch::Sender<bool>) {
     let mut disk = Disk::default();
     while !hanging.is_closed() {
         env::sleep_until(env::now() + LOOK).await;

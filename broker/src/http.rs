@@ -21,16 +21,16 @@ use crate::metrics::Metrics;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The broker's health, once the broker has started.
-pub type Probed = Arc<OnceLock<Health>>;
+pub(crate) type Probed = Arc<OnceLock<Health>>;
 
 /// The broker's loads, once the broker has started.
-pub type Loaded = Arc<OnceLock<Arc<Loads>>>;
+pub(crate) type Loaded = Arc<OnceLock<Arc<Loads>>>;
 
 /// Serves `/metrics`, `/loads`, `/livez` and `/readyz` until the task is dropped.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     probed: Probed,

@@ -82,7 +82,7 @@ pub type Topics = SharedMap<Uuid, Arc<Topic>>;
 pub struct Broker {
     /// Its id.
     pub id: BrokerId,
-    /// Its rack or zone.
+    /// Its rack or zone; `None`: not known.
     pub rack: Option<Str>,
     /// Whether its Lease is being renewed: clients are sent only to live brokers.
     pub alive: bool,
@@ -106,7 +106,7 @@ impl Broker {
 pub struct Route {
     /// On their listener.
     pub endpoint: Endpoint,
-    /// Its pod's address.
+    /// Its pod's address; `None`: not known.
     pub address: Option<IpAddr>,
     /// The name in its certificate, if the listener has TLS; `None`: it is plain.
     pub tls_name: Option<String>,

@@ -76,37 +76,39 @@
 //! - `env`: `Workers.work`, and the queue of jobs, which a thread holds that waits for one
 //! - the log: the caches of `Files`, what each thread waits for (`under_way`), the directories in use (`failure`)
 
+#![warn(unreachable_pub)]
+
 pub mod ask;
 pub mod broker;
 pub mod coord;
-pub mod coordinator;
+mod coordinator;
 pub mod data_dir;
 pub mod dialer;
 mod disk_space;
 pub mod drain;
 pub mod env;
-pub mod fetch_sessions;
+mod fetch_sessions;
 mod filling;
-pub mod groups;
+mod groups;
 pub mod handle;
 mod hanging;
-pub mod health;
-pub mod http;
+mod health;
+mod http;
 pub mod image;
-pub mod loads;
-pub mod log_ends;
+mod loads;
+mod log_ends;
 pub mod loggers;
 pub mod metrics;
 pub mod node;
-pub mod producer_ids;
-pub mod quotas;
+mod producer_ids;
+mod quotas;
 pub mod replica;
 pub mod reply;
 pub mod server;
-pub mod share;
-pub mod share_state;
-pub mod shared_map;
-pub mod tls;
-pub mod topics;
-pub mod transactions;
-pub mod watermark;
+mod share;
+mod share_state;
+mod shared_map;
+mod tls;
+mod topics;
+mod transactions;
+mod watermark;

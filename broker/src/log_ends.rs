@@ -22,7 +22,7 @@ const LIMITS: Limits =
 const LATEST: i64 = -1;
 
 /// A partition, by its topic's name.
-pub type Place = (Str, i32);
+pub(crate) type Place = (Str, i32);
 
 /// Asks leaders for the ends of their partitions.
 pub struct LogEnds {

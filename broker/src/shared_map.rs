@@ -31,7 +31,7 @@ struct Chunk<K, V> {
 }
 
 /// An entry that is not the same in two maps: its key, its value before, its value now.
-pub type Difference<'a, K, V> = (&'a K, Option<&'a V>, Option<&'a V>);
+pub(crate) type Difference<'a, K, V> = (&'a K, Option<&'a V>, Option<&'a V>);
 
 impl<K, V> SharedMap<K, V> {
     /// The number of entries.

@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(30);
 type Numbers = BTreeMap<String, Option<u32>>;
 
 /// Compares the definitions with this operator, for ever. Raises `changes` when they are others than before.
-pub async fn follow(client: Client, metrics: Arc<Metrics>, changes: watch::Sender<u64>) {
+pub(crate) async fn follow(client: Client, metrics: Arc<Metrics>, changes: watch::Sender<u64>) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client);
     let ours: Vec<String> = ottla_crds::all().iter().map(ResourceExt::name_any).collect();
     let mut known: Option<Numbers> = None;

@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::users;
 
 /// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
-pub async fn run(
+pub(crate) async fn run(
     shared: Arc<Shared>,
     namespace: Option<String>,
     nodes: Nodes,

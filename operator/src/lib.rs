@@ -16,19 +16,21 @@
 //!
 //! A laptop runs [`coordination`], [`authorities`], [`issuers`] and [`users`].
 
+#![warn(unreachable_pub)]
+
 pub mod acting;
 pub mod authorities;
 pub mod clock;
 pub mod cluster;
 pub mod coordination;
-pub mod definitions;
-pub mod events;
-pub mod fleet;
-pub mod http;
+mod definitions;
+mod events;
+mod fleet;
+mod http;
 pub mod issuers;
-pub mod metrics;
+mod metrics;
 pub mod operator;
-pub mod owner;
+mod owner;
 pub mod plan;
 pub mod pruned;
 pub mod users;

@@ -22,7 +22,7 @@ use crate::cluster::watches::ClusterKey;
 use crate::events::Recorder;
 
 /// The Lease of the operator that acts for an installation, in its namespace.
-pub const LEASE: &str = "ottla-operator";
+pub(crate) const LEASE: &str = "ottla-operator";
 /// The time between two checks of the other installation.
 const LOOK: Duration = Duration::from_secs(2);
 

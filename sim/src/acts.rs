@@ -12,7 +12,7 @@ use crate::topics;
 use crate::world::{World, short};
 
 /// A write on its way to the API server. It lands also when its writer is gone.
-pub struct Flight {
+pub(crate) struct Flight {
     by: Writer,
     entry: usize,
     what: What,

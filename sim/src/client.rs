@@ -18,20 +18,20 @@ use ottla_wire::{Bytes, RequestMessage, encode_request};
 use crate::topics;
 
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
-pub const BEGINNING_MS: i64 = 1_700_000_000_000;
+pub(crate) const BEGINNING_MS: i64 = 1_700_000_000_000;
 const MAX_READ: usize = 16 << 10;
 /// Batches that a producer has on their way to one partition: Kafka's most.
 const IN_FLIGHT: u32 = 5;
 
 /// How long a producer waits for an acknowledgement, and others for any answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Producers of transactions have numbers from here on, in their records as well.
-pub const TRANSACTIONAL: u32 = 1_000;
+pub(crate) const TRANSACTIONAL: u32 = 1_000;
 
 /// Who judges what clients see.
 #[derive(Default)]
-pub struct Judges {
+pub(crate) struct Judges {
     /// Records without a transaction.
     pub records: Checker,
     /// Records of transactions.
@@ -40,21 +40,21 @@ pub struct Judges {
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub number: u64,
     pub to: usize,
 }
 
 /// A request that is not answered, and when it was sent.
 #[derive(Clone, Debug)]
-pub struct Asked<T> {
+pub(crate) struct Asked<T> {
     pub at: Duration,
     pub what: T,
 }
 
 /// One who asks for one thing after the other.
 #[derive(Debug)]
-pub struct Client<T> {
+pub(crate) struct Client<T> {
     pub connection: Option<Connection>,
     pub asked: Option<Asked<T>>,
     correlations: i32,
@@ -68,7 +68,7 @@ impl<T> Default for Client<T> {
 
 impl<T> Client<T> {
     /// The bytes of a request, which is asked from now on.
-    pub fn ask<R: RequestMessage>(&mut self, version: i16, request: &R, what: T, at: Duration) -> Vec<u8> {
+    pub(crate) fn ask<R: RequestMessage>(&mut self, version: i16, request: &R, what: T, at: Duration) -> Vec<u8> {
         self.correlations += 1;
         self.asked = Some(Asked { at, what });
         bytes(self.correlations, version, request)
@@ -76,7 +76,7 @@ impl<T> Client<T> {
 }
 
 /// A request as it is sent.
-pub fn bytes<R: RequestMessage>(correlation: i32, version: i16, request: &R) -> Vec<u8> {
+pub(crate) fn bytes<R: RequestMessage>(correlation: i32, version: i16, request: &R) -> Vec<u8> {
     let frame = encode_request(correlation, None, version, request);
     let chunks = frame.into_chunks();
     chunks
@@ -88,7 +88,7 @@ pub fn bytes<R: RequestMessage>(correlation: i32, version: i16, request: &R) -> 
 }
 
 /// A producer, to one partition.
-pub struct Producer {
+pub(crate) struct Producer {
     number: u32,
     pub partition: usize,
     /// Kafka's sequence of its first record; none: without idempotence, acknowledged by the leader alone.
@@ -120,12 +120,12 @@ struct Waiting {
 }
 
 /// The version of Produce that is sent.
-pub const PRODUCE: i16 = 13;
+pub(crate) const PRODUCE: i16 = 13;
 /// The version of Fetch that consumers send.
-pub const FETCH: i16 = 17;
+pub(crate) const FETCH: i16 = 17;
 
 impl Producer {
-    pub fn new(number: u32, partition: usize, first: Option<i32>, is_even: bool) -> Producer {
+    pub(crate) fn new(number: u32, partition: usize, first: Option<i32>, is_even: bool) -> Producer {
         Producer {
             number,
             partition,
@@ -142,28 +142,28 @@ impl Producer {
     }
 
     /// Whether a record of it is not acknowledged.
-    pub fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Whether every record is acknowledged by all in-sync replicas, or sent again.
-    pub fn is_idempotent(&self) -> bool {
+    pub(crate) fn is_idempotent(&self) -> bool {
         self.first.is_some()
     }
 
     /// Its record of this sequence, by the name that it has everywhere.
-    pub fn id(&self, sequence: u32) -> Id {
+    pub(crate) fn id(&self, sequence: u32) -> Id {
         Id { producer: self.number, sequence }
     }
 
     /// Since when it waits for the answer to what it sent first on its connection.
-    pub fn waits_since(&self) -> Option<Duration> {
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
         self.waiting.front()?.sent
     }
 
     /// What is not acknowledged is to be sent again, in order, on this connection; or nobody will know what became of
     /// it.
-    pub fn connect(&mut self, connection: Connection, checker: &mut Checker) {
+    pub(crate) fn connect(&mut self, connection: Connection, checker: &mut Checker) {
         self.connection = Some(connection);
         if self.is_idempotent() {
             self.waiting.iter_mut().for_each(|waiting| waiting.sent = None);
@@ -173,14 +173,14 @@ impl Producer {
     }
 
     /// What is not acknowledged by now is in the log or not.
-    pub fn end(&mut self, checker: &mut Checker) {
+    pub(crate) fn end(&mut self, checker: &mut Checker) {
         for waiting in std::mem::take(&mut self.waiting) {
             checker.observe(Operation::Produced { id: self.id(waiting.sequence), outcome: Outcome::Unknown });
         }
     }
 
     /// The next request to send, if any may be on its way: one that waits to be sent again, or a new one.
-    pub fn send(&mut self, make_new: bool, now: Duration) -> Option<(u32, Vec<u8>)> {
+    pub(crate) fn send(&mut self, make_new: bool, now: Duration) -> Option<(u32, Vec<u8>)> {
         let oldest = self.waiting.front().map_or(self.next, |oldest| oldest.sequence);
         if self.waiting.iter().all(|waiting| waiting.sent.is_some()) {
             if !make_new || self.next >= oldest + IN_FLIGHT {
@@ -216,24 +216,24 @@ impl Producer {
     }
 
     /// Whether it is the one that all others wait for.
-    pub fn is_oldest(&self, sequence: u32) -> bool {
+    pub(crate) fn is_oldest(&self, sequence: u32) -> bool {
         self.waiting.front().is_some_and(|oldest| oldest.sequence == sequence)
     }
 
     /// When it made a record that it has sent more than once.
-    pub fn repeated(&self, sequence: u32) -> Option<Duration> {
+    pub(crate) fn repeated(&self, sequence: u32) -> Option<Duration> {
         self.repeated.contains(&sequence).then(|| self.made.get(sequence as usize).copied())?
     }
 
     /// Whether a leader that has the record before this one may have forgotten the producer by now: it has written
     /// nothing that is younger than the last record before this one that was acknowledged, as far as anybody knows.
-    pub fn may_be_forgotten(&self, sequence: u32, now: Duration, expiration: Duration) -> bool {
+    pub(crate) fn may_be_forgotten(&self, sequence: u32, now: Duration, expiration: Duration) -> bool {
         let last = self.acknowledged.range(..sequence).next_back().copied().unwrap_or(0);
         self.made.get(last as usize).is_some_and(|made| now.saturating_sub(*made) >= expiration)
     }
 
     /// A record is acknowledged, at `offset` if that is known.
-    pub fn acknowledged(&mut self, sequence: u32, offset: Option<i64>, checker: &mut Checker) {
+    pub(crate) fn acknowledged(&mut self, sequence: u32, offset: Option<i64>, checker: &mut Checker) {
         let Some(at) = self.waiting.iter().position(|waiting| waiting.sequence == sequence) else { return };
         self.waiting.remove(at);
         self.acknowledged.insert(sequence);
@@ -244,14 +244,14 @@ impl Producer {
     }
 
     /// It was refused, and is not sent again.
-    pub fn refused(&mut self, sequence: u32, checker: &mut Checker) {
+    pub(crate) fn refused(&mut self, sequence: u32, checker: &mut Checker) {
         self.waiting.retain(|waiting| waiting.sequence != sequence);
         checker.observe(Operation::Produced { id: self.id(sequence), outcome: Outcome::Unknown });
     }
 }
 
 /// Reads a partition from where it is.
-pub struct Consumer {
+pub(crate) struct Consumer {
     pub number: u32,
     pub partition: usize,
     pub position: i64,
@@ -266,19 +266,19 @@ pub struct Consumer {
 
 /// What a consumer has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
+pub(crate) enum Wants {
     Records,
     Start,
 }
 
 impl Consumer {
-    pub fn new(number: u32, partition: usize, rack: Option<String>) -> Consumer {
+    pub(crate) fn new(number: u32, partition: usize, rack: Option<String>) -> Consumer {
         let client = Client::default();
         Consumer { number, partition, position: 0, rack, is_committed: false, preferred: None, client }
     }
 
     /// The bytes of its next fetch.
-    pub fn fetch(&mut self, now: Duration) -> Vec<u8> {
+    pub(crate) fn fetch(&mut self, now: Duration) -> Vec<u8> {
         let wanted = FetchPartition {
             partition: self.partition as i32,
             fetch_offset: self.position,
@@ -297,7 +297,7 @@ impl Consumer {
     }
 
     /// Goes somewhere else.
-    pub fn seek(&mut self, offset: i64, judges: &mut Judges) {
+    pub(crate) fn seek(&mut self, offset: i64, judges: &mut Judges) {
         self.position = offset;
         let (client, partition) = (self.number, Numbered(self.partition as u32));
         if self.is_committed {
@@ -309,7 +309,12 @@ impl Consumer {
 
     /// Takes records in, of which those of these transactions, by producer and first offset, are aborted; an error when
     /// they are damaged.
-    pub fn take(&mut self, records: Bytes, aborted: &[(i64, i64)], judges: &mut Judges) -> Result<usize, String> {
+    pub(crate) fn take(
+        &mut self,
+        records: Bytes,
+        aborted: &[(i64, i64)],
+        judges: &mut Judges,
+    ) -> Result<usize, String> {
         let partition = Numbered(self.partition as u32);
         let Found { records, next } = parse(records, if self.is_committed { aborted } else { &[] })?;
         let mut given = Vec::new();
@@ -379,7 +384,7 @@ fn parse(records: Bytes, aborted: &[(i64, i64)]) -> Result<Found, String> {
 
 /// Everything in the log, when all is over; a record at an offset may be a late copy. With transactions, once more as
 /// consumers with read_committed read it.
-pub fn read_whole(
+pub(crate) fn read_whole(
     partition: &Partition,
     judges: &mut Judges,
     with_transactions: bool,

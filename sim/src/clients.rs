@@ -21,7 +21,7 @@ const OFFSET_FETCH: i16 = 9;
 
 /// Deletes records that were consumed.
 #[derive(Default)]
-pub struct Deleter {
+pub(crate) struct Deleter {
     pub client: Client<usize>,
     /// Before which offsets nothing may ever be read again, by partition.
     pub acknowledged: [i64; PARTITIONS],
@@ -29,7 +29,7 @@ pub struct Deleter {
 
 /// Commits one offset after the other, and asks what was committed.
 #[derive(Default)]
-pub struct Group {
+pub(crate) struct Group {
     pub client: Client<Turn>,
     next: i64,
     /// Since all was healed, what each group has committed was asked and answered.
@@ -38,7 +38,7 @@ pub struct Group {
 
 /// What a group has asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Turn {
+pub(crate) enum Turn {
     Commit {
         partition: usize,
         offset: i64,

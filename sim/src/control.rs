@@ -7,7 +7,7 @@ use ottla_rules::plan::election::elect;
 use crate::random::Random;
 
 /// The API server, with every version that each entry ever had.
-pub struct Api {
+pub(crate) struct Api {
     versions: Vec<Vec<Assignment>>,
     /// The topics' `min.insync.replicas`.
     pub min_in_sync: usize,
@@ -18,7 +18,7 @@ pub struct Api {
 }
 
 /// An operator.
-pub struct Operator {
+pub(crate) struct Operator {
     /// Whom it believes to be there.
     pub live: Live,
     /// The entries as it has seen them last.
@@ -29,35 +29,35 @@ pub struct Operator {
 }
 
 impl Api {
-    pub fn new(entries: Vec<Assignment>, min_in_sync: usize) -> Api {
+    pub(crate) fn new(entries: Vec<Assignment>, min_in_sync: usize) -> Api {
         let versions = entries.into_iter().map(|entry| vec![entry]).collect();
         Api { versions, min_in_sync, away: false, next_producer_id: 1_000 }
     }
 
     /// How many entries there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.versions.len()
     }
 
     /// The newest version of an entry.
-    pub fn entry(&self, entry: usize) -> &Assignment {
+    pub(crate) fn entry(&self, entry: usize) -> &Assignment {
         self.versions[entry].last().expect("there is one from the start")
     }
 
     /// The newest of all.
-    pub fn entries(&self) -> Vec<Assignment> {
+    pub(crate) fn entries(&self) -> Vec<Assignment> {
         (0..self.versions.len()).map(|entry| self.entry(entry).clone()).collect()
     }
 
     /// A version that a watch may show which has shown `seen`: the next, or any later one.
-    pub fn shown(&self, entry: usize, seen: &Assignment, random: &mut Random) -> &Assignment {
+    pub(crate) fn shown(&self, entry: usize, seen: &Assignment, random: &mut Random) -> &Assignment {
         let versions = &self.versions[entry];
         let next = versions.partition_point(|version| version.partition_epoch <= seen.partition_epoch);
         random.pick(&versions[next..]).unwrap_or_else(|| self.entry(entry))
     }
 
     /// Compare-and-swap: whether `next` took the place of the very version that it rests on.
-    pub fn write(&mut self, entry: usize, next: Assignment) -> bool {
+    pub(crate) fn write(&mut self, entry: usize, next: Assignment) -> bool {
         let rests_on_newest = next.partition_epoch.follows(self.entry(entry).partition_epoch);
         if rests_on_newest {
             self.versions[entry].push(next);
@@ -66,14 +66,14 @@ impl Api {
     }
 
     /// The first id of a block that a broker may give to producers.
-    pub fn take_producer_ids(&mut self) -> i64 {
+    pub(crate) fn take_producer_ids(&mut self) -> i64 {
         let first = self.next_producer_id;
         self.next_producer_id += PRODUCER_ID_BLOCK;
         first
     }
 
     /// A broker says what it has, as it was while nobody led in this leader epoch.
-    pub fn report(&mut self, entry: usize, leader_epoch: LeaderEpoch, report: RecoveryReport) -> bool {
+    pub(crate) fn report(&mut self, entry: usize, leader_epoch: LeaderEpoch, report: RecoveryReport) -> bool {
         let reported = self.entry(entry).report(leader_epoch, report);
         reported.is_ok_and(|next| self.write(entry, next))
     }
@@ -81,7 +81,7 @@ impl Api {
 
 impl Operator {
     /// What it would write now: entries with their numbers.
-    pub fn step(&self) -> Vec<(usize, Assignment)> {
+    pub(crate) fn step(&self) -> Vec<(usize, Assignment)> {
         let each = self.seen.iter().enumerate();
         each.flat_map(|(number, entry)| {
             let next = elect(std::slice::from_ref(entry), &self.live, self.min_in_sync);
@@ -91,7 +91,7 @@ impl Operator {
     }
 
     /// What a person asks it for: a move to other brokers, or back.
-    pub fn reassign(&self, entry: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
+    pub(crate) fn reassign(&self, entry: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
         let entry = &self.seen[entry];
         if entry.is_reassigning() {
             return entry.cancel_reassignment(&self.live, self.min_in_sync).ok();

@@ -20,7 +20,7 @@ use crate::random::Random;
 
 /// The disk of one machine.
 #[derive(Clone)]
-pub struct Disk(Rc<RefCell<State>>);
+pub(crate) struct Disk(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
@@ -47,7 +47,7 @@ struct State {
 
 /// What is wrong with a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Nothing.
     #[default]
     None,
@@ -62,10 +62,10 @@ pub enum Trouble {
 }
 
 /// Lays these disks under this thread's files, until dropped.
-pub struct Installed;
+pub(crate) struct Installed;
 
 impl Installed {
-    pub fn new(disks: Vec<Disk>) -> Installed {
+    pub(crate) fn new(disks: Vec<Disk>) -> Installed {
         simulated::stand_in(Some(Box::new(move |change| {
             let disk = disks.iter().find(|disk| change.path().starts_with(&disk.0.borrow().root));
             disk.map_or(Ok(()), |disk| disk.0.borrow_mut().hear(change))
@@ -81,31 +81,31 @@ impl Drop for Installed {
 }
 
 impl Disk {
-    pub fn new(root: &Path) -> Disk {
+    pub(crate) fn new(root: &Path) -> Disk {
         Disk(Rc::new(RefCell::new(State { root: root.to_owned(), ..State::default() })))
     }
 
     /// From now on this is wrong with it.
-    pub fn set(&self, trouble: Trouble) {
+    pub(crate) fn set(&self, trouble: Trouble) {
         self.0.borrow_mut().trouble = trouble;
     }
 
-    pub fn trouble(&self) -> Trouble {
+    pub(crate) fn trouble(&self) -> Trouble {
         self.0.borrow().trouble
     }
 
     /// Whether it has refused something that was not taken note of.
-    pub fn has_refused(&self) -> bool {
+    pub(crate) fn has_refused(&self) -> bool {
         self.0.borrow().refused
     }
 
     /// Takes note of that.
-    pub fn take_refused(&self) -> bool {
+    pub(crate) fn take_refused(&self) -> bool {
         std::mem::take(&mut self.0.borrow_mut().refused)
     }
 
     /// Time passes: the kernel writes everything back.
-    pub fn write_back(&self) -> Result<()> {
+    pub(crate) fn write_back(&self) -> Result<()> {
         let mut state = self.0.borrow_mut();
         state.unsure.clear();
         state.renamed.clear();
@@ -115,13 +115,13 @@ impl Disk {
     }
 
     /// Other files are here now, from another volume.
-    pub fn replaced(&self) -> Result<()> {
+    pub(crate) fn replaced(&self) -> Result<()> {
         self.set(Trouble::None);
         self.write_back()
     }
 
     /// The kernel lets pages go that it could not write. How many files are not what they were.
-    pub fn lose_unwritten(&self, random: &mut Random) -> Result<usize> {
+    pub(crate) fn lose_unwritten(&self, random: &mut Random) -> Result<usize> {
         let mut state = self.0.borrow_mut();
         let mut lost = 0;
         for path in std::mem::take(&mut state.unwritten) {
@@ -138,12 +138,12 @@ impl Disk {
     }
 
     /// How many files a loss of power has made as they were before they were cut, since this was asked last.
-    pub fn take_cut_undone(&self) -> u64 {
+    pub(crate) fn take_cut_undone(&self) -> u64 {
         std::mem::take(&mut self.0.borrow_mut().cut_undone)
     }
 
     /// The machine loses its power. How many files are not what they were.
-    pub fn cut_power(&self, random: &mut Random) -> Result<usize> {
+    pub(crate) fn cut_power(&self, random: &mut Random) -> Result<usize> {
         self.set(Trouble::None);
         let mut state = self.0.borrow_mut();
         let mut torn = 0;

@@ -13,7 +13,7 @@ use crate::world::World;
 const MEMBERS: usize = 2;
 
 /// The members of all groups.
-pub struct Members {
+pub(crate) struct Members {
     hands: Vec<Hand>,
     lives: u32,
     /// The last offset that anybody has tried to commit, by group and partition.
@@ -29,7 +29,7 @@ struct Hand {
 }
 
 impl Members {
-    pub fn new() -> Members {
+    pub(crate) fn new() -> Members {
         let mut members = Members { hands: Vec::new(), lives: 0, last: Default::default() };
         for (group, protocol) in [(1, Protocol::Classic), (2, Protocol::Consumer)] {
             for _ in 0..MEMBERS {

@@ -11,7 +11,7 @@ use crate::topics::PARTITIONS;
 
 /// When what lies at each offset was written there.
 #[derive(Default)]
-pub struct Written {
+pub(crate) struct Written {
     /// By offset: when a leader's log end passed it last. An offset that nobody saw written has no time.
     times: [Vec<Option<Duration>>; PARTITIONS],
     /// What was last seen of each broker's replica, by broker.
@@ -20,7 +20,7 @@ pub struct Written {
 
 /// A replica.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub leads: bool,
     pub end: i64,
 }
@@ -28,7 +28,7 @@ pub struct Seen {
 impl Written {
     /// Looks at the replica of a broker; `None` while it has none that runs. To be called after each time that the
     /// broker may have written.
-    pub fn look(&mut self, at: usize, partition: usize, replica: Option<Seen>, now: Duration) {
+    pub(crate) fn look(&mut self, at: usize, partition: usize, replica: Option<Seen>, now: Duration) {
         if self.seen.len() <= at {
             self.seen.resize(at + 1, [None; PARTITIONS]);
         }
@@ -47,7 +47,7 @@ impl Written {
 
     /// Whether a copy at this offset was written when the producer of a record that was made then may have been
     /// forgotten.
-    pub fn is_late(&self, partition: usize, offset: i64, made: Duration, expiration: Duration) -> bool {
+    pub(crate) fn is_late(&self, partition: usize, offset: i64, made: Duration, expiration: Duration) -> bool {
         let time = usize::try_from(offset).ok().and_then(|at| *self.times[partition].get(at)?);
         time.is_none_or(|time| time.saturating_sub(made) >= expiration)
     }

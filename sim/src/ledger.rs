@@ -23,7 +23,7 @@ const SLEEP: Duration = Duration::from_secs(20);
 const MOST_STRAYS: usize = 8;
 
 /// The producers of transactions.
-pub struct Ledger {
+pub(crate) struct Ledger {
     hands: Vec<Hand>,
     lives: u32,
     /// Copies of requests, and the entries whose leaders they are for.
@@ -43,7 +43,7 @@ struct Hand {
 
 impl Ledger {
     /// A producer for each transactional id.
-    pub fn new() -> Ledger {
+    pub(crate) fn new() -> Ledger {
         let mut ledger = Ledger { hands: Vec::new(), lives: 0, strays: Vec::new(), stray: Vec::new() };
         (0..IDS).for_each(|id| ledger.live(id));
         ledger
@@ -59,7 +59,7 @@ impl Ledger {
     }
 
     /// Whether no transaction is open that its producer knows of.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.hands.iter().all(|hand| hand.writer.is_idle())
     }
 }

@@ -39,6 +39,8 @@
 //! A run: some thousand steps with faults; then all is healed, and it must converge; then `ottla_history` judges what
 //! clients saw, and what transactions did.
 
+#![warn(unreachable_pub)]
+
 mod acts;
 mod client;
 mod clients;

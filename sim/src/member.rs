@@ -18,7 +18,7 @@ use crate::random::Random;
 use crate::topics::{self, PARTITIONS};
 
 /// How long a member of the classic group may be silent, and how long a rebalance waits for it.
-pub const SESSION_MS: i32 = 6_000;
+pub(crate) const SESSION_MS: i32 = 6_000;
 const OFFSET_COMMIT: i16 = 9;
 const JOIN_GROUP: i16 = 9;
 const HEARTBEAT: i16 = 4;
@@ -27,7 +27,7 @@ const CONSUMER_GROUP_HEARTBEAT: i16 = 1;
 
 /// By which protocol a group is coordinated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// Members join and are assigned partitions by one of them.
     Classic,
     /// KIP-848: the coordinator assigns partitions.
@@ -35,7 +35,7 @@ pub enum Protocol {
 }
 
 /// A member.
-pub struct Member {
+pub(crate) struct Member {
     group: &'static str,
     protocol: Protocol,
     /// Empty until the coordinator of a classic group has given one.
@@ -59,7 +59,7 @@ enum State {
 
 /// What was asked.
 #[derive(Clone, Copy, Debug)]
-pub enum Turn {
+pub(crate) enum Turn {
     Join,
     Sync,
     Beat,
@@ -68,7 +68,7 @@ pub enum Turn {
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// It is done.
     Done,
     /// The offset is committed.
@@ -79,7 +79,7 @@ pub enum Heard {
 
 impl Member {
     /// A member that never was in the group; `number` is its own.
-    pub fn new(group: &'static str, protocol: Protocol, number: u32) -> Member {
+    pub(crate) fn new(group: &'static str, protocol: Protocol, number: u32) -> Member {
         let id = match protocol {
             Protocol::Classic => Str::default(),
             Protocol::Consumer => format!("member {number}").into(),
@@ -88,17 +88,17 @@ impl Member {
     }
 
     /// Whether it has ended.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
     /// It ends, without a word.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.state = State::Over;
     }
 
     /// What to ask next. `next` gives the offset to commit of a partition, higher than all before.
-    pub fn ask(&mut self, random: &mut Random, next: impl FnOnce(usize) -> i64) -> Option<(Turn, Vec<u8>)> {
+    pub(crate) fn ask(&mut self, random: &mut Random, next: impl FnOnce(usize) -> i64) -> Option<(Turn, Vec<u8>)> {
         match (&self.state, self.protocol) {
             (State::Over, _) => None,
             (State::Joining, Protocol::Classic) => Some((Turn::Join, self.join())),
@@ -193,7 +193,7 @@ impl Member {
     }
 
     /// What the answer to `turn` means.
-    pub fn answered(&mut self, turn: Turn, frame: Bytes) -> Result<Heard> {
+    pub(crate) fn answered(&mut self, turn: Turn, frame: Bytes) -> Result<Heard> {
         let code = match (turn, self.protocol) {
             (Turn::Join, _) => {
                 let (_, answer) = decode_response::<JoinGroupRequest>(JOIN_GROUP, frame)?;

@@ -23,7 +23,7 @@ const MOST: usize = 4;
 
 /// All connections.
 #[derive(Default)]
-pub struct Network {
+pub(crate) struct Network {
     links: Vec<Link>,
     made: u64,
     switch: Rc<RefCell<Switch>>,
@@ -64,7 +64,7 @@ enum End {
 }
 
 /// A connection that a broker has made: who, and to whom.
-pub struct Made {
+pub(crate) struct Made {
     pub to: usize,
     /// The server's end.
     pub stream: DuplexStream,
@@ -72,7 +72,7 @@ pub struct Made {
 
 impl Network {
     /// A function for brokers to connect by.
-    pub fn connector(&self) -> impl FnMut(&str, u16) -> io::Result<DuplexStream> + 'static {
+    pub(crate) fn connector(&self) -> impl FnMut(&str, u16) -> io::Result<DuplexStream> + 'static {
         let switch = self.switch.clone();
         move |host, _| {
             let mut switch = switch.borrow_mut();
@@ -88,19 +88,19 @@ impl Network {
     }
 
     /// From now on this broker runs, and these listen.
-    pub fn runs(&self, at: usize, listening: Vec<bool>) {
+    pub(crate) fn runs(&self, at: usize, listening: Vec<bool>) {
         let mut switch = self.switch.borrow_mut();
         (switch.at, switch.listening) = (at, listening);
     }
 
     /// The connections that have been made by the one that ran.
-    pub fn take_made(&mut self, random: &mut Random) -> Vec<Made> {
+    pub(crate) fn take_made(&mut self, random: &mut Random) -> Vec<Made> {
         let made = std::mem::take(&mut self.switch.borrow_mut().made);
         made.into_iter().map(|(from, to, client)| self.link(Some(from), to, End::Process(client), random).1).collect()
     }
 
     /// A client of ours connects.
-    pub fn connect(&mut self, to: usize, random: &mut Random) -> (u64, Made) {
+    pub(crate) fn connect(&mut self, to: usize, random: &mut Random) -> (u64, Made) {
         self.link(None, to, End::Ours(Vec::new()), random)
     }
 
@@ -122,19 +122,19 @@ impl Network {
     }
 
     /// Whether a connection of ours is still there.
-    pub fn is_open(&self, number: u64) -> bool {
+    pub(crate) fn is_open(&self, number: u64) -> bool {
         self.links.iter().any(|link| link.number == number)
     }
 
     /// Sends on a connection of ours; lost when it is gone.
-    pub fn send(&mut self, number: u64, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, number: u64, bytes: &[u8]) {
         if let Some(link) = self.links.iter_mut().find(|link| link.number == number) {
             link.up.extend_from_slice(bytes);
         }
     }
 
     /// A frame that has come on a connection of ours, without its length.
-    pub fn receive(&mut self, number: u64) -> Option<Bytes> {
+    pub(crate) fn receive(&mut self, number: u64) -> Option<Bytes> {
         let link = self.links.iter_mut().find(|link| link.number == number)?;
         let End::Ours(buffer) = &mut link.client else { return None };
         let length = u32::from_be_bytes(buffer.first_chunk().copied()?) as usize;
@@ -146,25 +146,25 @@ impl Network {
     }
 
     /// A client of ours gives a connection up. What it has sent may still arrive.
-    pub fn give_up(&mut self, number: u64) {
+    pub(crate) fn give_up(&mut self, number: u64) {
         if let Some(link) = self.links.iter_mut().find(|link| link.number == number) {
             link.client = End::Closed;
         }
     }
 
     /// What this broker serves other brokers is not taken before then; how many connections that concerns.
-    pub fn stall(&mut self, server: usize, until: Duration) -> usize {
+    pub(crate) fn stall(&mut self, server: usize, until: Duration) -> usize {
         let served = self.links.iter_mut().filter(|link| link.to == server && link.from.is_some());
         served.map(|link| link.stalled_until = until).count()
     }
 
     /// Nothing is stalled any more.
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.links.iter_mut().for_each(|link| link.stalled_until = Duration::ZERO);
     }
 
     /// A connection of a broker that may break breaks; of which brokers.
-    pub fn break_one(&mut self, random: &mut Random) -> Option<(Option<usize>, usize)> {
+    pub(crate) fn break_one(&mut self, random: &mut Random) -> Option<(Option<usize>, usize)> {
         if self.links.is_empty() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Network {
     }
 
     /// Moves some bytes on some connections, each one way, unless `is_cut` from one broker to the other.
-    pub fn deliver(&mut self, random: &mut Random, now: Duration, is_cut: impl Fn(usize, usize) -> bool) {
+    pub(crate) fn deliver(&mut self, random: &mut Random, now: Duration, is_cut: impl Fn(usize, usize) -> bool) {
         if self.links.is_empty() {
             return;
         }

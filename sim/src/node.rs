@@ -34,7 +34,7 @@ const HANGS: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(6);
 
 /// A broker.
-pub struct Node {
+pub(crate) struct Node {
     pub id: BrokerId,
     home: PathBuf,
     pub disk: Disk,
@@ -92,7 +92,7 @@ struct Running {
 type Moved = Vec<(usize, Assignment)>;
 
 impl Node {
-    pub fn new(root: &Path, number: usize) -> Result<Node> {
+    pub(crate) fn new(root: &Path, number: usize) -> Result<Node> {
         let home = root.join(number.to_string());
         fs::create_dir_all(home.join("data"))?;
         let disk = Disk::new(&home.join("data"));
@@ -128,45 +128,45 @@ impl Node {
     }
 
     /// Whether it has a process, perhaps a frozen one.
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.running.is_some()
     }
 
     /// Its state, as it really is.
-    pub fn truth(&self) -> Option<LiveBroker> {
+    pub(crate) fn truth(&self) -> Option<LiveBroker> {
         let there = self.is_up() && !self.frozen;
         there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.is_draining() })
     }
 
     /// Whether others are to lead in its place.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining || self.is_relieved
     }
 
     /// Its disk hangs: what is asked of it is done afterwards.
-    pub fn hang(&mut self, now: Duration, until: Duration) {
+    pub(crate) fn hang(&mut self, now: Duration, until: Duration) {
         self.hangs = (now, until);
     }
 
     /// Whether its disk hangs.
-    pub fn is_hanging(&self, now: Duration) -> bool {
+    pub(crate) fn is_hanging(&self, now: Duration) -> bool {
         now < self.hangs.1
     }
 
     /// A client connects, if there is a process; one that is frozen takes it later.
-    pub fn accept(&self, stream: tokio::io::DuplexStream) {
+    pub(crate) fn accept(&self, stream: tokio::io::DuplexStream) {
         if let Some(running) = &self.running {
             running.process.accept(stream);
         }
     }
 
     /// Its process, unless that is frozen.
-    pub fn process(&mut self) -> Option<&mut Process> {
+    pub(crate) fn process(&mut self) -> Option<&mut Process> {
         self.running.as_mut().filter(|_| !self.frozen).map(|running| &mut running.process)
     }
 
     /// Its replica of the partition with this entry, while its process runs and is not frozen.
-    pub fn partition(&self, entry: usize) -> Option<Arc<Partition>> {
+    pub(crate) fn partition(&self, entry: usize) -> Option<Arc<Partition>> {
         let running = self.running.as_ref().filter(|_| !self.frozen)?;
         let (topic, number) = topics::place(entry);
         let image = running.process.images.borrow().clone();
@@ -174,12 +174,12 @@ impl Node {
     }
 
     /// The newest entry that its process has seen.
-    pub fn seen(&self, entry: usize) -> Option<&Assignment> {
+    pub(crate) fn seen(&self, entry: usize) -> Option<&Assignment> {
         self.running.as_ref()?.seen.get(entry)
     }
 
     /// Begins the session of the first process of a new cluster, before there is any entry.
-    pub fn join(&mut self) -> Result<()> {
+    pub(crate) fn join(&mut self) -> Result<()> {
         let data = DataDir::open(&self.data(), self.id)?;
         self.begin_session(&data, true).map(drop)
     }
@@ -205,7 +205,7 @@ impl Node {
     }
 
     /// Counts, and says so on its Lease if it can.
-    pub fn renew(&mut self, api_is_there: bool, now: Duration) {
+    pub(crate) fn renew(&mut self, api_is_there: bool, now: Duration) {
         let Some(running) = self.running.as_mut().filter(|_| self.disk.trouble() == Trouble::None) else { return };
         let Session { identity, ticks, .. } = &mut running.session;
         // The thread that ticks hangs; the one that renews does not.
@@ -219,7 +219,13 @@ impl Node {
 
     /// Starts a process, if its directory can say who it is. It has seen what the copy on its disk says; or what the
     /// API server shows, where that is there.
-    pub fn start(&mut self, shown: Option<&[Assignment]>, told: &Told, around: &[Peer], now: Duration) -> Result<bool> {
+    pub(crate) fn start(
+        &mut self,
+        shown: Option<&[Assignment]>,
+        told: &Told,
+        around: &[Peer],
+        now: Duration,
+    ) -> Result<bool> {
         let data = DataDir::open(&self.data(), self.id)?;
         let copy: Option<Vec<Assignment>> = data_dir::read_checked(&self.data().join(COPY))?;
         if shown.is_none() && copy.is_none() {
@@ -251,12 +257,12 @@ impl Node {
     }
 
     /// How often it has compacted a log, over all its lives.
-    pub fn compactions(&self) -> u64 {
+    pub(crate) fn compactions(&self) -> u64 {
         self.metrics.replicas.compactions.get()
     }
 
     /// Sees an entry.
-    pub fn see(&mut self, number: usize, entry: &Assignment, around: &[Peer]) {
+    pub(crate) fn see(&mut self, number: usize, entry: &Assignment, around: &[Peer]) {
         let Some(running) = &mut self.running else { return };
         if entry.epochs() < running.seen[number].epochs() {
             return;
@@ -266,14 +272,14 @@ impl Node {
     }
 
     /// Sees the topics' settings.
-    pub fn see_settings(&mut self, told: &Told) {
+    pub(crate) fn see_settings(&mut self, told: &Told) {
         if let Some(running) = &mut self.running {
             running.told = told.clone();
         }
     }
 
     /// Time passes for its process.
-    pub fn run(&mut self, now: Duration) {
+    pub(crate) fn run(&mut self, now: Duration) {
         let Some(running) = self.running.as_mut() else { return };
         if self.frozen {
             self.slept = true;
@@ -292,7 +298,7 @@ impl Node {
     }
 
     /// Writes the copy of what it has seen. What can't be written is written later.
-    pub fn keep(&mut self, now: Duration) {
+    pub(crate) fn keep(&mut self, now: Duration) {
         let dir = self.data();
         if let Some(running) = self.running.as_mut().filter(|_| now >= self.hangs.1)
             && data_dir::write_checked(&dir.join(COPY), &running.seen).is_ok()
@@ -305,14 +311,14 @@ impl Node {
     }
 
     /// Answers when the copy on its disk knows of these assignments.
-    pub fn answer_when_kept(&mut self, moved: Vec<(usize, Assignment)>, answer: oneshot::Sender<()>) {
+    pub(crate) fn answer_when_kept(&mut self, moved: Vec<(usize, Assignment)>, answer: oneshot::Sender<()>) {
         if let Some(running) = &mut self.running {
             running.waiting.push((moved, answer));
         }
     }
 
     /// Whether its disk has failed: then its process gives its directory up, and ends.
-    pub fn gives_up(&mut self) -> bool {
+    pub(crate) fn gives_up(&mut self) -> bool {
         let has_failed = |running: &&mut Running| running.process.has_failed_disk();
         let gives_up = self.running.as_mut().filter(has_failed).is_some();
         if gives_up {
@@ -322,7 +328,7 @@ impl Node {
     }
 
     /// Whether its disk does not hold, or will not, what it held in its incarnation.
-    pub fn is_doomed(&self) -> bool {
+    pub(crate) fn is_doomed(&self) -> bool {
         self.has_lost_content
             || self.is_damaged
             || self.has_disowned()
@@ -337,7 +343,7 @@ impl Node {
     }
 
     /// The process is killed.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.running = None;
         self.frozen = false;
         self.draining = false;
@@ -345,7 +351,7 @@ impl Node {
     }
 
     /// The kernel forgets what a failed sync has not written. How many files are not what they were.
-    pub fn lose_unwritten(&mut self, random: &mut Random) -> Result<usize> {
+    pub(crate) fn lose_unwritten(&mut self, random: &mut Random) -> Result<usize> {
         // Also what is still there is not believed any more: the directory is disowned.
         self.has_lost_content = true;
         self.disk.lose_unwritten(random)
@@ -353,7 +359,7 @@ impl Node {
 
     /// Somebody shortens a log while no process has it, or removes its folder: see [`shortening`]. True when that is
     /// so.
-    pub fn shorten(&mut self, random: &mut Random) -> Result<bool> {
+    pub(crate) fn shorten(&mut self, random: &mut Random) -> Result<bool> {
         let is_shorter = shortening::shorten(&self.data(), random)?;
         if is_shorter {
             self.has_lost_content = true;
@@ -364,7 +370,7 @@ impl Node {
     }
 
     /// The process stops as it should, and says so if it can.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(Running { process, data, .. }) = self.running.take()
             && process.close()
         {
@@ -374,7 +380,7 @@ impl Node {
     }
 
     /// The machine loses its power. How many files are not what they were.
-    pub fn cut_power(&mut self, random: &mut Random) -> Result<usize> {
+    pub(crate) fn cut_power(&mut self, random: &mut Random) -> Result<usize> {
         self.kill();
         self.has_lost_content = true;
         self.boots += 1;
@@ -382,7 +388,7 @@ impl Node {
     }
 
     /// The volume is replaced by an empty one, for a new pod.
-    pub fn lose_volume(&mut self) -> Result<()> {
+    pub(crate) fn lose_volume(&mut self) -> Result<()> {
         self.kill();
         self.has_lost_content = true;
         self.pods += 1;
@@ -392,12 +398,12 @@ impl Node {
     }
 
     /// A second process wants its volume.
-    pub fn is_refused_a_second_process(&self) -> bool {
+    pub(crate) fn is_refused_a_second_process(&self) -> bool {
         matches!(DataDir::open(&self.data(), self.id), Err(DataDirError::InUse(_)))
     }
 
     /// A snapshot of the volume is taken.
-    pub fn take_snapshot(&mut self) -> Result<()> {
+    pub(crate) fn take_snapshot(&mut self) -> Result<()> {
         let snapshot = self.home.join("snapshot");
         if snapshot.exists() {
             fs::remove_dir_all(&snapshot)?;
@@ -409,13 +415,13 @@ impl Node {
     }
 
     /// Whether a snapshot was taken.
-    pub fn has_snapshot(&self) -> bool {
+    pub(crate) fn has_snapshot(&self) -> bool {
         self.snapshot.is_some()
     }
 
     /// Whether the Lease has been renewed since the snapshot: a younger one is not distinguished from the volume
     /// itself.
-    pub fn has_older_snapshot(&self) -> bool {
+    pub(crate) fn has_older_snapshot(&self) -> bool {
         self.snapshot.is_some_and(|snapshot| snapshot < self.said())
     }
 
@@ -427,7 +433,7 @@ impl Node {
     }
 
     /// The volume is restored from the snapshot, for a new pod.
-    pub fn restore_snapshot(&mut self) -> Result<()> {
+    pub(crate) fn restore_snapshot(&mut self) -> Result<()> {
         self.kill();
         self.has_lost_content = true;
         self.pods += 1;
@@ -439,7 +445,7 @@ impl Node {
 
 /// What is shown of a broker.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     pub id: BrokerId,
     pub alive: bool,
     pub draining: bool,

@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a process begins with.
-pub struct Beginning {
+pub(crate) struct Beginning {
     pub me: Me,
     pub data: PathBuf,
     /// The last process closed its logs.
@@ -56,7 +56,7 @@ pub struct Beginning {
 }
 
 /// A process.
-pub struct Process {
+pub(crate) struct Process {
     // In this order: connections go before the runtime.
     connections: LocalSet,
     rooms: Option<Rooms>,
@@ -82,7 +82,7 @@ struct State {
 
 impl Process {
     /// Starts it at this time.
-    pub fn start(beginning: Beginning, now: Duration) -> Result<Process> {
+    pub(crate) fn start(beginning: Beginning, now: Duration) -> Result<Process> {
         let Beginning { me, data, clean, intact, image, metrics } = beginning;
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
         let (images, shown) = watch::channel(Arc::new(image));
@@ -131,12 +131,12 @@ impl Process {
     }
 
     /// Its handlers and replicas.
-    pub fn handler(&self) -> &Arc<Handler> {
+    pub(crate) fn handler(&self) -> &Arc<Handler> {
         &self.rooms.as_ref().expect("it is taken only to be closed").handler
     }
 
     /// Runs until its clock shows this time. What it slept through it did not feel.
-    pub fn run(&mut self, now: Duration, slept: bool) {
+    pub(crate) fn run(&mut self, now: Duration, slept: bool) {
         let time = now.saturating_sub(self.clock);
         self.clock = now.max(self.clock);
         self.connections.block_on(&self.runtime, async {
@@ -148,38 +148,38 @@ impl Process {
     }
 
     /// A client connects.
-    pub fn accept(&self, stream: DuplexStream) {
+    pub(crate) fn accept(&self, stream: DuplexStream) {
         let peer = Peer::new(([127, 0, 0, 1], 1).into(), "internal".into());
         self.connections.spawn_local(serve(self.handler().clone(), stream, peer, self.state.clone()));
     }
 
     /// What it asks of the cluster.
-    pub fn take_asks(&mut self) -> Vec<Ask> {
+    pub(crate) fn take_asks(&mut self) -> Vec<Ask> {
         std::iter::from_fn(|| self.asks.try_recv().ok()).collect()
     }
 
     /// Whether its disk has failed, and not for want of room.
-    pub fn has_failed_disk(&self) -> bool {
+    pub(crate) fn has_failed_disk(&self) -> bool {
         self.state.disk_failed.load(SeqCst)
     }
 
     /// Its disk is slow, or not any more.
-    pub fn set_slow(&self, slow: bool) {
+    pub(crate) fn set_slow(&self, slow: bool) {
         self.state.slow.store(slow, SeqCst);
     }
 
     /// Its disk hangs, or not any more.
-    pub fn set_hanging(&self, hanging: bool) {
+    pub(crate) fn set_hanging(&self, hanging: bool) {
         self.state.hanging.store(hanging, SeqCst);
     }
 
     /// Whether it could not renew its Lease for too long.
-    pub fn set_cut_off(&self, cut_off: bool) {
+    pub(crate) fn set_cut_off(&self, cut_off: bool) {
         self.state.cut_off.store(cut_off, SeqCst);
     }
 
     /// Closes its logs, as at the end of a clean stop. True when all of them are closed.
-    pub fn close(mut self) -> bool {
+    pub(crate) fn close(mut self) -> bool {
         let Some(rooms) = self.rooms.take() else { return false };
         let closing = async { tokio::time::timeout(STOP_WITHIN, rooms.close()).await };
         self.connections.block_on(&self.runtime, closing).unwrap_or(false)
@@ -311,7 +311,7 @@ async fn send(to: &mut WriteHalf<DuplexStream>, frame: Frame) -> io::Result<()> 
 }
 
 /// What a slice of a file holds now.
-pub fn read_slice(slice: &FileSlice) -> io::Result<Bytes> {
+pub(crate) fn read_slice(slice: &FileSlice) -> io::Result<Bytes> {
     let file = File::from(slice.file.as_fd().try_clone_to_owned()?);
     let mut bytes = vec![0; slice.len];
     file.read_exact_at(&mut bytes, slice.position)?;

@@ -2,16 +2,16 @@
 
 /// A sequence of numbers that the seed decides.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The sequence of `seed`.
-    pub fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let number = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -19,22 +19,22 @@ impl Random {
     }
 
     /// The next 16 bytes.
-    pub fn next_bytes(&mut self) -> [u8; 16] {
+    pub(crate) fn next_bytes(&mut self) -> [u8; 16] {
         (u128::from(self.next()) << 64 | u128::from(self.next())).to_le_bytes()
     }
 
     /// One of 0 .. `count`, which is not 0.
-    pub fn below(&mut self, count: usize) -> usize {
+    pub(crate) fn below(&mut self, count: usize) -> usize {
         (self.next() % count as u64) as usize
     }
 
     /// True `times` in a thousand.
-    pub fn happens(&mut self, times: usize) -> bool {
+    pub(crate) fn happens(&mut self, times: usize) -> bool {
         self.below(1000) < times
     }
 
     /// One of them, if there is any.
-    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
         if among.is_empty() { None } else { among.get(self.below(among.len())) }
     }
 }

@@ -16,7 +16,7 @@ use crate::topics;
 
 /// Shortens or removes one of the logs in the data directory `data`. False: nothing has changed, for its broker would
 /// not notice.
-pub fn shorten(data: &Path, random: &mut Random) -> Result<bool> {
+pub(crate) fn shorten(data: &Path, random: &mut Random) -> Result<bool> {
     let there: Vec<usize> =
         (0..topics::MOST_ENTRIES).filter(|entry| data.join(topics::folder(*entry)).exists()).collect();
     let Some(entry) = random.pick(&there) else { return Ok(false) };

@@ -9,25 +9,25 @@ use ottla_rules::assignment::{Assignment, BrokerId};
 use uuid::Uuid;
 
 /// The topic that producers write to.
-pub const NAME: &str = "simulated";
-pub const ID: Uuid = Uuid::from_u128(1);
+pub(crate) const NAME: &str = "simulated";
+pub(crate) const ID: Uuid = Uuid::from_u128(1);
 /// Its partitions; their entries come first.
-pub const PARTITIONS: usize = 2;
+pub(crate) const PARTITIONS: usize = 2;
 const OFFSETS_ID: Uuid = Uuid::from_u128(2);
 /// The entry of the partition with the groups' offsets.
-pub const OFFSETS: usize = PARTITIONS;
+pub(crate) const OFFSETS: usize = PARTITIONS;
 const STATE_ID: Uuid = Uuid::from_u128(3);
 /// The entry of the partition with the states of transactional ids, in a world with transactions.
-pub const STATE: usize = OFFSETS + 1;
+pub(crate) const STATE: usize = OFFSETS + 1;
 /// Entries of all topics, with transactions.
-pub const MOST_ENTRIES: usize = STATE + 1;
+pub(crate) const MOST_ENTRIES: usize = STATE + 1;
 /// The groups, by the number that the judge has for each: one without members, and two that `groups` plays.
-pub const GROUPS: [&str; 3] = ["group", "classic", "consumer"];
+pub(crate) const GROUPS: [&str; 3] = ["group", "classic", "consumer"];
 /// A few batches.
 const SEGMENT_BYTES: u32 = 1500;
 
 /// The partition of an entry.
-pub fn place(entry: usize) -> (Uuid, i32) {
+pub(crate) fn place(entry: usize) -> (Uuid, i32) {
     match entry {
         OFFSETS => (OFFSETS_ID, 0),
         STATE => (STATE_ID, 0),
@@ -36,7 +36,7 @@ pub fn place(entry: usize) -> (Uuid, i32) {
 }
 
 /// The entry of a partition.
-pub fn entry(topic: Uuid, number: i32) -> usize {
+pub(crate) fn entry(topic: Uuid, number: i32) -> usize {
     match topic {
         OFFSETS_ID => OFFSETS,
         STATE_ID => STATE,
@@ -45,7 +45,7 @@ pub fn entry(topic: Uuid, number: i32) -> usize {
 }
 
 /// The topic's name and the number of an entry's partition.
-pub fn named(entry: usize) -> (&'static str, i32) {
+pub(crate) fn named(entry: usize) -> (&'static str, i32) {
     match entry {
         OFFSETS => (CONSUMER_OFFSETS, 0),
         STATE => (TRANSACTION_STATE, 0),
@@ -54,19 +54,19 @@ pub fn named(entry: usize) -> (&'static str, i32) {
 }
 
 /// The name of the folder of a partition.
-pub fn folder(entry: usize) -> String {
+pub(crate) fn folder(entry: usize) -> String {
     let (topic, number) = named(entry);
     format!("{topic}-{number}")
 }
 
 /// Where a broker stands.
-pub fn rack(broker: BrokerId) -> String {
+pub(crate) fn rack(broker: BrokerId) -> String {
     format!("rack {}", broker.0 % 2)
 }
 
 /// The settings that brokers see.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(crate) struct Told {
     pub settings: Arc<BrokerSettings>,
     /// Of the topic of the producers, of the groups' and of the transactional ids'.
     topics: [Arc<TopicSettings>; 3],
@@ -74,14 +74,14 @@ pub struct Told {
 
 /// What a seed decides of settings, beside `min.insync.replicas`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Taste {
+pub(crate) struct Taste {
     pub retention_bytes: Option<u32>,
     pub flush_messages: Option<u32>,
     pub producer_expiration_ms: Option<u32>,
 }
 
 impl Told {
-    pub fn new(min_in_sync: usize, taste: Taste) -> Told {
+    pub(crate) fn new(min_in_sync: usize, taste: Taste) -> Told {
         let pairs = |pairs: &[(&str, String)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
         };
@@ -118,7 +118,7 @@ impl Told {
     }
 
     /// The topics with these entries.
-    pub fn topics<'a>(&'a self, entries: &'a [Assignment]) -> impl Iterator<Item = Topic> + 'a {
+    pub(crate) fn topics<'a>(&'a self, entries: &'a [Assignment]) -> impl Iterator<Item = Topic> + 'a {
         let of = [
             (ID, NAME, &entries[..PARTITIONS]),
             (OFFSETS_ID, CONSUMER_OFFSETS, &entries[OFFSETS..STATE]),

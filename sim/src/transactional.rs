@@ -29,7 +29,7 @@ const INIT_PRODUCER_ID: i16 = 4;
 const ADD_PARTITIONS_TO_TXN: i16 = 3;
 
 /// A producer with a transactional id.
-pub struct Writer {
+pub(crate) struct Writer {
     /// Another one for each life of the application.
     pub number: u32,
     /// Which transactional id: shared with the lives before, which may not have ended.
@@ -65,7 +65,7 @@ struct Transaction {
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// It is done.
     Done,
     /// A record is there, at this offset if that is known.
@@ -76,7 +76,7 @@ pub enum Heard {
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     Init,
     Add(usize),
     Produce(usize),
@@ -84,22 +84,22 @@ pub enum Turn {
 }
 
 impl Writer {
-    pub fn new(number: u32, id: usize, protocol: Protocol) -> Writer {
+    pub(crate) fn new(number: u32, id: usize, protocol: Protocol) -> Writer {
         Writer { number, id, protocol, producer: None, next: 0, sequences: [0; PARTITIONS], state: State::Idle }
     }
 
     /// Whether it has ended for good.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
     /// Whether its transaction has ended, if there was one.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         !matches!(self.state, State::Open(_))
     }
 
     /// Whether the end of its transaction was asked for and not answered.
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         matches!(&self.state, State::Open(transaction) if transaction.is_ending)
     }
 
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     /// Begins a transaction if none is open, it may, and it has a producer id.
-    pub fn begin(&mut self, random: &mut Random, checker: &mut Checker) {
+    pub(crate) fn begin(&mut self, random: &mut Random, checker: &mut Checker) {
         if self.producer.is_none() || !matches!(self.state, State::Idle) {
             return;
         }
@@ -121,7 +121,7 @@ impl Writer {
 
     /// What to ask next, and the entry whose leader is to be asked; again, if it was not answered. None: it waits for
     /// [`Writer::begin`].
-    pub fn ask(&mut self, checker: &mut Checker) -> Option<(Turn, usize, Vec<u8>)> {
+    pub(crate) fn ask(&mut self, checker: &mut Checker) -> Option<(Turn, usize, Vec<u8>)> {
         let name = self.name();
         let Some((producer_id, producer_epoch)) = self.producer else {
             let request = InitProducerIdRequest {
@@ -172,7 +172,7 @@ impl Writer {
     }
 
     /// What the answer to `turn` means.
-    pub fn answered(&mut self, turn: Turn, frame: Bytes, checker: &mut Checker) -> Result<Heard> {
+    pub(crate) fn answered(&mut self, turn: Turn, frame: Bytes, checker: &mut Checker) -> Result<Heard> {
         let code = match turn {
             Turn::Init => {
                 let (_, answer) = decode_response::<InitProducerIdRequest>(INIT_PRODUCER_ID, frame)?;
@@ -242,7 +242,7 @@ impl Writer {
     }
 
     /// Its application ends, or has to begin again.
-    pub fn end(&mut self, checker: &mut Checker) {
+    pub(crate) fn end(&mut self, checker: &mut Checker) {
         if let State::Open(transaction) = std::mem::replace(&mut self.state, State::Over) {
             // What was never asked to be committed never is.
             let in_doubt = transaction.is_ending && transaction.commits;

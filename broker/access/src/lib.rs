@@ -17,14 +17,16 @@
 //! | [`quotas`] | how much a client may do |
 //! | [`operation`] | what can be done to which kind of resource, with Kafka's codes |
 
-pub mod access;
+#![warn(unreachable_pub)]
+
+mod access;
 pub mod acl;
-pub mod authorizer;
+mod authorizer;
 pub mod certificate;
-pub mod listener;
+mod listener;
 pub mod login;
-pub mod operation;
-pub mod principal;
+mod operation;
+mod principal;
 pub mod quotas;
 pub mod sasl;
 

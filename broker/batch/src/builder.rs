@@ -17,7 +17,7 @@ use crate::varint::{VARINT_MAX, put_varint, put_varlong};
 pub struct NewRecord<'a> {
     /// Milliseconds since 1970.
     pub timestamp: i64,
-    /// The key.
+    /// The key; `None`: the record has none.
     pub key: Option<&'a [u8]>,
     /// The value; none is a tombstone.
     pub value: Option<&'a [u8]>,

@@ -8,12 +8,14 @@
 //! * [`control`]: the markers that end transactions
 //! * [`compress`]: the codecs
 
-pub mod batch;
+#![warn(unreachable_pub)]
+
+mod batch;
 pub mod builder;
-pub mod compress;
-pub mod control;
+mod compress;
+mod control;
 pub mod header;
-pub mod records;
+mod records;
 pub mod validate;
 mod varint;
 

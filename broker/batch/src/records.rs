@@ -328,7 +328,7 @@ impl Record {
 pub struct Header<'a> {
     /// UTF-8, if the producer kept to it.
     pub key: &'a [u8],
-    /// The value.
+    /// The value; `None` for null, which is not the empty value.
     pub value: Option<&'a [u8]>,
 }
 

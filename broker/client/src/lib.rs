@@ -10,6 +10,8 @@
 //! - [`ClientError`]: why there is no connection, or no response
 //! - [`Backoff`]: how long to wait before the next try, of whatever kind
 
+#![warn(unreachable_pub)]
+
 mod backoff;
 mod connection;
 mod connector;

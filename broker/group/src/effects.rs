@@ -47,7 +47,7 @@ pub struct AppendId(pub u64);
 pub struct Append {
     /// For [`Shard::appended`](crate::Shard::appended).
     pub id: AppendId,
-    /// The producer in whose transaction they are, if in one.
+    /// The producer in whose transaction they are; `None`: they are in no transaction.
     pub producer: Option<Producer>,
     /// Not empty.
     pub records: Vec<Record>,

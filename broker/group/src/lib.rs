@@ -23,16 +23,18 @@
 //! | [`request`], [`state`] | the plain values of requests and replies |
 //! | [`config`], [`ids`], [`error`], `timers` | settings, names, refusals, deadlines |
 
-pub mod config;
-pub mod effects;
-pub mod error;
-pub mod ids;
+#![warn(unreachable_pub)]
+
+mod config;
+mod effects;
+mod error;
+mod ids;
 pub mod record;
-pub mod request;
-pub mod shard;
+mod request;
+mod shard;
 pub mod share_state;
-pub mod state;
-pub mod topics;
+mod state;
+mod topics;
 
 mod admin;
 mod classic;

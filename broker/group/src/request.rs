@@ -23,7 +23,7 @@ pub struct JoinRequest {
     pub group: GroupId,
     /// Empty for a member that has no id yet.
     pub member: MemberId,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
     /// From the request's header; becomes part of the member's id.
     pub client_id: String,
@@ -72,7 +72,7 @@ pub struct Joined {
 pub struct JoinedMember {
     /// Its id.
     pub member: MemberId,
-    /// Its instance id, if static.
+    /// Its instance id; `None`: a dynamic member.
     pub instance: Option<InstanceId>,
     /// Its metadata under the chosen protocol.
     pub metadata: Bytes,
@@ -94,7 +94,7 @@ pub struct SyncRequest {
     pub group: GroupId,
     /// The member.
     pub member: MemberId,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
     /// What JoinGroup answered.
     pub generation: i32,
@@ -127,7 +127,7 @@ pub struct HeartbeatRequest {
     pub group: GroupId,
     /// The member.
     pub member: MemberId,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
     /// The generation it believes in.
     pub generation: i32,
@@ -147,7 +147,7 @@ pub struct LeaveRequest {
 pub struct Leaving {
     /// Empty when an administrator removes a static member by its instance id.
     pub member: MemberId,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
 }
 
@@ -161,7 +161,7 @@ pub struct CommitRequest {
     pub group: GroupId,
     /// Empty for administrators and for consumers without group management.
     pub member: MemberId,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
     /// Negative where `member` is empty.
     pub generation: i32,
@@ -243,7 +243,7 @@ pub struct DescribedGroup {
 pub struct DescribedMember {
     /// Its id.
     pub member: MemberId,
-    /// Its instance id, if static.
+    /// Its instance id; `None`: a dynamic member.
     pub instance: Option<InstanceId>,
     /// Its client id.
     pub client_id: String,
@@ -266,9 +266,9 @@ pub struct ConsumerHeartbeatRequest {
     pub makes_its_own_id: bool,
     /// The member's epoch; 0 to join, −1 to leave, −2 to leave as a static member that will be back.
     pub epoch: i32,
-    /// Set for static members.
+    /// The instance id of a static member; `None`: a dynamic one.
     pub instance: Option<InstanceId>,
-    /// Where it is.
+    /// The rack where it is.
     pub rack: Option<String>,
     /// From the request's header.
     pub client_id: String,
@@ -276,7 +276,7 @@ pub struct ConsumerHeartbeatRequest {
     pub client_host: String,
     /// The name of the principal that the client is.
     pub principal: String,
-    /// How long it may take to revoke partitions.
+    /// How long it may take to revoke partitions, in ms.
     pub rebalance_timeout_ms: Option<i32>,
     /// The topics that it subscribes to by name.
     pub topics: Option<Vec<TopicName>>,

@@ -18,11 +18,11 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    pub fn new(file: &'a DiskFile, file_size: u64) -> Chunk<'a> {
+    pub(crate) fn new(file: &'a DiskFile, file_size: u64) -> Chunk<'a> {
         Chunk { file, file_size, position: 0, bytes: Bytes::new() }
     }
 
-    pub fn batch_at(&mut self, position: u64) -> DiskResult<Result<Batch, BatchError>> {
+    pub(crate) fn batch_at(&mut self, position: u64) -> DiskResult<Result<Batch, BatchError>> {
         loop {
             match Batch::parse(&self.rest(position)) {
                 // The chunk ends, not the file.
@@ -34,12 +34,12 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    pub fn header_at(&self, position: u64) -> Option<BatchHeader> {
+    pub(crate) fn header_at(&self, position: u64) -> Option<BatchHeader> {
         BatchHeader::peek(&self.rest(position))
     }
 
     /// Whether a whole batch follows this one.
-    pub fn goes_on_after(&mut self, place: Option<&Place>) -> DiskResult<bool> {
+    pub(crate) fn goes_on_after(&mut self, place: Option<&Place>) -> DiskResult<bool> {
         let Some(place) = place else { return Ok(false) };
         let next = self.batch_at(place.end())?;
         Ok(next.is_ok_and(|next| next.header().base_offset >= place.header.next_offset()))

@@ -19,7 +19,7 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `producer.id.expiration.ms` of the broker
     pub producer_expiration_ms: i64,
-    /// `compact` in `cleanup.policy`
+    /// `compact` in `cleanup.policy`; none: the log is not compacted
     pub compaction: Option<CompactionConfig>,
 }
 

@@ -27,31 +27,31 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
-    pub fn new(recovery_point: i64) -> Dirty {
+    pub(crate) fn new(recovery_point: i64) -> Dirty {
         Dirty { recovery_point, bytes: 0, sealed: vec![], paths: vec![], truncations: 0, flushing: false }
     }
 
-    pub fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    pub fn add_sealed(&mut self, segment: &Active) {
+    pub(crate) fn add_sealed(&mut self, segment: &Active) {
         self.sealed.push(segment.file().clone());
         self.add_indexes(segment);
     }
 
-    pub fn add_indexes(&mut self, segment: &Active) {
+    pub(crate) fn add_indexes(&mut self, segment: &Active) {
         self.paths.extend(segment.index_paths());
     }
 
-    pub fn add_path(&mut self, path: PathBuf) {
+    pub(crate) fn add_path(&mut self, path: PathBuf) {
         // A flush under way has its own list, and takes as many off the front: what comes again must be synced again.
         if self.flushing || !self.paths.contains(&path) {
             self.paths.push(path);
         }
     }
 
-    pub fn truncated(&mut self, log_end: i64) {
+    pub(crate) fn truncated(&mut self, log_end: i64) {
         self.recovery_point = self.recovery_point.min(log_end);
         self.truncations += 1;
     }

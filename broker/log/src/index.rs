@@ -20,12 +20,12 @@ pub(crate) struct OffsetIndex {
 }
 
 impl OffsetIndex {
-    pub fn new(base_offset: i64) -> OffsetIndex {
+    pub(crate) fn new(base_offset: i64) -> OffsetIndex {
         OffsetIndex { base_offset, entries: Vec::new() }
     }
 
     /// Read a file's bytes; none when they can't be the index of a segment of `segment_size` bytes.
-    pub fn parse(base_offset: i64, bytes: &[u8], segment_size: u64) -> Option<OffsetIndex> {
+    pub(crate) fn parse(base_offset: i64, bytes: &[u8], segment_size: u64) -> Option<OffsetIndex> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_LEN>();
         let entries: Vec<Entry> = chunks
             .iter()
@@ -40,17 +40,17 @@ impl OffsetIndex {
     }
 
     /// The file's bytes from the entry numbered `from` on.
-    pub fn bytes_from(&self, from: usize) -> Vec<u8> {
+    pub(crate) fn bytes_from(&self, from: usize) -> Vec<u8> {
         let entries = self.entries.get(from..).unwrap_or_default();
         entries.iter().flat_map(|e| [e.relative_offset.to_be_bytes(), e.position.to_be_bytes()]).flatten().collect()
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Note that the batch which ends with `last_offset` begins at `position`.
-    pub fn push(&mut self, last_offset: i64, position: u64) {
+    pub(crate) fn push(&mut self, last_offset: i64, position: u64) {
         let relative_offset = last_offset.checked_sub(self.base_offset).and_then(|r| u32::try_from(r).ok());
         let relative_offset = relative_offset.expect("a segment rolls before an offset is too far from its base");
         let position = u32::try_from(position).expect("a segment rolls before it reaches 2 GiB");
@@ -58,24 +58,24 @@ impl OffsetIndex {
     }
 
     /// Where to start looking for `offset`: the batch that begins there is at or before it.
-    pub fn position_before(&self, offset: i64) -> u64 {
+    pub(crate) fn position_before(&self, offset: i64) -> u64 {
         let before = self.entries.partition_point(|e| self.offset(e) <= offset);
         before.checked_sub(1).map_or(0, |i| self.entries[i].position.into())
     }
 
     /// The furthest known begin of a batch up to `position` before which every offset is below `offset`.
-    pub fn last_position(&self, offset: i64, position: u64) -> u64 {
+    pub(crate) fn last_position(&self, offset: i64, position: u64) -> u64 {
         let before = self.entries.partition_point(|e| self.offset(e) < offset && u64::from(e.position) <= position);
         before.checked_sub(1).map_or(0, |i| self.entries[i].position.into())
     }
 
     /// The last entry: a batch's last offset and position.
-    pub fn last(&self) -> Option<(i64, u64)> {
+    pub(crate) fn last(&self) -> Option<(i64, u64)> {
         self.entries.last().map(|e| (self.offset(e), e.position.into()))
     }
 
     /// Forget batches that hold `offset` or a later one.
-    pub fn truncate(&mut self, offset: i64) {
+    pub(crate) fn truncate(&mut self, offset: i64) {
         self.entries.truncate(self.entries.partition_point(|e| self.offset(e) < offset));
     }
 

@@ -14,31 +14,32 @@
 //!   by all logs
 //! * [`disk`]: every file operation; [`failure`]: a directory that has failed; [`under_way`]: what threads wait for
 
+#![warn(unreachable_pub)]
 #![allow(rustdoc::private_intra_doc_links, reason = "the map above is for developers of this crate")]
 
 pub mod checkpoints;
 mod chunk;
 pub mod compaction;
-pub mod config;
+mod config;
 pub mod disk;
-pub mod epochs;
-pub mod era;
+mod epochs;
+mod era;
 mod expired;
 pub mod failure;
-pub mod files;
+mod files;
 pub mod flush;
 pub mod folder;
 mod index;
 mod indexes;
-pub mod log;
+mod log;
 pub mod metadata;
 pub mod producers;
-pub mod read;
-pub mod recovery;
+mod read;
+mod recovery;
 pub mod retention;
 pub mod scrub;
 mod sealed;
-pub mod search;
+mod search;
 mod segment;
 mod snapshot;
 mod time_index;

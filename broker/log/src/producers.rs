@@ -59,7 +59,7 @@ pub struct Producer {
     pub last_timestamp: i64,
     /// Epoch of the transaction coordinator that wrote its last marker, or −1.
     pub coordinator_epoch: i32,
-    /// First offset of its open transaction.
+    /// First offset of its open transaction; `None`: it has none open.
     pub transaction_start: Option<i64>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Sealed {
 
 impl Sealed {
     /// A segment found on disk.
-    pub fn open(
+    pub(crate) fn open(
         dir: &Path,
         base_offset: i64,
         end_offset: i64,
@@ -58,7 +58,13 @@ impl Sealed {
     }
 
     /// The active segment has had its last batch, and is finished.
-    pub fn from_active(active: Active, dir: &Path, end_offset: i64, config: &LogConfig, files: &Arc<Files>) -> Sealed {
+    pub(crate) fn from_active(
+        active: Active,
+        dir: &Path,
+        end_offset: i64,
+        config: &LogConfig,
+        files: &Arc<Files>,
+    ) -> Sealed {
         let sealed = Sealed {
             id: files.new_id(),
             files: files.clone(),
@@ -75,7 +81,7 @@ impl Sealed {
         sealed
     }
 
-    pub fn file(&self) -> DiskResult<Arc<DiskFile>> {
+    pub(crate) fn file(&self) -> DiskResult<Arc<DiskFile>> {
         if let Some(file) = self.files.file(self.id) {
             return Ok(file);
         }
@@ -86,7 +92,7 @@ impl Sealed {
     }
 
     /// Its indexes, rebuilt from its file when theirs are missing or can't be right.
-    pub fn indexes(&self, file: &DiskFile) -> Result<Arc<Indexes>, LogError> {
+    pub(crate) fn indexes(&self, file: &DiskFile) -> Result<Arc<Indexes>, LogError> {
         if let Some(indexes) = self.files.indexes(self.id) {
             return Ok(indexes);
         }
@@ -105,7 +111,7 @@ impl Sealed {
     }
 
     /// The aborted transactions whose markers are in it.
-    pub fn aborted(&self) -> Result<TransactionIndex, LogError> {
+    pub(crate) fn aborted(&self) -> Result<TransactionIndex, LogError> {
         if !self.has_aborted {
             return Ok(TransactionIndex::default());
         }
@@ -136,7 +142,7 @@ impl Sealed {
     }
 
     /// The largest timestamp in it: the last entry of its time index, read alone, for retention asks every segment.
-    pub fn largest(&self) -> Result<TimeEntry, LogError> {
+    pub(crate) fn largest(&self) -> Result<TimeEntry, LogError> {
         if let Some(largest) = self.largest.get() {
             return Ok(*largest);
         }
@@ -169,7 +175,7 @@ impl Sealed {
     }
 
     /// When its youngest record was written, or the file when records have no timestamps.
-    pub fn age_timestamp(&self) -> Result<i64, LogError> {
+    pub(crate) fn age_timestamp(&self) -> Result<i64, LogError> {
         match self.largest()?.timestamp {
             NO_TIMESTAMP => Ok(self.modified_ms()?),
             timestamp => Ok(timestamp),
@@ -177,7 +183,7 @@ impl Sealed {
     }
 
     /// When its file was last written.
-    pub fn modified_ms(&self) -> DiskResult<i64> {
+    pub(crate) fn modified_ms(&self) -> DiskResult<i64> {
         Ok(disk::stat(&path(&self.dir, self.base_offset, LOG))?.1)
     }
 
@@ -186,7 +192,7 @@ impl Sealed {
     ///
     /// # Errors
     /// When the disk refuses: the segment is what it was.
-    pub fn retire(&self, extensions: &[&str], mark: &'static str) -> DiskResult<Vec<PathBuf>> {
+    pub(crate) fn retire(&self, extensions: &[&str], mark: &'static str) -> DiskResult<Vec<PathBuf>> {
         let mut retired = self.retired.write();
         let mut renamed = Vec::new();
         for extension in extensions {

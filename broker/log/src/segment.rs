@@ -71,7 +71,7 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> DiskResult<Active> {
+    pub(crate) fn create(dir: &Path, base_offset: i64, now_ms: i64) -> DiskResult<Active> {
         let file = Arc::new(DiskFile::create(&path(dir, base_offset, LOG))?);
         let indexes = Indexes::new(base_offset);
         write_indexes(dir, base_offset, &indexes, (0, 0))?;
@@ -92,7 +92,7 @@ impl Active {
     }
 
     /// Continue a segment as its files show it. Gives the offset after its last batch, if it has one.
-    pub fn open(
+    pub(crate) fn open(
         dir: &Path,
         base_offset: i64,
         config: &LogConfig,
@@ -121,7 +121,7 @@ impl Active {
     }
 
     /// Continue a segment whose batches were all checked; its transaction index follows.
-    pub fn recovered(
+    pub(crate) fn recovered(
         dir: &Path,
         base_offset: i64,
         file: Arc<DiskFile>,
@@ -161,12 +161,12 @@ impl Active {
         })
     }
 
-    pub fn file(&self) -> &Arc<DiskFile> {
+    pub(crate) fn file(&self) -> &Arc<DiskFile> {
         &self.file
     }
 
     /// Must batches of `len` bytes, of which this is the last, go to a new segment?
-    pub fn must_roll(&self, len: u64, last: &BatchHeader, now_ms: i64, config: &LogConfig) -> bool {
+    pub(crate) fn must_roll(&self, len: u64, last: &BatchHeader, now_ms: i64, config: &LogConfig) -> bool {
         let offset_too_far = last.last_offset() - self.base_offset > i64::from(i32::MAX);
         if self.size == 0 {
             return offset_too_far;
@@ -187,7 +187,7 @@ impl Active {
 
     /// Write batches of `len` bytes at the end. After an error the segment is what it was, but its file may hold more
     /// until [`Active::cut`].
-    pub fn append(&mut self, batches: &[Stamped], len: u64, config: &LogConfig) -> DiskResult<()> {
+    pub(crate) fn append(&mut self, batches: &[Stamped], len: u64, config: &LogConfig) -> DiskResult<()> {
         self.reserve(len, config)?;
         let mut slices: Vec<IoSlice<'_>> = batches.iter().flat_map(Stamped::slices).collect();
         self.file.write_all_at(&mut slices, self.size)?;
@@ -211,13 +211,13 @@ impl Active {
     }
 
     /// Make the file end where the segment does, and give back what was reserved.
-    pub fn cut(&mut self) -> DiskResult<()> {
+    pub(crate) fn cut(&mut self) -> DiskResult<()> {
         self.reserved = 0;
         self.file.truncate(self.size)
     }
 
     /// Remove the batch at `place` and all that follow it. Gives the offset after the last that is left, if one is.
-    pub fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<Option<i64>, LogError> {
+    pub(crate) fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<Option<i64>, LogError> {
         self.size = place.position;
         if self.size == 0 {
             self.empty()?;
@@ -234,7 +234,7 @@ impl Active {
     }
 
     /// Take what the log has found in the segment's batches for its transaction index.
-    pub fn set_aborted(&mut self, aborted: TransactionIndex) -> DiskResult<()> {
+    pub(crate) fn set_aborted(&mut self, aborted: TransactionIndex) -> DiskResult<()> {
         self.indexes.aborted = aborted;
         self.lacks_aborted = false;
         self.write_aborted_from(0)
@@ -256,7 +256,7 @@ impl Active {
     }
 
     /// Bring the index files up to date; true when that changed them.
-    pub fn write_indexes(&mut self) -> DiskResult<bool> {
+    pub(crate) fn write_indexes(&mut self) -> DiskResult<bool> {
         let entries = self.indexes.entries();
         let has_aborted_more = self.aborted_on_file < self.indexes.aborted.len();
         if self.on_file == entries && !has_aborted_more {
@@ -272,13 +272,13 @@ impl Active {
     }
 
     /// No batch follows for now: bring the files into the form that they are left in.
-    pub fn finish(&mut self) -> DiskResult<()> {
+    pub(crate) fn finish(&mut self) -> DiskResult<()> {
         self.indexes.finish();
         self.write_indexes()?;
         self.cut()
     }
 
-    pub fn index_paths(&self) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn index_paths(&self) -> impl Iterator<Item = PathBuf> {
         let aborted = (!self.indexes.aborted.is_empty()).then_some(TRANSACTION_INDEX);
         let extensions = [TIME_INDEX, OFFSET_INDEX].into_iter().chain(aborted);
         extensions.map(|extension| path(&self.dir, self.base_offset, extension))

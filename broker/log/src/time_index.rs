@@ -24,12 +24,12 @@ pub(crate) struct TimeIndex {
 }
 
 impl TimeIndex {
-    pub fn new(base_offset: i64) -> TimeIndex {
+    pub(crate) fn new(base_offset: i64) -> TimeIndex {
         TimeIndex { base_offset, entries: Vec::new() }
     }
 
     /// Read a file's bytes; none when they can't be a time index.
-    pub fn parse(base_offset: i64, bytes: &[u8]) -> Option<TimeIndex> {
+    pub(crate) fn parse(base_offset: i64, bytes: &[u8]) -> Option<TimeIndex> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_LEN>();
         let entries: Vec<TimeEntry> = chunks.iter().map(|chunk| parse_entry(base_offset, chunk)).collect();
         let ascending = entries.is_sorted_by(|a, b| a.timestamp < b.timestamp && a.offset < b.offset);
@@ -37,7 +37,7 @@ impl TimeIndex {
     }
 
     /// The file's bytes from the entry numbered `from` on.
-    pub fn bytes_from(&self, from: usize) -> Vec<u8> {
+    pub(crate) fn bytes_from(&self, from: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         for entry in self.entries.get(from..).unwrap_or_default() {
             bytes.extend(entry.timestamp.to_be_bytes());
@@ -46,29 +46,29 @@ impl TimeIndex {
         bytes
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Note the largest timestamp so far; one that is not larger than the last entry's says nothing new.
-    pub fn note(&mut self, largest: TimeEntry) {
+    pub(crate) fn note(&mut self, largest: TimeEntry) {
         if largest.timestamp > self.last().map_or(NO_TIMESTAMP, |last| last.timestamp) {
             self.entries.push(largest);
         }
     }
 
     /// Every batch up to this offset has a smaller timestamp, except perhaps the one that ends with it.
-    pub fn offset_before(&self, timestamp: i64) -> Option<i64> {
+    pub(crate) fn offset_before(&self, timestamp: i64) -> Option<i64> {
         let before = self.entries.partition_point(|e| e.timestamp <= timestamp);
         before.checked_sub(1).map(|i| self.entries[i].offset)
     }
 
-    pub fn last(&self) -> Option<TimeEntry> {
+    pub(crate) fn last(&self) -> Option<TimeEntry> {
         self.entries.last().copied()
     }
 
     /// Forget entries for `offset` and later ones.
-    pub fn truncate(&mut self, offset: i64) {
+    pub(crate) fn truncate(&mut self, offset: i64) {
         self.entries.truncate(self.entries.partition_point(|e| e.offset < offset));
     }
 }

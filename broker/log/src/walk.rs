@@ -38,7 +38,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.position + self.len
     }
 }
@@ -54,11 +54,11 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// From the batch that begins at `position` up to `end`, which is where one ends.
-    pub fn new(file: &'a DiskFile, position: u64, end: u64) -> Walk<'a> {
+    pub(crate) fn new(file: &'a DiskFile, position: u64, end: u64) -> Walk<'a> {
         Walk { file, position, end, buffer: Vec::new(), buffer_position: position }
     }
 
-    pub fn next(&mut self) -> Result<Option<Place>, LogError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Place>, LogError> {
         if self.position >= self.end {
             return Ok(None);
         }

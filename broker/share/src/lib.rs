@@ -68,6 +68,8 @@
 //! - A group has left when its last session ends, not when the last connection is closed.
 //! - A record that was delivered often limits the fetch even if more records than that were acquired before it.
 
+#![warn(unreachable_pub)]
+
 mod aborted;
 mod config;
 mod error;

@@ -16,7 +16,7 @@ use super::users::KnownUsers;
 use super::{acls, quotas};
 
 /// Who may connect to the brokers of `cluster`, do what, and how much.
-pub fn access(cluster: &KafkaCluster, known: &KnownUsers) -> Access {
+pub(super) fn access(cluster: &KafkaCluster, known: &KnownUsers) -> Access {
     let users = acls::by_principal(known.users.values().map(|user| &**user));
     Access {
         listeners: listeners(&cluster.spec.listeners, known),

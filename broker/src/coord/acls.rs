@@ -7,14 +7,14 @@ use ottla_access::{Acl, AclHost, AclOperation, Operation, PatternType, Permissio
 use ottla_crds::{AclAccess, AclPattern, AclResource, KafkaUser, UserAcl};
 
 /// The entries of a user, one for each operation. Its principal is `name`.
-pub fn of_user(name: &str, user: &KafkaUser) -> Vec<Acl> {
+pub(super) fn of_user(name: &str, user: &KafkaUser) -> Vec<Acl> {
     let principal = Principal::new(name);
     let acls = user.spec.authorization.iter().flat_map(|authorization| &authorization.acls);
     acls.flat_map(|acl| acl.operations.iter().map(|operation| entry(&principal, acl, *operation))).collect()
 }
 
 /// The KafkaUser of each principal: of two the older, as the operator says, too.
-pub fn by_principal<'a>(users: impl Iterator<Item = &'a KafkaUser>) -> BTreeMap<&'a str, &'a KafkaUser> {
+pub(super) fn by_principal<'a>(users: impl Iterator<Item = &'a KafkaUser>) -> BTreeMap<&'a str, &'a KafkaUser> {
     let mut users: Vec<&KafkaUser> = users.collect();
     users.sort_by_key(|user| (user.metadata.creation_timestamp.clone(), user.metadata.uid.clone()));
     users.reverse(); // the last of a name wins
@@ -23,7 +23,7 @@ pub fn by_principal<'a>(users: impl Iterator<Item = &'a KafkaUser>) -> BTreeMap<
 }
 
 /// A user's ACLs with these entries and without those. What does not change stays where it is, as its writer put it.
-pub fn changed(before: &[UserAcl], add: &[Acl], remove: &[Acl]) -> Vec<UserAcl> {
+pub(super) fn changed(before: &[UserAcl], add: &[Acl], remove: &[Acl]) -> Vec<UserAcl> {
     let mut after = before.to_vec();
     for acl in remove.iter().map(user_acl) {
         for own in after.iter_mut().filter(|own| is_same(own, &acl)) {

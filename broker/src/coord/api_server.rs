@@ -32,12 +32,12 @@ pub(super) struct ApiServer {
 
 impl ApiServer {
     /// The objects of a kind in the cluster's namespace.
-    pub fn objects<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+    pub(super) fn objects<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The three watches. Each starts with a consistent list, and starts again when it fails.
-    pub fn watches(&self, set_backs: &SetBacks) -> Watches<News> {
+    pub(super) fn watches(&self, set_backs: &SetBacks) -> Watches<News> {
         let mut watches = Watches::new(set_backs);
         watches.add(&(), watcher(self.objects(), named(&self.cluster), set_backs), News::Cluster);
         watches.add(&(), watcher(self.objects(), of_cluster(&self.cluster), set_backs), News::Topic);
@@ -50,7 +50,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// When the data directory belongs to another cluster, or the disk refuses.
-    pub async fn begin_session(
+    pub(super) async fn begin_session(
         &self,
         dir: &DataDir,
         here: Surroundings,

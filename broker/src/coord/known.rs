@@ -17,7 +17,7 @@ use crate::shared_map::SharedMap;
 /// What is known, by the objects' names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Known {
-    /// The cluster.
+    /// The KafkaCluster; `None`: it was never seen.
     pub cluster: Option<Arc<KafkaCluster>>,
     /// Its topics.
     pub topics: SharedMap<String, Arc<KafkaTopic>>,

@@ -50,7 +50,7 @@ struct Heard {
 }
 
 impl Peers {
-    pub fn new(leases: Api<Lease>, cluster: &str, me: BrokerId, set_backs: SetBacks) -> Peers {
+    pub(super) fn new(leases: Api<Lease>, cluster: &str, me: BrokerId, set_backs: SetBacks) -> Peers {
         let of_cluster = ListParams::default().labels(&format!("{}={cluster}", names::CLUSTER_LABEL));
         let own = names::broker(cluster, me);
         Peers { leases, of_cluster, own, set_backs, heard: Arc::default(), asked: Arc::default() }
@@ -58,7 +58,7 @@ impl Peers {
 
     /// Waits until entries may be written. One read answers all callers that waited when it began, because thousands of
     /// replicas of deleted topics may be removed at once.
-    pub async fn know_nothing_newer(&self) {
+    pub(super) async fn know_nothing_newer(&self) {
         let me = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let mut heard = self.heard.lock().await;
         while heard.answered < me {

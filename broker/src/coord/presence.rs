@@ -39,7 +39,7 @@ pub(super) struct Presence {
 
 impl Presence {
     /// Begins to hold the Lease of `me` for a session, with what `views` show in its annotations.
-    pub fn begin(
+    pub(super) fn begin(
         api: &ApiServer,
         me: BrokerId,
         session: Session,
@@ -88,38 +88,38 @@ impl Presence {
     }
 
     /// Waits until this process holds the Lease: an earlier process of this broker may still run.
-    pub async fn is_held(&mut self) {
+    pub(super) async fn is_held(&mut self) {
         let _ = self.held.wait_for(Option::is_some).await;
     }
 
     /// Writes on the Lease that this broker is draining.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         let draining = session::annotations(&self.identity, &self.endpoints, true);
         self.annotations.send_modify(|annotations| annotations.extend(draining));
     }
 
     /// From now on lists unheard leaders on the Lease.
-    pub fn report_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
+    pub(super) fn report_unheard(&mut self, unheard: watch::Receiver<BTreeSet<BrokerId>>) {
         self.annotating.spawn(session::annotate(names::UNHEARD_ANNOTATION, unheard, self.annotations.clone()));
     }
 
     /// From now on writes on the Lease which keys this broker has loaded.
-    pub fn report_keys(&mut self, loaded: watch::Receiver<String>) {
+    pub(super) fn report_keys(&mut self, loaded: watch::Receiver<String>) {
         self.annotating.spawn(session::annotate_keys(loaded, self.annotations.clone()));
     }
 
     /// From now on writes on the Lease whether the disk hangs or fills up.
-    pub fn report_disk(&mut self, hanging: watch::Receiver<bool>, filling: watch::Receiver<bool>) {
+    pub(super) fn report_disk(&mut self, hanging: watch::Receiver<bool>, filling: watch::Receiver<bool>) {
         self.annotating.spawn(session::annotate_disk((hanging, filling), self.annotations.clone()));
     }
 
     /// Counts no more ticks.
-    pub async fn stop_counting(&mut self) {
+    pub(super) async fn stop_counting(&mut self) {
         self.counting.shutdown().await;
     }
 
     /// Releases the Lease.
-    pub async fn release(mut self) {
+    pub(super) async fn release(mut self) {
         self.counting.shutdown().await;
         self.annotating.shutdown().await;
         let _ = self.release.send(());

@@ -18,7 +18,7 @@ use crate::env;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Restores newer entries, for ever.
-pub async fn put_back(assignments: Api<KafkaAssignment>, mut known: watch::Receiver<Known>) {
+pub(super) async fn put_back(assignments: Api<KafkaAssignment>, mut known: watch::Receiver<Known>) {
     loop {
         let behind: Vec<Arc<KafkaAssignment>> = known.borrow_and_update().behind().cloned().collect();
         if behind.is_empty() {

@@ -11,7 +11,7 @@ use ottla_crds::{ClientQuotas, ClusterQuotas, IpQuota, KafkaCluster, KafkaUser, 
 const ANY: &str = "*";
 
 /// The quotas of a cluster.
-pub fn rules(cluster: &KafkaCluster, users: &BTreeMap<&str, &KafkaUser>) -> QuotaRules {
+pub(super) fn rules(cluster: &KafkaCluster, users: &BTreeMap<&str, &KafkaUser>) -> QuotaRules {
     let mut rules = QuotaRules::default();
     let named = |name: &str| if name == ANY { Name::Any } else { Name::Is(Str::from(name)) };
     for (name, user) in users {
@@ -48,7 +48,7 @@ fn of(quotas: &ottla_crds::Quotas) -> Quotas {
 }
 
 /// The name of the user whose KafkaUser has these quotas; `None`: they are in the KafkaCluster.
-pub fn user(subject: &Subject) -> Option<&str> {
+pub(super) fn user(subject: &Subject) -> Option<&str> {
     match subject {
         Subject::Client(Entity::User(user) | Entity::UserAndClient(user, _)) => Some(word(user)),
         Subject::Client(Entity::Client(_)) | Subject::Address(_) => None,
@@ -56,7 +56,7 @@ pub fn user(subject: &Subject) -> Option<&str> {
 }
 
 /// A user's quotas after a change; `None`: there are none.
-pub fn changed_user(before: Option<&UserQuotas>, change: &QuotaChange) -> Option<UserQuotas> {
+pub(super) fn changed_user(before: Option<&UserQuotas>, change: &QuotaChange) -> Option<UserQuotas> {
     let mut after = before.cloned().unwrap_or_default();
     match &change.subject {
         Subject::Client(Entity::User(_)) => set(&mut after.all, change),
@@ -67,7 +67,7 @@ pub fn changed_user(before: Option<&UserQuotas>, change: &QuotaChange) -> Option
 }
 
 /// A cluster's quotas after a change; `None`: there are none.
-pub fn changed_cluster(before: Option<&ClusterQuotas>, change: &QuotaChange) -> Option<ClusterQuotas> {
+pub(super) fn changed_cluster(before: Option<&ClusterQuotas>, change: &QuotaChange) -> Option<ClusterQuotas> {
     let mut after = before.cloned().unwrap_or_default();
     match &change.subject {
         Subject::Client(Entity::Client(client_id)) => set_client(&mut after.clients, client_id, change),

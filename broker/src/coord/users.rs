@@ -160,7 +160,7 @@ pub(super) struct Learner {
 
 impl Learner {
     /// Follows the KafkaUsers, for ever.
-    pub async fn follow_users(self) {
+    pub(super) async fn follow_users(self) {
         let mut watches = Watches::new(&self.set_backs);
         let users = watcher(self.api.objects(), of_cluster(&self.api.cluster), &self.set_backs);
         watches.add(&(), users, News::User);
@@ -169,7 +169,7 @@ impl Learner {
 
     /// Follows what is kept of passwords, and the keys of issuers, for ever, from the time on when a listener or
     /// a client that sets passwords needs them.
-    pub async fn follow_credentials(self, mut images: ImageReceiver) {
+    pub(super) async fn follow_credentials(self, mut images: ImageReceiver) {
         let needs = |image: &Arc<ClusterImage>| {
             image.access.listeners.named().any(|(_, listener)| !listener.mechanisms().is_empty())
         };

@@ -31,7 +31,7 @@ pub(super) struct Views {
 
 impl Views {
     /// Publishes the image of `copy` where the API server is away since before this broker's start.
-    pub fn publish_copy(&self, me: BrokerId, copy: &Known, users: Arc<KnownUsers>) {
+    pub(super) fn publish_copy(&self, me: BrokerId, copy: &Known, users: Arc<KnownUsers>) {
         self.publish.send_replace(Arc::new(image::image(me, copy, users)));
     }
 }

@@ -12,13 +12,13 @@ use crate::replica::partition::{self, Appended, Partition};
 const NO_SEQUENCE: i32 = -1;
 
 /// One batch of these keys and values: all of them will be in the log, or none. A record without value is a tombstone.
-pub fn batch_of<'a>(records: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>, now_ms: i64) -> Batch {
+pub(crate) fn batch_of<'a>(records: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>, now_ms: i64) -> Batch {
     build(BatchBuilder::new(Codec::None), records, now_ms)
 }
 
 /// The same as part of a producer's transaction. It has no sequence: a coordinator writes for the producer, who numbers
 /// only what it sends itself.
-pub fn transactional_batch_of<'a>(
+pub(crate) fn transactional_batch_of<'a>(
     producer: Producer,
     records: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     now_ms: i64,
@@ -43,7 +43,7 @@ fn build<'a>(
 ///
 /// # Errors
 /// Why not, as machines need to know it.
-pub fn append(
+pub(super) fn append(
     partition: &Partition,
     since_epoch: LeaderEpoch,
     batch: &Batch,

@@ -21,7 +21,7 @@ use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{self, Appended, Partition};
 
 /// What is to be delivered now.
-pub struct Outcome<M: Machine> {
+pub(super) struct Outcome<M: Machine> {
     /// Answers to clients.
     pub replies: Vec<(Ticket, M::Reply)>,
     /// What is to be done outside of the machine.
@@ -35,7 +35,7 @@ impl<M: Machine> Default for Outcome<M> {
 }
 
 /// One partition's machine, as loaded in one leader epoch; it stays right while this broker leads without a break.
-pub struct Host<M: Machine> {
+pub(super) struct Host<M: Machine> {
     partition: Arc<Partition>,
     since_epoch: LeaderEpoch,
     machine: M,
@@ -67,7 +67,7 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// When this broker has not led since the epoch, or the log can't be read.
-    pub fn load(
+    pub(super) fn load(
         partition: &Arc<Partition>,
         leader_epoch: LeaderEpoch,
         image: &ClusterImage,
@@ -87,7 +87,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// The machine's time begins. Once, before anything else.
-    pub fn begin(&mut self, now: Now) -> Outcome<M> {
+    pub(super) fn begin(&mut self, now: Now) -> Outcome<M> {
         let effects = self.machine.loaded(now);
         self.carry_out(effects, None, now)
     }
@@ -97,7 +97,12 @@ impl<M: Machine> Host<M> {
     /// # Errors
     /// That this broker does not lead, or gives way; or that nobody knows yet whether the key's last records are
     /// committed.
-    pub fn read<T>(&mut self, key: &str, now: Now, look: impl FnOnce(&mut M, Now) -> T) -> Result<T, CoordinatorError> {
+    pub(super) fn read<T>(
+        &mut self,
+        key: &str,
+        now: Now,
+        look: impl FnOnce(&mut M, Now) -> T,
+    ) -> Result<T, CoordinatorError> {
         self.may_serve(key)?;
         Ok(look(&mut self.machine, now))
     }
@@ -106,7 +111,7 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// That this broker does not lead, or gives way.
-    pub fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
+    pub(super) fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
         self.check_leads()?;
         Ok(look(&self.machine))
     }
@@ -116,7 +121,7 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// As [`Host::read`].
-    pub fn ask(
+    pub(super) fn ask(
         &mut self,
         key: &str,
         guard: Option<VerificationGuard>,
@@ -135,7 +140,7 @@ impl<M: Machine> Host<M> {
     ///
     /// # Errors
     /// See [`Partition::append_marker`]; nothing was appended then.
-    pub fn append_marker(
+    pub(super) fn append_marker(
         &mut self,
         end: TransactionEnd,
         now: Now,
@@ -148,7 +153,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// What the machine does without a request; nothing while this broker gives way.
-    pub fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
+    pub(super) fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
         let done = self.act(now, act);
         self.has_missed |= done.is_none();
         done.unwrap_or_default()
@@ -157,12 +162,12 @@ impl<M: Machine> Host<M> {
     /// Whether a turn came while this broker gave way. The machine would wait for ever for what the turn
     /// would have said, for instance that the last marker of a transaction is written: it serves nobody any more, and
     /// if this broker leads again, the log is read into another one.
-    pub fn has_missed(&self) -> bool {
+    pub(super) fn has_missed(&self) -> bool {
         self.has_missed
     }
 
     /// Acts on the deadlines that have passed; later while this broker gives way.
-    pub fn tick(&mut self, now: Now) -> Outcome<M> {
+    pub(super) fn tick(&mut self, now: Now) -> Outcome<M> {
         self.act(now, M::tick).unwrap_or_default()
     }
 
@@ -174,20 +179,20 @@ impl<M: Machine> Host<M> {
     }
 
     /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale.
-    pub fn next_deadline(&self) -> Option<Duration> {
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.machine.next_deadline()
     }
 
     /// What [`Host::settle`] waits for: that this is committed, or the time at which a client has waited for long
     /// enough.
-    pub fn awaits(&self) -> Option<(Appended, Option<Duration>)> {
+    pub(super) fn awaits(&self) -> Option<(Appended, Option<Duration>)> {
         let oldest = self.undecided.front().and_then(|undecided| undecided.appended.ok());
         let deadline = self.undecided.iter().find_map(|undecided| undecided.deadline);
         self.tail.or(oldest).map(|awaited| (awaited, deadline))
     }
 
     /// Takes note of what has been committed, and answers clients that have waited for too long.
-    pub fn settle(&mut self, now: Now) -> Outcome<M> {
+    pub(super) fn settle(&mut self, now: Now) -> Outcome<M> {
         let effects = self.decide(now).unwrap_or_default();
         let mut outcome = self.carry_out(effects, None, now);
         let late = self.delay_late(now);
@@ -198,7 +203,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// The partition is another broker's: clients that wait must look for the new coordinator.
-    pub fn unload(self, now: Now) -> Vec<(Ticket, M::Reply)> {
+    pub(super) fn unload(self, now: Now) -> Vec<(Ticket, M::Reply)> {
         self.machine.unload(now)
     }
 

@@ -2,7 +2,7 @@
 
 /// `abs(hash) % partitions`, the hash being Java's `String.hashCode` (over UTF-16), as every Kafka broker computes it
 /// for groups and for transactional ids.
-pub fn partition_for(key: &str, partitions: i32) -> i32 {
+pub(crate) fn partition_for(key: &str, partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has partitions");
     let hash = key.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // Kafka's Utils.abs: i32::MIN, which has no positive counterpart, counts as 0.

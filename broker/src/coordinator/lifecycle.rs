@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Does what a machine wants done outside; the coordinator is for the answer, which comes later. Called under the
 /// coordinator's lock: it must neither wait nor use the coordinator itself, but for [`Coordinator::spawn`].
-pub type Post<M> = Arc<dyn Fn(&Arc<Coordinator<M>>, <M as Machine>::Message) + Send + Sync>;
+pub(crate) type Post<M> = Arc<dyn Fn(&Arc<Coordinator<M>>, <M as Machine>::Message) + Send + Sync>;
 
 /// Has what was appended brought to the device, without waiting for it: the topic's `flush.messages` asks for that
 /// before it counts as committed.
@@ -40,7 +40,7 @@ pub(super) type FlushSoon = Arc<dyn Fn(&Arc<Partition>) + Send + Sync>;
 
 /// The coordinator of one partition, while this broker leads it without a break. The leader epoch may rise meanwhile,
 /// when a replica leaves for instance: the machine stays, as in Kafka, for nobody else has written to the log.
-pub struct Coordinator<M: Machine> {
+pub(crate) struct Coordinator<M: Machine> {
     partition: Arc<Partition>,
     /// The leader epoch in which it began.
     epoch: LeaderEpoch,
@@ -98,17 +98,17 @@ impl<M: Machine> Coordinator<M> {
     }
 
     /// Its partition, and the epoch since which this broker leads it without a break.
-    pub fn partition(&self) -> (&Arc<Partition>, LeaderEpoch) {
+    pub(crate) fn partition(&self) -> (&Arc<Partition>, LeaderEpoch) {
         (&self.partition, self.epoch)
     }
 
     /// Runs a task beside the coordinator.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
     }
 
     /// Whether it serves: its log is read, and nobody else leads.
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.active().is_ok()
     }
 
@@ -155,7 +155,7 @@ impl<M: Machine> Coordinator<M> {
     ///
     /// # Errors
     /// That it is being loaded, or is another broker's.
-    pub fn read<T>(&self, key: &str, look: impl FnOnce(&mut M, Now) -> T) -> Result<T, CoordinatorError> {
+    pub(crate) fn read<T>(&self, key: &str, look: impl FnOnce(&mut M, Now) -> T) -> Result<T, CoordinatorError> {
         let mut active = self.active()?;
         let seen = active.host.read(key, self.clock.now(), look)?;
         self.clock.wake_by(active.host.next_deadline());
@@ -166,7 +166,7 @@ impl<M: Machine> Coordinator<M> {
     ///
     /// # Errors
     /// That it is being loaded, or is another broker's.
-    pub fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
+    pub(crate) fn survey<T>(&self, look: impl FnOnce(&M) -> T) -> Result<T, CoordinatorError> {
         self.active()?.host.survey(look)
     }
 
@@ -174,7 +174,7 @@ impl<M: Machine> Coordinator<M> {
     ///
     /// # Errors
     /// That the key is being loaded, or is another broker's.
-    pub fn ask(
+    pub(crate) fn ask(
         self: &Arc<Self>,
         key: &str,
         act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
@@ -186,7 +186,7 @@ impl<M: Machine> Coordinator<M> {
     ///
     /// # Errors
     /// As [`Coordinator::ask`].
-    pub fn ask_verified(
+    pub(crate) fn ask_verified(
         self: &Arc<Self>,
         key: &str,
         guard: Option<VerificationGuard>,
@@ -205,7 +205,7 @@ impl<M: Machine> Coordinator<M> {
     ///
     /// # Errors
     /// `NotServed` also while the log is being read: the sender asks again. Else see [`Partition::append_marker`].
-    pub fn append_marker(self: &Arc<Self>, end: TransactionEnd) -> Result<Appended, AppendError> {
+    pub(crate) fn append_marker(self: &Arc<Self>, end: TransactionEnd) -> Result<Appended, AppendError> {
         let mut active = self.active().map_err(|_| NotServed::NotLeader)?;
         let (appended, outcome) = active.host.append_marker(end, self.clock.now())?;
         self.follow_up(&mut active, outcome);
@@ -214,12 +214,12 @@ impl<M: Machine> Coordinator<M> {
 
     /// What the machine does without a request. Nothing while there is none. While this broker gives way nothing is
     /// done, either; another coordinator then takes the place of this one before it serves again.
-    pub fn turn(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M>) {
+    pub(crate) fn turn(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M>) {
         self.act(|host, now| host.turn(now, act));
     }
 
     /// The same, later if the log is still being read.
-    pub fn turn_when_loaded(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M> + Send + 'static) {
+    pub(crate) fn turn_when_loaded(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M> + Send + 'static) {
         if let State::Loading { then } = &mut *self.state.lock() {
             then.push(Box::new(act));
             return;

@@ -16,7 +16,7 @@ const MAX_DECOMPRESSED: usize = 64 << 20;
 
 /// Why a log could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(super) enum LoadError {
     /// The log, or its disk.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -40,7 +40,7 @@ impl From<NotServed> for LoadError {
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn replay<M: Machine>(
+pub(super) fn replay<M: Machine>(
     machine: &mut M,
     partition: &Partition,
     leader_epoch: LeaderEpoch,

@@ -14,7 +14,7 @@ pub struct Ticket(pub u64);
 
 /// Names an append until the machine knows what became of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AppendId(pub u64);
+pub(crate) struct AppendId(pub u64);
 
 /// The time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +27,10 @@ pub struct Now {
 
 /// Where a record stands in the log, and whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The record's offset.
     pub offset: i64,
-    /// The producer of its batch, if that is part of a transaction.
+    /// The producer of its batch; `None`: that is not part of a transaction.
     pub producer: Option<Producer>,
     /// Whether the record is committed. Of the records of an earlier leader's last moments that is not known yet; see
     /// [`Machine::settled`].
@@ -39,7 +39,7 @@ pub struct Origin {
 
 /// A transactional producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Producer {
+pub(crate) struct Producer {
     /// Its id.
     pub id: i64,
     /// Its epoch.
@@ -48,7 +48,7 @@ pub struct Producer {
 
 /// A batch to append.
 #[derive(Debug)]
-pub struct Append {
+pub(crate) struct Append {
     /// For [`Machine::decided`].
     pub id: AppendId,
     /// The batch; see [`batch_of`](super::batch_of).
@@ -57,7 +57,7 @@ pub struct Append {
 
 /// What a machine asks its host for.
 #[must_use]
-pub struct Effects<M: Machine> {
+pub(crate) struct Effects<M: Machine> {
     /// Answers to deliver now.
     pub replies: Vec<(Ticket, M::Reply)>,
     /// Batches to append, in this order. The host says in the same order what became of them.
@@ -74,7 +74,7 @@ impl<M: Machine> Default for Effects<M> {
 
 impl<M: Machine> Effects<M> {
     /// These, then those.
-    pub fn extend(&mut self, others: Effects<M>) {
+    pub(crate) fn extend(&mut self, others: Effects<M>) {
         let Effects { replies, appends, sends } = others;
         self.replies.extend(replies);
         self.appends.extend(appends);
@@ -84,7 +84,7 @@ impl<M: Machine> Effects<M> {
 
 /// Why a batch is not in the log, and never will be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum AppendError {
+pub(crate) enum AppendError {
     /// There is no such partition, or too few in-sync replicas: this or another broker may serve soon.
     #[error("the records cannot be committed now")]
     NotCommitted,
@@ -111,7 +111,7 @@ pub enum CoordinatorError {
 ///
 /// The host calls, in this order: [`Machine::replay`] and [`Machine::control`] for the whole log, [`Machine::loaded`],
 /// then the others and requests in any order; [`Machine::settled`] once; at last [`Machine::unload`].
-pub trait Machine: Sized + Send + 'static {
+pub(crate) trait Machine: Sized + Send + 'static {
     /// The topic whose partitions hold the records of these machines.
     const TOPIC: &'static str;
     /// The answer to a request.
@@ -166,4 +166,4 @@ pub trait Machine: Sized + Send + 'static {
 /// A record that no machine of this kind has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("not a record of this coordinator")]
-pub struct NotOurs;
+pub(crate) struct NotOurs;

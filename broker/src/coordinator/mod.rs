@@ -19,7 +19,7 @@ mod host;
 mod key;
 mod lifecycle;
 mod load;
-pub mod machine;
+pub(crate) mod machine;
 #[cfg(test)]
 mod tests;
 
@@ -29,11 +29,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-pub use self::append::{batch_of, transactional_batch_of};
-pub use self::clock::Clock;
-pub use self::key::partition_for;
+pub(crate) use self::append::{batch_of, transactional_batch_of};
+pub(crate) use self::clock::Clock;
+pub(crate) use self::key::partition_for;
 use self::lifecycle::FlushSoon;
-pub use self::lifecycle::{Coordinator, Post};
+pub(crate) use self::lifecycle::{Coordinator, Post};
 use self::machine::{CoordinatorError, Machine};
 use crate::env::{self, Workers};
 use crate::image::{ClusterImage, ImageReceiver, LeaderEpoch};
@@ -44,7 +44,7 @@ use crate::replica::partition::{Busy, Partition};
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The coordinators of the partitions of [`Machine::TOPIC`] that this broker leads.
-pub struct Coordinators<M: Machine> {
+pub(crate) struct Coordinators<M: Machine> {
     replicas: Arc<Replicas>,
     workers: Workers,
     images: ImageReceiver,
@@ -72,7 +72,12 @@ struct Here<M: Machine> {
 
 impl<M: Machine> Coordinators<M> {
     /// No coordinator yet; see [`Coordinators::run`].
-    pub fn new(replicas: Arc<Replicas>, workers: Workers, images: ImageReceiver, post: Post<M>) -> Coordinators<M> {
+    pub(crate) fn new(
+        replicas: Arc<Replicas>,
+        workers: Workers,
+        images: ImageReceiver,
+        post: Post<M>,
+    ) -> Coordinators<M> {
         let here = RwLock::new(Here { partitions: 0, running: BTreeMap::new() });
         let flushing = replicas.clone();
         let flush_soon: FlushSoon = Arc::new(move |partition| flushing.flush_soon(partition));
@@ -81,7 +86,7 @@ impl<M: Machine> Coordinators<M> {
 
     /// Follows image and roles, and ticks, until the broker stops. After each look at the roles, `look` gets the image
     /// and the coordinators that have just begun to load. Must be called on the control runtime.
-    pub async fn run(&self, look: impl FnMut(&ClusterImage, &[Arc<Coordinator<M>>])) {
+    pub(crate) async fn run(&self, look: impl FnMut(&ClusterImage, &[Arc<Coordinator<M>>])) {
         tokio::join!(self.follow(look), self.tick());
     }
 
@@ -89,7 +94,7 @@ impl<M: Machine> Coordinators<M> {
     ///
     /// # Errors
     /// That it is another broker's.
-    pub fn of(&self, key: &str) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
+    pub(crate) fn of(&self, key: &str) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
         let here = self.here.read();
         if here.partitions == 0 {
             return Err(CoordinatorError::NotCoordinator);
@@ -102,12 +107,12 @@ impl<M: Machine> Coordinators<M> {
     ///
     /// # Errors
     /// That it is another broker's.
-    pub fn at(&self, partition: i32) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
+    pub(crate) fn at(&self, partition: i32) -> Result<Arc<Coordinator<M>>, CoordinatorError> {
         self.here.read().running.get(&partition).cloned().ok_or(CoordinatorError::NotCoordinator)
     }
 
     /// Every coordinator that runs or loads here.
-    pub fn all(&self) -> Vec<Arc<Coordinator<M>>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Coordinator<M>>> {
         self.here.read().running.values().cloned().collect()
     }
 

@@ -13,7 +13,7 @@ pub struct Identity {
     pub starts: i64,
     /// The kernel's boot at the last start: within it the page cache survives the process.
     pub boot_id: String,
-    /// The pod at the last start: within it the volume is the same.
+    /// The pod at the last start: within it the volume is the same. `None`: it was not in a pod.
     pub pod_uid: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use crate::image::ImageReceiver;
 use crate::share_state::persister::Persister;
 
 /// Carries errands out.
-pub fn post(workers: Workers, images: ImageReceiver, persister: Arc<Persister>) -> Post<Shard> {
+pub(super) fn post(workers: Workers, images: ImageReceiver, persister: Arc<Persister>) -> Post<Shard> {
     Arc::new(move |coordinator: &Arc<Coordinator<Shard>>, errand: Errand| {
         let groups = coordinator.clone();
         match errand {

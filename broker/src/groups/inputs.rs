@@ -10,19 +10,19 @@ use crate::image::ClusterImage;
 use crate::topics::Known;
 
 /// What the last image said.
-pub struct Inputs {
+pub(super) struct Inputs {
     known: Known,
     config: Config,
 }
 
 impl Inputs {
     /// Nothing yet.
-    pub fn new() -> Inputs {
+    pub(super) fn new() -> Inputs {
         Inputs { known: Known::default(), config: Config::default() }
     }
 
     /// Takes an image; whether it says anything new.
-    pub fn learn(&mut self, image: &ClusterImage) -> bool {
+    pub(super) fn learn(&mut self, image: &ClusterImage) -> bool {
         let config = config(image);
         let has_other_topics = self.known.learn(image);
         let is_new = has_other_topics || self.config != config;
@@ -31,7 +31,7 @@ impl Inputs {
     }
 
     /// Hands a shard of groups what it must know.
-    pub fn give(&self) -> impl FnOnce(&mut Shard) + Send + use<> {
+    pub(super) fn give(&self) -> impl FnOnce(&mut Shard) + Send + use<> {
         let (topics, config) = (self.known.topics().clone(), self.config.clone());
         move |groups| {
             groups.set_topics(topics);

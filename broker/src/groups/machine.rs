@@ -15,7 +15,7 @@ use crate::groups::inputs::Inputs;
 use crate::image::{CONSUMER_OFFSETS, ClusterImage, LeaderEpoch};
 
 /// What groups want done outside of their lock.
-pub enum Errand {
+pub(crate) enum Errand {
     /// The topics that regular expressions stand for.
     Lookup(Lookup),
     /// Share coordinators are to initialise or delete states.

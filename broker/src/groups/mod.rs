@@ -25,7 +25,7 @@ use ottla_group::{DeletedTopic, Shard};
 
 use self::inputs::Inputs;
 use self::machine::effects;
-pub use self::requests::BeginError;
+pub(crate) use self::requests::BeginError;
 use crate::coordinator::machine::Effects;
 use crate::coordinator::{Coordinator, Coordinators};
 use crate::env::{self, Workers};

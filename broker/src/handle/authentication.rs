@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::env::{self, Workers};
 
 /// How far a client has come with saying who it is.
-pub struct Authentication {
+pub(super) struct Authentication {
     pub(super) login: Login,
     /// The exchange of tokens that is under way.
     pub(super) exchange: Option<Exchange>,

@@ -39,15 +39,15 @@ pub struct Context {
 }
 
 /// The operations that there are for a type of resource, as bits by Kafka's numbers (KIP-430).
-pub mod operations {
+pub(super) mod operations {
     /// Create, Alter, Describe, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite … of the cluster.
-    pub const CLUSTER: i32 = 8096;
+    pub(crate) const CLUSTER: i32 = 8096;
     /// Read, Write, Create, Delete, Alter, Describe, DescribeConfigs, AlterConfigs of a topic.
-    pub const TOPIC: i32 = 3576;
+    pub(crate) const TOPIC: i32 = 3576;
     /// Read, Delete, Describe, DescribeConfigs, AlterConfigs of a group.
-    pub const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+    pub(crate) const GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
     /// The request did not ask for them.
-    pub const NOT_ASKED: i32 = i32::MIN;
+    pub(crate) const NOT_ASKED: i32 = i32::MIN;
 }
 
 /// Kafka's message about a group whose topics the client may not describe.

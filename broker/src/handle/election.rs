@@ -21,7 +21,7 @@ use crate::reply::Reply;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Returns `answer` for the newest image, once no election is expected for the `leaders` that it names.
-pub fn reply<Q: 'static, R: ResponseMessage + 'static>(
+pub(super) fn reply<Q: 'static, R: ResponseMessage + 'static>(
     context: &Context,
     request: Q,
     leaders: fn(&ClusterImage, &Q) -> BTreeSet<BrokerId>,

@@ -144,7 +144,7 @@ fn invalid_batch(error: &InvalidBatch) -> ErrorCode {
 }
 
 /// A coordinator's refusal. (A function, because neither type is of this crate.)
-pub fn group_error(error: GroupError) -> ErrorCode {
+pub(super) fn group_error(error: GroupError) -> ErrorCode {
     match error {
         GroupError::InvalidGroupId => ErrorCode::INVALID_GROUP_ID,
         GroupError::InvalidSessionTimeout => ErrorCode::INVALID_SESSION_TIMEOUT,
@@ -175,12 +175,12 @@ pub fn group_error(error: GroupError) -> ErrorCode {
 }
 
 /// NONE, or a coordinator's refusal.
-pub fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
+pub(super) fn group_result(result: &Result<(), GroupError>) -> ErrorCode {
     result.map_or_else(group_error, |()| ErrorCode::NONE)
 }
 
 /// Why a member of a share group gets nothing, or its acknowledgement does not count.
-pub fn share_error(error: ShareError) -> ErrorCode {
+pub(super) fn share_error(error: ShareError) -> ErrorCode {
     match error {
         ShareError::NotServed(error) => ErrorCode::from(&error),
         ShareError::Persister(error) => error.code(),
@@ -191,7 +191,7 @@ pub fn share_error(error: ShareError) -> ErrorCode {
 }
 
 /// NONE, or a share coordinator's refusal, with its message.
-pub fn state_result(result: Result<(), StateError>) -> (ErrorCode, Option<Str>) {
+pub(super) fn state_result(result: Result<(), StateError>) -> (ErrorCode, Option<Str>) {
     match result {
         Ok(()) => (ErrorCode::NONE, None),
         Err(error) => (codes::code(error), Some(error.to_string().into())),

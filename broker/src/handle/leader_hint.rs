@@ -7,7 +7,7 @@ use crate::handle::context::Context;
 use crate::image::Topic;
 
 /// The live leader of a partition.
-pub struct LeaderHint {
+pub(super) struct LeaderHint {
     /// The leader's id and epoch.
     pub current: LeaderIdAndEpoch,
     /// The leader's address.
@@ -17,7 +17,7 @@ pub struct LeaderHint {
 impl LeaderHint {
     /// Reads it from the newest image: the request may have waited until the leader changed. The address is one of the
     /// client's listener.
-    pub fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
+    pub(super) fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
         let image = context.handler.images.borrow().clone();
         let assignment = image.topics.get(&topic.id)?.partitions.get(usize::try_from(partition).ok()?)?;
         let leader = assignment.leader?;
@@ -31,7 +31,7 @@ impl LeaderHint {
     }
 
     /// Writes it into an answer: the leader beside its partition, its address once for all of them.
-    pub fn write(self, current_leader: &mut LeaderIdAndEpoch, node_endpoints: &mut Vec<NodeEndpoint>) {
+    pub(super) fn write(self, current_leader: &mut LeaderIdAndEpoch, node_endpoints: &mut Vec<NodeEndpoint>) {
         *current_leader = self.current;
         if node_endpoints.iter().all(|node| node.node_id != self.node.node_id) {
             node_endpoints.push(self.node);

@@ -7,7 +7,7 @@ const MAX_LEN: usize = 249;
 ///
 /// # Errors
 /// The message for the client.
-pub fn check_topic_name(name: &str) -> Result<(), String> {
+pub(super) fn check_topic_name(name: &str) -> Result<(), String> {
     let refuse = |why: String| Err(format!("Topic name is invalid: {why}"));
     if name.is_empty() {
         refuse("the empty string is not allowed".to_owned())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// The names of a request, each once, in their first order, with how often each appears.
-pub fn once<T, K: Ord>(named: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<(T, usize)> {
+pub(super) fn once<T, K: Ord>(named: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<(T, usize)> {
     let mut places: BTreeMap<K, usize> = BTreeMap::new();
     let mut things: Vec<(T, usize)> = Vec::new();
     for thing in named {

@@ -24,7 +24,7 @@ pub struct Unreadable {
     pub api: ApiKey,
     /// The answer, or the end of the connection.
     pub reply: Reply,
-    /// What it asked for, if that is not served and the connection ends.
+    /// What it asked for that is not served, so that the connection ends; `None`: an answer follows.
     pub unserved: Option<Asked>,
 }
 

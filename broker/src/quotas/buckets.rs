@@ -20,13 +20,13 @@ const MOST: usize = 16_384;
 
 /// Buckets by their resource and those who share them.
 #[derive(Default)]
-pub struct Buckets(Mutex<ByKey>);
+pub(crate) struct Buckets(Mutex<ByKey>);
 
 type ByKey = HashMap<(Resource, Bucket), Arc<Mutex<Used>>>;
 
 /// What was taken from a bucket.
 #[derive(Debug, Default)]
-pub struct Used {
+pub(crate) struct Used {
     /// Of bytes or time.
     pub rate: Rate,
     /// Of changes of partitions.
@@ -76,10 +76,10 @@ fn forget(buckets: &mut ByKey, now: Duration) {
 }
 
 /// The buckets of one client, and how fast they fill.
-pub struct ClientBuckets(HashMap<Resource, Limited>);
+pub(crate) struct ClientBuckets(HashMap<Resource, Limited>);
 
 /// A bucket and its quota.
-pub struct Limited {
+pub(crate) struct Limited {
     /// Per second.
     pub quota: f64,
     /// Shared by all who share the quota.
@@ -88,7 +88,7 @@ pub struct Limited {
 
 impl Limited {
     /// Takes time, of which a whole second is 100. Throttles nobody by itself.
-    pub fn count_time(&self, windows: Windows, time: Duration, now: Duration) {
+    pub(crate) fn count_time(&self, windows: Windows, time: Duration, now: Duration) {
         let mut used = self.used.lock();
         used.last = now;
         used.rate.record(windows, time.as_secs_f64() * 100.0, now);
@@ -97,7 +97,7 @@ impl Limited {
 
 impl ClientBuckets {
     /// Those of a client with these rules; `None`: nothing is limited.
-    pub fn find(
+    pub(crate) fn find(
         buckets: &Buckets,
         rules: &QuotaRules,
         principal: &Principal,
@@ -113,7 +113,7 @@ impl ClientBuckets {
     }
 
     /// The bucket of a resource; `None`: it is not limited.
-    pub fn of(&self, resource: Resource) -> Option<&Limited> {
+    pub(crate) fn of(&self, resource: Resource) -> Option<&Limited> {
         self.0.get(&resource)
     }
 }

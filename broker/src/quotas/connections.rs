@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
-pub use ottla_access::quotas::TurnedAway;
+pub(crate) use ottla_access::quotas::TurnedAway;
 use ottla_access::quotas::{ConnectionLimits, Connections, Windows};
 use parking_lot::Mutex;
 use tokio::sync::Notify;

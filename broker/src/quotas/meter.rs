@@ -18,11 +18,11 @@ use crate::reply::Reply;
 
 /// Until when nothing is read from a connection.
 #[derive(Default)]
-pub struct Muted(Mutex<Option<Instant>>);
+pub(crate) struct Muted(Mutex<Option<Instant>>);
 
 impl Muted {
     /// `None`: it is not muted.
-    pub fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         let mut until = self.0.lock();
         if until.is_some_and(|until| until <= env::now()) {
             *until = None;

@@ -9,9 +9,9 @@
 //! A client without quotas costs a look at the rules. One that has some keeps its buckets beside its connection until
 //! the image has other rules, so a request looks up nothing.
 
-pub mod buckets;
-pub mod connections;
-pub mod meter;
+pub(crate) mod buckets;
+pub(crate) mod connections;
+pub(crate) mod meter;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -153,7 +153,7 @@ pub struct Appended {
     pub base_offset: i64,
     /// The offset after the last record's.
     pub end: i64,
-    /// The time that the records were given, if the topic says LogAppendTime. Milliseconds since 1970.
+    /// The time that the records were given under LogAppendTime, in ms since 1970; `None`: they keep the producer's.
     pub append_time_ms: Option<i64>,
     /// The log's first offset.
     pub log_start: i64,

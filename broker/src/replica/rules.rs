@@ -11,7 +11,7 @@ const MAX_DECOMPRESSED: usize = i32::MAX as usize;
 const MAX_COMPACTED: usize = 256 << 20;
 
 /// What a log obeys, of a topic's settings.
-pub fn log_config(settings: &TopicSettings) -> LogConfig {
+pub(super) fn log_config(settings: &TopicSettings) -> LogConfig {
     let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let compacts_within = settings.max_compaction_lag.filter(|_| settings.cleanup_policy.compact);
     LogConfig {
@@ -34,7 +34,7 @@ pub fn log_config(settings: &TopicSettings) -> LogConfig {
 }
 
 /// What a batch must obey, of a topic's settings.
-pub fn produce_rules(settings: &TopicSettings) -> ProduceRules {
+pub(super) fn produce_rules(settings: &TopicSettings) -> ProduceRules {
     let millis = |bound: Option<std::time::Duration>| {
         bound.and_then(|bound| i64::try_from(bound.as_millis()).ok()).unwrap_or(i64::MAX)
     };

@@ -29,7 +29,7 @@ struct Leaderless {
 impl Seen {
     /// Takes the next image. Whether anything in it is new to the replicas of the broker `me`, or to folders of topics
     /// that were `found` on its disk.
-    pub fn learn(&mut self, me: BrokerId, image: &Arc<ClusterImage>, found: impl Fn(Uuid) -> bool) -> bool {
+    pub(super) fn learn(&mut self, me: BrokerId, image: &Arc<ClusterImage>, found: impl Fn(Uuid) -> bool) -> bool {
         let before = self.image.replace(image.clone());
         let nothing = ClusterImage::default();
         let mut is_news = before.as_ref().is_none_or(|before| !are_around_the_same(before, image));
@@ -54,18 +54,18 @@ impl Seen {
     }
 
     /// The topics of which the image puts a partition here.
-    pub fn mine<'i>(&self, image: &'i ClusterImage) -> impl Iterator<Item = &'i Arc<Topic>> {
+    pub(super) fn mine<'i>(&self, image: &'i ClusterImage) -> impl Iterator<Item = &'i Arc<Topic>> {
         self.mine.iter().filter_map(|id| image.topics.get(id))
     }
 
     /// Those of them that have partitions without a leader.
-    pub fn mine_without_leader<'i>(&self, image: &'i ClusterImage) -> impl Iterator<Item = &'i Arc<Topic>> {
+    pub(super) fn mine_without_leader<'i>(&self, image: &'i ClusterImage) -> impl Iterator<Item = &'i Arc<Topic>> {
         let mine = self.leaderless.keys().filter(|id| self.mine.contains(id));
         mine.filter_map(|id| image.topics.get(id))
     }
 
     /// Sets the gauges that follow from the image.
-    pub fn count(&self, metrics: &Metrics) {
+    pub(super) fn count(&self, metrics: &Metrics) {
         let Some(image) = &self.image else { return };
         let sum = |of: fn(&Leaderless) -> usize| self.leaderless.values().map(of).sum::<usize>() as i64;
         metrics.cluster.offline_partitions.set(sum(|found| found.partitions));

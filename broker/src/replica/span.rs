@@ -8,7 +8,7 @@ use tracing::Span;
 const NAME: &str = "partition";
 
 /// The span of the log lines about a partition; none inside of one, so that a line names its partition once.
-pub fn span_of(topic: &str, number: i32) -> Span {
+pub(super) fn span_of(topic: &str, number: i32) -> Span {
     if Span::current().metadata().is_some_and(|metadata| metadata.name() == NAME) {
         return Span::none();
     }

@@ -15,7 +15,7 @@ use crate::quotas::connections::{Gate, Place, TurnedAway};
 const MOST_HELD: usize = 1024;
 
 /// Takes connections of one listener.
-pub struct Admission {
+pub(super) struct Admission {
     listener: Str,
     /// The names of all listeners of the broker.
     listeners: Arc<[Str]>,
@@ -27,7 +27,7 @@ pub struct Admission {
 
 impl Admission {
     /// To `listener`, which is one of `listeners`.
-    pub fn new(
+    pub(super) fn new(
         listener: Str,
         listeners: Arc<[Str]>,
         gate: Arc<Gate>,
@@ -39,7 +39,7 @@ impl Admission {
 
     /// Waits until the broker may have another connection. Then its place; `None`: the address may not have it, and it
     /// is or will be closed.
-    pub async fn admit(&mut self, socket: TcpStream, address: IpAddr) -> Option<(TcpStream, Place)> {
+    pub(super) async fn admit(&mut self, socket: TcpStream, address: IpAddr) -> Option<(TcpStream, Place)> {
         // Brokers must reach each other, also when clients have taken all there is.
         let spared = self.listeners.len() > 1 && self.images.borrow().is_of_brokers(&self.listener, &self.listeners);
         let throttled = self.gate.wait(&mut self.images, &self.listener, spared).await;

@@ -67,12 +67,12 @@ impl Drop for Served {
 
 impl Connections {
     /// How many there are, with those that wait.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Adds a connection once fewer wait than may.
-    pub async fn give(&self, accepted: Accepted) {
+    pub(super) async fn give(&self, accepted: Accepted) {
         loop {
             let went = self.went.notified();
             if self.waiting.lock().len() < WAITING {
@@ -83,14 +83,14 @@ impl Connections {
     }
 
     /// Adds a connection, however many wait.
-    pub fn put(&self, accepted: Accepted) {
+    pub(super) fn put(&self, accepted: Accepted) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.waiting.lock().push_back(accepted);
         self.came.notify_one();
     }
 
     /// The next connection, for the reactor. Cancellation safe.
-    pub async fn next(&self) -> Accepted {
+    pub(super) async fn next(&self) -> Accepted {
         loop {
             let next = self.waiting.lock().pop_front();
             if let Some(accepted) = next {
@@ -102,7 +102,7 @@ impl Connections {
     }
 
     /// Takes the connections away that the reactor has not taken yet.
-    pub fn take_waiting(&self) -> VecDeque<Accepted> {
+    pub(super) fn take_waiting(&self) -> VecDeque<Accepted> {
         let taken = std::mem::take(&mut *self.waiting.lock());
         self.lose(taken.len());
         self.went.notify_waiters();
@@ -110,7 +110,7 @@ impl Connections {
     }
 
     /// The reactor serves a connection that it has taken.
-    pub fn serve(self: &Arc<Self>, stream: &Arc<TcpStream>) -> Served {
+    pub(super) fn serve(self: &Arc<Self>, stream: &Arc<TcpStream>) -> Served {
         let mut sockets = self.sockets.lock();
         let number = sockets.next;
         sockets.next += 1;
@@ -119,12 +119,12 @@ impl Connections {
     }
 
     /// So many are none any more.
-    pub fn lose(&self, how_many: usize) {
+    pub(super) fn lose(&self, how_many: usize) {
         self.count.fetch_sub(how_many, Ordering::Relaxed);
     }
 
     /// Shuts down the sockets of all that the reactor serves; how many. It ends these connections when it runs again.
-    pub async fn shut_down(&self) -> usize {
+    pub(super) async fn shut_down(&self) -> usize {
         let open = std::mem::take(&mut self.sockets.lock().open);
         let mut ended = 0;
         for socket in open.into_values() {

@@ -95,7 +95,7 @@ fn at(seconds: i64) -> Instant {
 }
 
 /// What new connections of a reactor need.
-pub struct Door {
+pub(super) struct Door {
     images: ImageReceiver,
     tls: ServerConfigsReceiver,
     /// The turns of handshakes.
@@ -106,7 +106,7 @@ pub struct Door {
 
 impl Door {
     /// A door with the listeners of the image, and their TLS configurations.
-    pub fn new(images: ImageReceiver, tls: ServerConfigsReceiver) -> Door {
+    pub(super) fn new(images: ImageReceiver, tls: ServerConfigsReceiver) -> Door {
         Door { images, tls, handshakes: Semaphore::new(HANDSHAKES), memory: Rc::default() }
     }
 
@@ -114,7 +114,7 @@ impl Door {
     ///
     /// # Errors
     /// See [`NotOpened`].
-    pub async fn open(&self, stream: Arc<TcpStream>, mut peer: Peer) -> Result<(Socket, Client), NotOpened> {
+    pub(super) async fn open(&self, stream: Arc<TcpStream>, mut peer: Peer) -> Result<(Socket, Client), NotOpened> {
         let access = self.images.borrow().access.clone();
         let listener = access.listeners.get(&peer.listener).ok_or(NotOpened::NoListener)?;
         let socket = if listener.tls { self.secure(stream, &peer).await? } else { Socket::Plain(stream) };

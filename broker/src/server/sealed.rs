@@ -13,7 +13,7 @@ use ottla_wire::Chunk;
 use tokio::net::TcpStream;
 
 /// The most bytes of plain text in a record.
-pub const RECORD: usize = 1 << 14;
+pub(super) const RECORD: usize = 1 << 14;
 /// How much plain text is encrypted before it is written.
 const SEAL: usize = 4 * RECORD;
 /// What a record has beyond its plain text: header, explicit nonce, tag and type are less.
@@ -52,7 +52,7 @@ impl Memory {
 
 /// Encrypted bytes on their way to the socket: those from `start` to `end`.
 #[derive(Default)]
-pub struct Outgoing {
+pub(super) struct Outgoing {
     memory: Vec<u8>,
     start: usize,
     end: usize,
@@ -60,7 +60,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// Whether all is written.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
@@ -68,7 +68,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// Those of `encode`; nothing is added then.
-    pub fn add<E>(&mut self, most: usize, encode: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
+    pub(super) fn add<E>(&mut self, most: usize, encode: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
         if self.memory.len() < self.end + most {
             self.memory.resize(self.end + most, 0);
         }
@@ -80,7 +80,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// When a part of a file can't be read, or is not in the log any more, or `encrypt` fails.
-    pub fn seal(
+    pub(super) fn seal(
         &mut self,
         out: &mut VecDeque<Chunk>,
         memory: &Memory,
@@ -122,7 +122,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// `WouldBlock` when it does not take all; any other error ends the connection.
-    pub fn write(&mut self, stream: &TcpStream, memory: &Memory) -> io::Result<()> {
+    pub(super) fn write(&mut self, stream: &TcpStream, memory: &Memory) -> io::Result<()> {
         while self.start < self.end {
             match stream.try_write(&self.memory[self.start..self.end])? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),

@@ -13,7 +13,7 @@ pub(super) struct Headers {
 
 impl Headers {
     /// Reads them; what comes after a batch that is damaged counts as not there.
-    pub fn of(records: &Bytes) -> Headers {
+    pub(super) fn of(records: &Bytes) -> Headers {
         let (mut headers, mut ends) = (Vec::new(), Vec::new());
         let mut end = 0;
         for batch in Batches::new(records.clone()) {
@@ -31,7 +31,7 @@ impl Headers {
     }
 
     /// For the machine, with what was aborted among them.
-    pub fn marked(&self, aborted: &[ottla_log::AbortedTransaction]) -> Vec<LogBatch> {
+    pub(super) fn marked(&self, aborted: &[ottla_log::AbortedTransaction]) -> Vec<LogBatch> {
         let aborted = aborted.iter().map(|transaction| AbortedTransaction {
             producer_id: transaction.producer_id,
             first: transaction.first_offset,
@@ -40,7 +40,7 @@ impl Headers {
     }
 
     /// From the first batch that has acquired records to the last.
-    pub fn covering(&self, records: &Bytes, acquired: &[Acquired]) -> Bytes {
+    pub(super) fn covering(&self, records: &Bytes, acquired: &[Acquired]) -> Bytes {
         let (Some(first), Some(last)) = (acquired.first(), acquired.last()) else { return Bytes::new() };
         let from = self.headers.partition_point(|header| header.last < first.first);
         let until = self.headers.partition_point(|header| header.first <= last.last);

@@ -30,8 +30,8 @@ use ottla_wire::TopicIdPartition;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-pub use self::shared::Shared;
-pub use self::taking::{Look, Taken, Turn, Want};
+pub(crate) use self::shared::Shared;
+pub(crate) use self::taking::{Look, Taken, Turn, Want};
 use crate::coordinator::Clock;
 use crate::env::Workers;
 use crate::image::{ClusterImage, ImageReceiver};

@@ -6,7 +6,7 @@ use ottla_wire::ErrorCode;
 use crate::coordinator::machine::CoordinatorError;
 
 /// The code on the wire.
-pub fn code(error: StateError) -> ErrorCode {
+pub(crate) fn code(error: StateError) -> ErrorCode {
     match error {
         StateError::InvalidRequest(_) => ErrorCode::INVALID_REQUEST,
         StateError::FencedLeaderEpoch => ErrorCode::FENCED_LEADER_EPOCH,
@@ -21,7 +21,7 @@ pub fn code(error: StateError) -> ErrorCode {
 }
 
 /// What another broker has answered, which is not NONE.
-pub fn error(code: ErrorCode) -> StateError {
+pub(crate) fn error(code: ErrorCode) -> StateError {
     match code {
         ErrorCode::INVALID_REQUEST => StateError::InvalidRequest("the share coordinator refuses the request"),
         ErrorCode::FENCED_LEADER_EPOCH => StateError::FencedLeaderEpoch,

@@ -8,12 +8,12 @@ use ottla_group::share_state::SharePartition;
 use uuid::Uuid;
 
 /// `group:topic id:partition`, the id as Kafka writes it.
-pub fn of(SharePartition { group, topic_id, partition }: &SharePartition) -> String {
+pub(crate) fn of(SharePartition { group, topic_id, partition }: &SharePartition) -> String {
     format!("{group}:{}:{partition}", BASE64_URL_SAFE_NO_PAD.encode(topic_id))
 }
 
 /// What a key stands for; `None` if it is no key. The group's id may have colons.
-pub fn parse(key: &str) -> Option<SharePartition> {
+pub(crate) fn parse(key: &str) -> Option<SharePartition> {
     let mut parts = key.rsplitn(3, ':');
     let (partition, topic_id, group) = (parts.next()?, parts.next()?, parts.next()?);
     let topic_id = BASE64_URL_SAFE_NO_PAD.decode(topic_id).ok()?;

@@ -15,7 +15,7 @@ use crate::image::{ClusterImage, LeaderEpoch, SHARE_GROUP_STATE};
 
 /// Every record before this offset is of no use any more.
 #[derive(Clone, Copy, Debug)]
-pub struct DeleteBefore(pub i64);
+pub(crate) struct DeleteBefore(pub i64);
 
 impl Machine for Shard {
     const TOPIC: &'static str = SHARE_GROUP_STATE;

@@ -9,13 +9,13 @@
 //! - [`wire`]: the five requests of brokers about states, both ways; [`codes`]: refusals as codes
 //! - [`persister`]: asks the share coordinators, here and on other brokers
 
-pub mod codes;
-pub mod key;
+pub(crate) mod codes;
+pub(crate) mod key;
 mod machine;
 mod measure;
-pub mod persister;
+pub(crate) mod persister;
 mod pruning;
-pub mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use super::words::explained;
 
 /// Why files make no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum UnusableFiles {
+pub(crate) enum UnusableFiles {
     /// There is no certificate, or the text is no PEM.
     #[error("the certificate of the listener: {0}")]
     Certificate(rustls::pki_types::pem::Error),
@@ -40,7 +40,7 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_l
 ///
 /// # Errors
 /// See [`UnusableFiles`].
-pub fn server(
+pub(crate) fn server(
     files: &Files,
     listener: &Str,
     authentication: &Authentication,
@@ -76,7 +76,7 @@ pub fn server(
 }
 
 /// When the certificate of a listener ends, in seconds since 1970; `None`: it can't be read.
-pub fn not_after(files: &Files, listener: &Str) -> Option<i64> {
+pub(crate) fn not_after(files: &Files, listener: &Str) -> Option<i64> {
     let (chain, _) = files.listeners.get(listener).unwrap_or(&files.broker).read().ok()?;
     ottla_access::certificate::not_after(chain.first()?)
 }
@@ -86,7 +86,7 @@ pub fn not_after(files: &Files, listener: &Str) -> Option<i64> {
 ///
 /// # Errors
 /// See [`UnusableFiles`].
-pub fn client(files: &Files) -> Result<Arc<ClientConfig>, UnusableFiles> {
+pub(crate) fn client(files: &Files) -> Result<Arc<ClientConfig>, UnusableFiles> {
     let (chain, key) = files.broker.read()?;
     let builder = ClientConfig::builder_with_provider(PROVIDER.clone()).with_protocol_versions(&[&TLS13])?;
     let builder = builder.with_root_certificates(roots(&files.cluster_ca)?);

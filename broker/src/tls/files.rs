@@ -19,7 +19,7 @@ use crate::image::BrokerId;
 
 /// The content of the files. An empty text stands for a file that does not exist.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Files {
+pub(crate) struct Files {
     /// This broker's certificate and key.
     pub broker: Pair,
     /// The authorities of brokers.
@@ -34,7 +34,7 @@ pub struct Files {
 
 /// A certificate and its key. Has no `Debug`: the key must not be printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The certificate, first in its chain.
     pub certificate: String,
     /// The private key.
@@ -43,7 +43,7 @@ pub struct Pair {
 
 impl Files {
     /// Reads the files of `folder`. A file that can't be read is logged and counts as empty.
-    pub fn read(folder: &Path, me: BrokerId, listeners: &Listeners) -> Files {
+    pub(crate) fn read(folder: &Path, me: BrokerId, listeners: &Listeners) -> Files {
         let pair = |certificate: String, key: String| Pair {
             certificate: text(&folder.join(certificate)),
             key: text(&folder.join(key)),

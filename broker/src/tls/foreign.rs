@@ -11,7 +11,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 /// Accepts what either authority has issued, but a certificate that names a KafkaUser only from the own one.
 #[derive(Debug)]
-pub struct OwnOrForeign {
+pub(super) struct OwnOrForeign {
     own: Arc<dyn ClientCertVerifier>,
     foreign: Arc<dyn ClientCertVerifier>,
     subjects: Vec<DistinguishedName>,
@@ -19,7 +19,7 @@ pub struct OwnOrForeign {
 
 impl OwnOrForeign {
     /// Of the verifiers of the two.
-    pub fn new(own: Arc<dyn ClientCertVerifier>, foreign: Arc<dyn ClientCertVerifier>) -> OwnOrForeign {
+    pub(super) fn new(own: Arc<dyn ClientCertVerifier>, foreign: Arc<dyn ClientCertVerifier>) -> OwnOrForeign {
         let subjects = [own.root_hint_subjects(), foreign.root_hint_subjects()].concat();
         OwnOrForeign { own, foreign, subjects }
     }

@@ -10,10 +10,10 @@
 //! - `foreign`: certificates of an authority that only one listener trusts
 //! - [`words`]: rustls' errors, with what to do
 
-pub mod config;
-pub mod files;
+pub(crate) mod config;
+pub(crate) mod files;
 mod foreign;
-pub mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -50,10 +50,10 @@ impl ServerConfigs {
 }
 
 /// The newest configurations, and word of the next.
-pub type ServerConfigsReceiver = watch::Receiver<Arc<ServerConfigs>>;
+pub(crate) type ServerConfigsReceiver = watch::Receiver<Arc<ServerConfigs>>;
 
 /// Makes configurations of what files and image say.
-pub struct Keys {
+pub(crate) struct Keys {
     me: BrokerId,
     folder: PathBuf,
     images: ImageReceiver,
@@ -67,7 +67,7 @@ pub struct Keys {
 
 impl Keys {
     /// Reads the files of `folder` for the first time. [`Keys::keep`] reads them again.
-    pub fn read(
+    pub(crate) fn read(
         me: BrokerId,
         folder: PathBuf,
         images: ImageReceiver,
@@ -87,12 +87,12 @@ impl Keys {
 
     /// Hashes of what is in use: the authorities of brokers, those of users, and this broker's certificate; empty while
     /// there is none.
-    pub fn loaded(&self) -> watch::Receiver<String> {
+    pub(crate) fn loaded(&self) -> watch::Receiver<String> {
         self.publish_loaded.subscribe()
     }
 
     /// Follows the image and the files, for ever.
-    pub async fn keep(mut self) {
+    pub(crate) async fn keep(mut self) {
         loop {
             let listeners = self.images.borrow_and_update().access.listeners.clone();
             let needs_keys = listeners.named().any(|(_, listener)| listener.tls);

@@ -3,7 +3,7 @@
 use rustls::{CertificateError, Error, PeerIncompatible};
 
 /// The error as text for the log.
-pub fn explained(error: &Error) -> String {
+pub(crate) fn explained(error: &Error) -> String {
     let advice = match error {
         // Clients of TLS 1.1 name no algorithms for signatures, which is looked at before their version.
         Error::PeerIncompatible(

@@ -17,7 +17,7 @@ use crate::shared_map::SharedMap;
 /// What this process has seen of topics' names, so that it sees one change hands also when the first topic was away in
 /// between.
 #[derive(Default)]
-pub struct Deletions {
+pub(crate) struct Deletions {
     /// The last topic of each name that is not known to be deleted.
     last: BTreeMap<Str, Uuid>,
     /// The tombstones in the image before.
@@ -28,7 +28,7 @@ pub struct Deletions {
 
 impl Deletions {
     /// The topics of which the image shows for the first time that they are deleted.
-    pub fn learn(&mut self, image: &ClusterImage) -> Vec<DeletedTopic> {
+    pub(crate) fn learn(&mut self, image: &ClusterImage) -> Vec<DeletedTopic> {
         let buried = std::mem::replace(&mut self.buried, image.deleted.keys().copied().collect());
         let fresh = image.deleted.values().filter(|topic| !buried.contains(&topic.id));
         let mut deleted: Vec<DeletedTopic> = fresh.map(|topic| DeletedTopic { is_last: true, ..gone(topic) }).collect();
@@ -51,7 +51,7 @@ impl Deletions {
 }
 
 /// The topics whose tombstones stand: for a coordinator that begins after the deletion.
-pub fn standing(image: &ClusterImage) -> Vec<DeletedTopic> {
+pub(crate) fn standing(image: &ClusterImage) -> Vec<DeletedTopic> {
     let deleted = image.deleted.values();
     deleted.map(|topic| DeletedTopic { is_last: image.topic(&topic.name).is_none(), ..gone(topic) }).collect()
 }

@@ -3,7 +3,7 @@
 //! - [`Known`]: the topics, as groups and share coordinators want them
 //! - [`deletions`]: which topics were deleted
 
-pub mod deletions;
+pub(crate) mod deletions;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::shared_map::SharedMap;
 
 /// The topics that the last image showed.
 #[derive(Default)]
-pub struct Known {
+pub(crate) struct Known {
     topics: Arc<Topics>,
     /// The names and topics of the last image, of which most are those of the next.
     last: (SharedMap<Str, Uuid>, image::Topics),
@@ -24,7 +24,7 @@ pub struct Known {
 
 impl Known {
     /// Takes an image; whether it shows other topics than the one before.
-    pub fn learn(&mut self, image: &ClusterImage) -> bool {
+    pub(crate) fn learn(&mut self, image: &ClusterImage) -> bool {
         let (names, shown) = std::mem::replace(&mut self.last, (image.topic_names.clone(), image.topics.clone()));
         let count = |topic: Option<&Arc<image::Topic>>| topic.map(|topic| topic.partitions.len());
         let mut changed = image.topics.differences(&shown, Arc::ptr_eq).into_iter();
@@ -38,7 +38,7 @@ impl Known {
     }
 
     /// The topics.
-    pub fn topics(&self) -> &Arc<Topics> {
+    pub(crate) fn topics(&self) -> &Arc<Topics> {
         &self.topics
     }
 }

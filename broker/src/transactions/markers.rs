@@ -93,7 +93,11 @@ fn way(
 
 impl Markers {
     /// Puts markers into the queue. Called under the coordinator's lock.
-    pub fn post(&self, coordinator: &Arc<Coordinator<Shard>>, WriteMarkers { id, marker, partitions }: WriteMarkers) {
+    pub(super) fn post(
+        &self,
+        coordinator: &Arc<Coordinator<Shard>>,
+        WriteMarkers { id, marker, partitions }: WriteMarkers,
+    ) {
         let due = env::now();
         let waiting = |partition| Waiting {
             coordinator: coordinator.clone(),
@@ -143,7 +147,7 @@ impl Markers {
     }
 
     /// How many markers wait for their partitions' leaders.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.waiting.lock().len()
     }
 

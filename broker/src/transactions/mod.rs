@@ -9,12 +9,12 @@
 //! - [`markers`]: sends markers to the leaders of partitions; [`ends`]: writes them where this broker leads
 //! - [`verifier`]: asks the transaction coordinators of this broker and of others
 
-pub mod ends;
+pub(crate) mod ends;
 mod machine;
 mod markers;
 mod measure;
 mod requests;
-pub mod verifier;
+pub(crate) mod verifier;
 
 use std::sync::Arc;
 

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use self::node::Node;
-pub use self::values::{Kind, Results, TIMEOUT, Verification, VerifyError};
+pub(crate) use self::values::{Kind, Results, TIMEOUT, Verification, VerifyError};
 use crate::coordinator::partition_for;
 use crate::dialer::Dialer;
 use crate::env::{self, Instant};
@@ -35,7 +35,7 @@ const RETRY_FOR: Duration = Duration::from_millis(100);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks the coordinator that runs on this broker.
-pub type Local = Box<dyn Fn(Verification) -> Pin<Box<dyn Future<Output = Results> + Send>> + Send + Sync>;
+pub(crate) type Local = Box<dyn Fn(Verification) -> Pin<Box<dyn Future<Output = Results> + Send>> + Send + Sync>;
 
 /// Asks transaction coordinators for the partitions that this broker leads.
 pub struct Verifier {

@@ -82,14 +82,16 @@
 //! - What is not known to be committed when the partition is loaded is not acted upon before it is
 //!   ([`Shard::replay_unsettled`]). Kafka writes markers for decisions that may yet be lost.
 
-pub mod config;
-pub mod effects;
-pub mod error;
-pub mod ids;
+#![warn(unreachable_pub)]
+
+mod config;
+mod effects;
+mod error;
+mod ids;
 pub mod record;
-pub mod request;
-pub mod shard;
-pub mod transaction;
+mod request;
+mod shard;
+mod transaction;
 
 mod add_partitions;
 mod admin;

@@ -24,6 +24,7 @@
 //!
 //! The versions are those of Kafka 4.3. What `versions = "7+"` and the like mean: see [`ottla_wire_derive`].
 
+#![warn(unreachable_pub)]
 // A message's field has Kafka's name and, if the name does not suffice, a comment. Other modules ask for every line.
 #![allow(missing_docs)]
 
@@ -36,10 +37,10 @@ pub mod consumer_protocol;
 pub mod coordinator_records;
 pub mod decoder;
 pub mod encoder;
-pub mod error_code;
-pub mod frame;
-pub mod leader;
-pub mod message;
+mod error_code;
+mod frame;
+mod leader;
+mod message;
 pub mod share_group_records;
 pub mod share_state_records;
 pub mod streams_group_records;

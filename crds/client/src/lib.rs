@@ -6,6 +6,8 @@
 //! - [`versions`]: whether the API server was set back
 //! - [`counted()`]: a client that counts its writes
 
+#![warn(unreachable_pub)]
+
 pub mod change;
 mod counted;
 pub mod lease;

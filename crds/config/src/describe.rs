@@ -36,7 +36,7 @@ pub struct Described {
 pub struct Synonym {
     /// Where it was set: a topic's `retention.ms` may come from `log.retention.hours`.
     pub name: Cow<'static, str>,
-    /// The value, in that setting's unit.
+    /// The value, in that setting's unit; `None`: it has no value.
     pub value: Option<String>,
     /// Where it comes from.
     pub source: Source,

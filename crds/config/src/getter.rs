@@ -14,59 +14,59 @@ pub(crate) struct Getter<'a> {
 }
 
 impl Getter<'_> {
-    pub fn value(&self, name: &str) -> Value {
+    pub(crate) fn value(&self, name: &str) -> Value {
         let setting = self.entity.setting(name).expect("the setting is in the tables");
         in_force(&setting, self.overrides, self.broker).expect("the setting has a default")
     }
 
-    pub fn integer(&self, name: &str) -> i64 {
+    pub(crate) fn integer(&self, name: &str) -> i64 {
         match self.value(name) {
             Value::Integer(value) => value,
             other => unreachable!("{name} is a number, not {other:?}"),
         }
     }
 
-    pub fn number<T: TryFrom<i64>>(&self, name: &str) -> T {
+    pub(crate) fn number<T: TryFrom<i64>>(&self, name: &str) -> T {
         T::try_from(self.integer(name)).ok().expect("the setting's valid values fit the field")
     }
 
-    pub fn millis(&self, name: &str) -> Duration {
+    pub(crate) fn millis(&self, name: &str) -> Duration {
         Duration::from_millis(self.number(name))
     }
 
-    pub fn limit(&self, name: &str) -> Option<u64> {
+    pub(crate) fn limit(&self, name: &str) -> Option<u64> {
         u64::try_from(self.integer(name)).ok().filter(|&limit| limit != i64::MAX as u64)
     }
 
-    pub fn time_limit(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn time_limit(&self, name: &str) -> Option<Duration> {
         self.limit(name).map(Duration::from_millis)
     }
 
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.value(name) == Value::Boolean(true)
     }
 
-    pub fn ratio(&self, name: &str) -> f64 {
+    pub(crate) fn ratio(&self, name: &str) -> f64 {
         match self.value(name) {
             Value::Double(value) => value,
             other => unreachable!("{name} is a ratio, not {other:?}"),
         }
     }
 
-    pub fn is_set(&self, name: &str) -> bool {
+    pub(crate) fn is_set(&self, name: &str) -> bool {
         let setting = self.entity.setting(name).expect("the setting is in the tables");
         in_force(&setting, self.overrides, self.broker).is_some()
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.value(name).to_string()
     }
 
-    pub fn replicas(&self, name: &str) -> ThrottledReplicas {
+    pub(crate) fn replicas(&self, name: &str) -> ThrottledReplicas {
         ThrottledReplicas::read(&self.list(name)).expect("a list that was accepted")
     }
 
-    pub fn list(&self, name: &str) -> Vec<String> {
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
         match self.value(name) {
             Value::List(members) => members,
             other => unreachable!("{name} is a list, not {other:?}"),

@@ -39,11 +39,11 @@ pub(crate) struct Overrides<'a> {
 }
 
 impl Overrides<'_> {
-    pub fn of_topic(config: &Config) -> Overrides<'_> {
+    pub(crate) fn of_topic(config: &Config) -> Overrides<'_> {
         Overrides { source: Source::Topic, config }
     }
 
-    pub fn of_group(config: &Config) -> Overrides<'_> {
+    pub(crate) fn of_group(config: &Config) -> Overrides<'_> {
         Overrides { source: Source::Group, config }
     }
 }

@@ -18,23 +18,25 @@
 //! `brokers.overrides`. Those of all brokers that Kafka can change while it runs are reported as dynamic cluster-wide
 //! defaults, the others as static. A broker's own are all dynamic, and go before those of all brokers.
 
+#![warn(unreachable_pub)]
+
 pub mod alter;
 mod broker;
 mod broker_groups;
 mod checks;
 mod client_metrics;
 mod counts;
-pub mod describe;
+mod describe;
 mod getter;
 mod group;
-pub mod groups;
+mod groups;
 mod layers;
 mod offset_reset;
 mod plumbing;
-pub mod quotas;
-pub mod resolved;
-pub mod setting;
-pub mod throttle;
+mod quotas;
+mod resolved;
+mod setting;
+mod throttle;
 mod topic;
 
 use std::collections::BTreeMap;

@@ -23,9 +23,9 @@ pub struct TopicSettings {
     pub delete_retention: Duration,
     /// How long the files of removed segments stay on disk.
     pub file_delete_delay: Duration,
-    /// Records are flushed to disk after so many.
+    /// Records are flushed to disk after so many; `None`: as the system likes.
     pub flush_messages: Option<u64>,
-    /// Records are flushed to disk after this time.
+    /// Records are flushed to disk after this time; `None`: as the system likes.
     pub flush_interval: Option<Duration>,
     /// The replicas whose fetches are throttled while they are not in sync.
     pub follower_throttled: ThrottledReplicas,
@@ -33,13 +33,13 @@ pub struct TopicSettings {
     pub index_interval_bytes: u32,
     /// The leaders whose sends to replicas that are not in sync are throttled.
     pub leader_throttled: ThrottledReplicas,
-    /// The longest time before a record is compacted.
+    /// The longest time before a record is compacted; `None`: no limit.
     pub max_compaction_lag: Option<Duration>,
     /// The largest batch in bytes, with its header.
     pub max_message_bytes: u32,
-    /// How far timestamps may lie in the future.
+    /// How far timestamps may lie in the future; `None`: no limit.
     pub message_timestamp_after_max: Option<Duration>,
-    /// How far timestamps may lie in the past.
+    /// How far timestamps may lie in the past; `None`: no limit.
     pub message_timestamp_before_max: Option<Duration>,
     /// Whose time is the timestamp of records.
     pub message_timestamp_type: TimestampType,
@@ -49,9 +49,9 @@ pub struct TopicSettings {
     pub min_compaction_lag: Duration,
     /// The number of in-sync replicas that acks=all needs.
     pub min_insync_replicas: usize,
-    /// The size in bytes above which retention deletes segments of a partition.
+    /// The size in bytes above which retention deletes segments of a partition; `None`: no limit.
     pub retention_bytes: Option<u64>,
-    /// The age above which retention deletes segments.
+    /// The age above which retention deletes segments; `None`: no limit.
     pub retention: Option<Duration>,
     /// Size in bytes at which a segment rolls.
     pub segment_bytes: u32,
@@ -108,7 +108,7 @@ pub enum TimestampType {
 pub struct BrokerSettings {
     /// Whether a topic is created when a client first uses it.
     pub auto_create_topics_enable: bool,
-    /// How long a connection may be idle before it is closed.
+    /// How long a connection may be idle before it is closed; `None`: no limit.
     pub connections_max_idle: Option<Duration>,
     /// How long a session lasts until the client must authenticate again; `None`: without a limit.
     pub connections_max_reauth: Option<Duration>,
@@ -137,7 +137,7 @@ pub struct BrokerSettings {
     /// The bytes per second that throttled leaders on this broker send to replicas that are not in sync; `None`: no
     /// limit.
     pub leader_throttled_rate: Option<u64>,
-    /// The time between two checks for records to flush.
+    /// The time between two checks for records to flush; `None`: there are no checks.
     pub log_flush_scheduler_interval: Option<Duration>,
     /// The time between two checks for segments that retention deletes.
     pub log_retention_check_interval: Duration,
@@ -161,7 +161,7 @@ pub struct BrokerSettings {
     pub offsets_topic_segment_bytes: u32,
     /// The windows in which clients' use is measured.
     pub quotas: QuotaSettings,
-    /// The most bytes of requests read and not yet answered.
+    /// The most bytes of requests read and not yet answered; `None`: no limit.
     pub queued_max_request_bytes: Option<u64>,
     /// How long a follower waits after a fetch that failed.
     pub replica_fetch_backoff: Duration,

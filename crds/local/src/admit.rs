@@ -19,7 +19,7 @@ use crate::status::Status;
 
 /// What the server gives a new object.
 #[derive(Debug)]
-pub struct Birth {
+pub(crate) struct Birth {
     pub uid: String,
     pub now: String,
     /// Appended to `generateName`.
@@ -27,7 +27,7 @@ pub struct Birth {
 }
 
 /// The name under which a new object is to be stored, written into the object.
-pub fn name_new(target: &Target, object: &mut Value, birth: &Birth) -> Result<String, Status> {
+pub(crate) fn name_new(target: &Target, object: &mut Value, birth: &Birth) -> Result<String, Status> {
     if let Some(namespace) = &target.namespace {
         let stated = metadata(object, "namespace");
         if !stated.is_empty() && stated != namespace {
@@ -47,7 +47,7 @@ pub fn name_new(target: &Target, object: &mut Value, birth: &Birth) -> Result<St
 }
 
 /// Makes a new object complete, or says what is wrong with it.
-pub fn create(kind: &Kind, object: &mut Value, birth: &Birth) -> Result<(), Status> {
+pub(crate) fn create(kind: &Kind, object: &mut Value, birth: &Birth) -> Result<(), Status> {
     let name = metadata(object, "name").to_owned();
     let meta = metadata_mut(object);
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "generation"] {
@@ -68,7 +68,7 @@ pub fn create(kind: &Kind, object: &mut Value, birth: &Birth) -> Result<(), Stat
 }
 
 /// A namespace that nobody had to ask for.
-pub fn namespace(name: &str, birth: &Birth) -> Value {
+pub(crate) fn namespace(name: &str, birth: &Birth) -> Value {
     let mut namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
         "name": name, "uid": birth.uid, "creationTimestamp": birth.now,
     }});
@@ -84,7 +84,7 @@ fn complete_namespace(object: &mut Value) {
 }
 
 /// Takes from `new` what a write to this subresource may change, keeps the rest of `old`, and judges the result.
-pub fn update(kind: &Kind, subresource: Subresource, old: &Value, new: &mut Value) -> Result<(), Status> {
+pub(crate) fn update(kind: &Kind, subresource: Subresource, old: &Value, new: &mut Value) -> Result<(), Status> {
     let name = metadata(old, "name").to_owned();
     let uid = metadata(new, "uid");
     if !uid.is_empty() && uid != metadata(old, "uid") {

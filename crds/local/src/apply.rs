@@ -14,7 +14,7 @@ use crate::status::Status;
 
 /// A writer, as far as ownership distinguishes writers.
 #[derive(Debug, Clone)]
-pub struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     pub manager: &'a str,
     pub subresource: Subresource,
     /// The time of the write, for the record.
@@ -35,7 +35,13 @@ const APPLY: &str = "Apply";
 const UPDATE: &str = "Update";
 
 /// Merges what a client applies into the object as it is (null if there is none), or says whose fields it would take.
-pub fn apply(kind: &Kind, live: &Value, applied: &Value, writer: &Writer<'_>, force: bool) -> Result<Value, Status> {
+pub(crate) fn apply(
+    kind: &Kind,
+    live: &Value,
+    applied: &Value,
+    writer: &Writer<'_>,
+    force: bool,
+) -> Result<Value, Status> {
     let schema = kind.schema.as_ref().map(|schema| schema.root());
     let wanted = owned(kind, Fields::of(schema, applied), writer.subresource);
     let mut owners = owners(live);
@@ -70,7 +76,7 @@ pub fn apply(kind: &Kind, live: &Value, applied: &Value, writer: &Writer<'_>, fo
 
 /// Records any other write: its writer owns what it changed, and nobody owns what is gone. As on a real server, a write
 /// with one empty entry, or with an empty list, takes the record away; from then on only an apply begins another.
-pub fn record(kind: &Kind, old: &Value, new: &mut Value, writer: &Writer<'_>) {
+pub(crate) fn record(kind: &Kind, old: &Value, new: &mut Value, writer: &Writer<'_>) {
     let schema = kind.schema.as_ref().map(|schema| schema.root());
     let mut owners = if takes_record_away(new) { Vec::new() } else { owners(old) };
     let is_new = old.get("metadata").is_none();

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// One field at fault.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cause {
+pub(crate) struct Cause {
     pub reason: &'static str,
     pub field: String,
     /// What follows `field: ` in the message.
@@ -12,25 +12,25 @@ pub struct Cause {
 }
 
 impl Cause {
-    pub fn new(reason: &'static str, field: &str, message: String) -> Self {
+    pub(crate) fn new(reason: &'static str, field: &str, message: String) -> Self {
         Self { reason, field: field.to_owned(), message }
     }
 
-    pub fn invalid(field: &str, value: &Value, detail: &str) -> Self {
+    pub(crate) fn invalid(field: &str, value: &Value, detail: &str) -> Self {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {detail}"))
     }
 
-    pub fn required(field: &str, detail: &str) -> Self {
+    pub(crate) fn required(field: &str, detail: &str) -> Self {
         let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         Self::new("FieldValueRequired", field, format!("Required value{detail}"))
     }
 
-    pub fn forbidden(field: &str, detail: &str) -> Self {
+    pub(crate) fn forbidden(field: &str, detail: &str) -> Self {
         Self::new("FieldValueForbidden", field, format!("Forbidden: {detail}"))
     }
 
     /// Field and message, as a refusal's message has them.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{}: {}", self.field, self.message)
     }
 }

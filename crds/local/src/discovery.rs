@@ -14,7 +14,7 @@ const SUBRESOURCE_VERBS: [&str; 3] = ["get", "patch", "update"];
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The discovery documents: `/api`, `/apis`, `/api/v1`, `/apis/GROUP`, `/apis/GROUP/VERSION`.
-pub fn answer(kinds: &Kinds, path: &str, accept: &str) -> Result<Response<Body>, Status> {
+pub(crate) fn answer(kinds: &Kinds, path: &str, accept: &str) -> Result<Response<Body>, Status> {
     let parts: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
     let document = match parts.as_slice() {
         ["api" | "apis"] if accepts_aggregated(accept) => {
@@ -43,7 +43,7 @@ pub fn answer(kinds: &Kinds, path: &str, accept: &str) -> Result<Response<Body>,
 }
 
 /// `/version`: the release whose behaviour this server has.
-pub fn version() -> Value {
+pub(crate) fn version() -> Value {
     json!({
         "major": "1", "minor": "34", "gitVersion": concat!("v1.34.0+ottla-", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",

@@ -17,12 +17,12 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 /// An `events.k8s.io/v1` Event as it is stored.
-pub fn to_stored(new: Value) -> Value {
+pub(crate) fn to_stored(new: Value) -> Value {
     rename(new, "v1", |field| RENAMED.iter().find(|(from, _)| *from == field).map(|(_, to)| *to))
 }
 
 /// A stored Event as `events.k8s.io/v1`.
-pub fn to_new(stored: &Value) -> Value {
+pub(crate) fn to_new(stored: &Value) -> Value {
     rename(stored.clone(), "events.k8s.io/v1", |field| {
         RENAMED.iter().find(|(_, from)| *from == field).map(|(to, _)| *to)
     })
@@ -30,7 +30,7 @@ pub fn to_new(stored: &Value) -> Value {
 
 /// A stored Event with what its table shows and no single field says: when it was last seen, and `kind/name` of what
 /// it is about.
-pub fn summary(stored: &Value) -> Value {
+pub(crate) fn summary(stored: &Value) -> Value {
     let text = |path| at(stored, path).and_then(Value::as_str).filter(|text| !text.is_empty());
     let times = ["series.lastObservedTime", "lastTimestamp", "eventTime", "metadata.creationTimestamp"];
     let last_seen = times.into_iter().find_map(text);

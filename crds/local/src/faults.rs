@@ -27,7 +27,7 @@ struct State {
 /// Why an in-process client got no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("connection refused: the API server is out (injected)")]
-pub struct Outage;
+pub(crate) struct Outage;
 
 impl Faults {
     pub(crate) fn new(objects: Arc<Objects>) -> Self {

@@ -9,66 +9,66 @@ use crate::schema::map_keys;
 
 /// A set of fields, and what to do with it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
-    pub fn parse(fields_v1: &Value) -> Self {
+    pub(crate) fn parse(fields_v1: &Value) -> Self {
         Self(fields_v1.as_object().cloned().unwrap_or_default())
     }
 
-    pub fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         Value::Object(self.0.clone())
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The fields that `object` sets.
-    pub fn of(schema: Option<&Value>, object: &Value) -> Self {
+    pub(crate) fn of(schema: Option<&Value>, object: &Value) -> Self {
         Self(tree(schema, object))
     }
 
     /// The fields that `new` sets and that `old` does not set to the same.
-    pub fn changed(schema: Option<&Value>, old: &Value, new: &Value) -> Self {
+    pub(crate) fn changed(schema: Option<&Value>, old: &Value, new: &Value) -> Self {
         Self::of(schema, new).differing(old, new)
     }
 
-    pub fn union(&mut self, other: &Fields) {
+    pub(crate) fn union(&mut self, other: &Fields) {
         union(&mut self.0, &other.0);
     }
 
-    pub fn without(mut self, other: &Fields) -> Self {
+    pub(crate) fn without(mut self, other: &Fields) -> Self {
         retain_leaves(&mut self.0, &mut |path| !other.contains(path), &mut Vec::new());
         self
     }
 
-    pub fn intersection(mut self, other: &Fields) -> Self {
+    pub(crate) fn intersection(mut self, other: &Fields) -> Self {
         retain_leaves(&mut self.0, &mut |path| other.contains(path), &mut Vec::new());
         self
     }
 
     /// Only the fields for which the values in `a` and `b` differ.
-    pub fn differing(mut self, a: &Value, b: &Value) -> Self {
+    pub(crate) fn differing(mut self, a: &Value, b: &Value) -> Self {
         retain_by_value(&mut self.0, [Some(a), Some(b)], &|[a, b]| a != b);
         self
     }
 
     /// Only the fields that `object` still has.
-    pub fn existing(mut self, object: &Value) -> Self {
+    pub(crate) fn existing(mut self, object: &Value) -> Self {
         retain_by_value(&mut self.0, [Some(object)], &|[found]| found.is_some());
         self
     }
 
     /// Only the top-level fields for which `keep` holds.
-    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|step, _| keep(step.trim_start_matches("f:")));
         self
     }
 
     /// Every leaf as a path of steps: of a level, first what ends there, then what goes deeper, as a real server lists
     /// them.
-    pub fn leaves(&self) -> Vec<Vec<String>> {
+    pub(crate) fn leaves(&self) -> Vec<Vec<String>> {
         let mut leaves = Vec::new();
         // Visiting is retaining everything on a copy.
         let visit = &mut |path: &[String]| {
@@ -97,7 +97,7 @@ impl Fields {
     }
 
     /// Removes these fields from an object.
-    pub fn remove_from(&self, object: &mut Value) {
+    pub(crate) fn remove_from(&self, object: &mut Value) {
         for path in self.leaves() {
             remove(object, &path);
         }
@@ -105,7 +105,7 @@ impl Fields {
 }
 
 /// `.spec.listeners[name="a"].port`, as a conflict names it.
-pub fn display(path: &[String]) -> String {
+pub(crate) fn display(path: &[String]) -> String {
     path.iter()
         .filter(|step| *step != ".")
         .map(|step| match step.split_once(':') {
@@ -150,7 +150,7 @@ fn tree(schema: Option<&Value>, value: &Value) -> Map<String, Value> {
 }
 
 /// Whether a list is a set, whose members have their own owners.
-pub fn is_set(schema: &Value) -> bool {
+pub(crate) fn is_set(schema: &Value) -> bool {
     schema.get("x-kubernetes-list-type") == Some(&json!("set"))
 }
 
@@ -159,13 +159,13 @@ fn is_atomic_map(schema: Option<&Value>) -> bool {
 }
 
 /// The schema of a field. What a schema leaves open (`metadata`, preserved fields) is treated as maps and atomic lists.
-pub fn child<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn child<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     let additional = || schema.get("additionalProperties").filter(|schema| schema.is_object());
     schema.get("properties").and_then(|properties| properties.get(name)).or_else(additional)
 }
 
 /// The keys of an element of a map list, as JSON.
-pub fn identity(keys: &[&str], item: &Value) -> Value {
+pub(crate) fn identity(keys: &[&str], item: &Value) -> Value {
     keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone()))).collect()
 }
 

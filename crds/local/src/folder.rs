@@ -65,7 +65,7 @@ pub enum FolderError {
 
 /// An open folder; nobody else has it while this lives.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     _lock: File,
 }

@@ -15,7 +15,7 @@ use crate::store::{Change, Decision, Event, Freshness, Objects};
 use crate::verbs::remove_object;
 
 /// Collects until the server is gone.
-pub fn start(server: &Arc<Inner>) {
+pub(crate) fn start(server: &Arc<Inner>) {
     let changed = server.objects.changed();
     let server = Arc::downgrade(server);
     tokio::spawn(async move {

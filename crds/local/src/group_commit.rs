@@ -19,7 +19,7 @@ const GROUP: usize = 512;
 
 /// A folder, and the writes that wait for it.
 #[derive(Debug)]
-pub struct GroupCommit {
+pub(crate) struct GroupCommit {
     folder: Folder,
     queue: Mutex<Queue>,
 }
@@ -40,7 +40,7 @@ struct Waiting {
 }
 
 impl GroupCommit {
-    pub fn new(folder: Folder) -> Self {
+    pub(crate) fn new(folder: Folder) -> Self {
         Self { folder, queue: Mutex::default() }
     }
 
@@ -48,7 +48,12 @@ impl GroupCommit {
     ///
     /// # Errors
     /// When the disk refuses the write; nothing of it is shown.
-    pub async fn write(self: &Arc<Self>, objects: &Arc<Objects>, write: Write, turn: Turn) -> Result<Written, Status> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        objects: &Arc<Objects>,
+        write: Write,
+        turn: Turn,
+    ) -> Result<Written, Status> {
         let (done, outcome) = oneshot::channel();
         let start = {
             let mut queue = self.queue.lock();

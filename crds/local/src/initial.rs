@@ -10,7 +10,7 @@ use crate::object::{Key, as_map, metadata_mut};
 use crate::verbs::birth;
 
 /// `default`, and every namespace that one of `objects` is in, as far as they are missing.
-pub fn namespaces(objects: &[(Key, Value)]) -> Vec<(Key, Value)> {
+pub(crate) fn namespaces(objects: &[(Key, Value)]) -> Vec<(Key, Value)> {
     let mut needed: BTreeSet<&str> = objects.iter().map(|(key, _)| key.namespace.as_str()).collect();
     needed.insert("default");
     needed.remove("");
@@ -23,7 +23,7 @@ pub fn namespaces(objects: &[(Key, Value)]) -> Vec<(Key, Value)> {
 }
 
 /// The definitions as a cluster shows them once it serves their kinds.
-pub fn definitions(crds: &[CustomResourceDefinition]) -> Vec<(Key, Value)> {
+pub(crate) fn definitions(crds: &[CustomResourceDefinition]) -> Vec<(Key, Value)> {
     let mut definitions = Vec::new();
     for crd in crds {
         let Ok(mut value) = serde_json::to_value(crd) else { continue };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The values at `path`; none if it leads nowhere or uses more of JSONPath than this.
-pub fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
+pub(crate) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
     let mut found = vec![object];
     let mut rest = path;
     while !rest.is_empty() {

@@ -14,7 +14,7 @@ use crate::schema::Schema;
 
 /// A served kind in one version.
 #[derive(Debug)]
-pub struct Kind {
+pub(crate) struct Kind {
     pub group: String,
     pub version: String,
     pub plural: String,
@@ -40,7 +40,7 @@ pub struct Kind {
 
 /// How a kind's objects relate to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// As stored.
     Own,
     /// An `events.k8s.io/v1` Event, stored as a `v1` Event: both APIs show the same objects.
@@ -49,27 +49,27 @@ pub enum Form {
 
 impl Kind {
     /// `kafkatopics.ottla.io`, or only the plural in the core group.
-    pub fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         qualified(&self.plural, &self.group)
     }
 
     /// `KafkaTopic.ottla.io`, or only the kind in the core group.
-    pub fn kind_and_group(&self) -> String {
+    pub(crate) fn kind_and_group(&self) -> String {
         qualified(&self.kind, &self.group)
     }
 
     /// `ottla.io/v1alpha1`, or only the version in the core group.
-    pub fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// Whether this kind keeps its `generation`; Kubernetes' own kinds here do not.
-    pub fn custom(&self) -> bool {
+    pub(crate) fn custom(&self) -> bool {
         self.schema.is_some()
     }
 
     /// An object of this kind in the form in which it is stored.
-    pub fn to_stored(&self, object: Value) -> Value {
+    pub(crate) fn to_stored(&self, object: Value) -> Value {
         match self.form {
             Form::Own => object,
             Form::NewEvent => events::to_stored(object),
@@ -77,7 +77,7 @@ impl Kind {
     }
 
     /// A stored object as this kind.
-    pub fn to_shown(&self, stored: &Value) -> Value {
+    pub(crate) fn to_shown(&self, stored: &Value) -> Value {
         match self.form {
             Form::Own => stored.clone(),
             Form::NewEvent => events::to_new(stored),
@@ -85,7 +85,7 @@ impl Kind {
     }
 
     /// Under which name objects of this kind are stored.
-    pub fn stored_resource(&self) -> String {
+    pub(crate) fn stored_resource(&self) -> String {
         match self.form {
             Form::Own => self.resource(),
             Form::NewEvent => "events".to_owned(),
@@ -93,17 +93,17 @@ impl Kind {
     }
 
     /// Whether this is one of the two kinds of events.
-    pub fn is_event(&self) -> bool {
+    pub(crate) fn is_event(&self) -> bool {
         self.stored_resource() == "events"
     }
 
     /// Whether this is the kind that secrets are.
-    pub fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         self.group.is_empty() && self.plural == "secrets"
     }
 
     /// Whether this is the kind that namespaces are.
-    pub fn is_namespace(&self) -> bool {
+    pub(crate) fn is_namespace(&self) -> bool {
         self.group.is_empty() && self.plural == "namespaces"
     }
 }
@@ -122,10 +122,10 @@ pub struct BadDefinition {
 
 /// Every served kind, in the order in which discovery shows them.
 #[derive(Debug)]
-pub struct Kinds(Vec<Arc<Kind>>);
+pub(crate) struct Kinds(Vec<Arc<Kind>>);
 
 impl Kinds {
-    pub fn new(crds: Vec<CustomResourceDefinition>) -> Result<Self, BadDefinition> {
+    pub(crate) fn new(crds: Vec<CustomResourceDefinition>) -> Result<Self, BadDefinition> {
         let mut kinds = builtin();
         for crd in crds {
             kinds.push(custom(crd)?);
@@ -133,21 +133,21 @@ impl Kinds {
         Ok(Self(kinds.into_iter().map(Arc::new).collect()))
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
         self.0.iter()
     }
 
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
         self.0.iter().find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
     }
 
     /// Whether objects of this kind can be found here.
-    pub fn serves(&self, api_version: &str, kind: &str) -> bool {
+    pub(crate) fn serves(&self, api_version: &str, kind: &str) -> bool {
         self.0.iter().any(|served| served.kind == kind && served.api_version() == api_version)
     }
 
     /// The groups, each once, with its version.
-    pub fn groups(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn groups(&self) -> Vec<(&str, &str)> {
         let mut groups: Vec<(&str, &str)> = Vec::new();
         for kind in &self.0 {
             let group = (kind.group.as_str(), kind.version.as_str());
@@ -159,7 +159,7 @@ impl Kinds {
     }
 
     /// The kinds of one group and version.
-    pub fn of(&self, group: &str, version: &str) -> Vec<&Arc<Kind>> {
+    pub(crate) fn of(&self, group: &str, version: &str) -> Vec<&Arc<Kind>> {
         self.0.iter().filter(|kind| kind.group == group && kind.version == version).collect()
     }
 }

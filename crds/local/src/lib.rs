@@ -21,6 +21,8 @@
 //! - `kind`, `object`, `events`, `selector`, `status`, `cause`: the nouns
 //! - `faults`, [`uids`]: what tests make go wrong, and draw themselves
 
+#![warn(unreachable_pub)]
+
 mod admit;
 mod apply;
 mod cause;

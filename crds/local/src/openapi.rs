@@ -6,7 +6,7 @@ use crate::kind::{Kind, Kinds};
 use crate::status::Status;
 
 /// `/openapi/v3` and `/openapi/v3/…`.
-pub fn answer(kinds: &Kinds, path: &str) -> Result<Value, Status> {
+pub(crate) fn answer(kinds: &Kinds, path: &str) -> Result<Value, Status> {
     let wanted = path.trim_start_matches("/openapi/v3").trim_matches('/');
     if wanted.is_empty() {
         let paths: Map<String, Value> = kinds

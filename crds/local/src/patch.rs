@@ -8,7 +8,7 @@ use crate::request::json;
 use crate::status::Status;
 
 /// The object after the patch. `current` stays as it is: a patch happens as a whole or not at all.
-pub fn patched(kind: &Kind, content_type: &str, current: &Value, body: &[u8]) -> Result<Value, Status> {
+pub(crate) fn patched(kind: &Kind, content_type: &str, current: &Value, body: &[u8]) -> Result<Value, Status> {
     let mut object = current.clone();
     match content_type {
         "application/json-patch+json" => {

@@ -11,7 +11,7 @@ use crate::table;
 
 /// Shows objects of one kind to one client.
 #[derive(Debug)]
-pub struct Presenter {
+pub(crate) struct Presenter {
     kind: Arc<Kind>,
     shape: Shape,
     /// A watch's table names its columns only once.
@@ -27,7 +27,7 @@ enum Shape {
 
 impl Presenter {
     /// `accept` is the Accept header, `include` the query's `includeObject`.
-    pub fn new(kind: &Arc<Kind>, accept: &str, include: &str) -> Self {
+    pub(crate) fn new(kind: &Arc<Kind>, accept: &str, include: &str) -> Self {
         let shape = accept.split(',').find_map(|range| {
             let asked = range.split(';').find_map(|parameter| parameter.trim().strip_prefix("as="));
             match asked {
@@ -41,7 +41,7 @@ impl Presenter {
     }
 
     /// The answer to a get or a write.
-    pub fn one(&self, object: &Object) -> Bytes {
+    pub(crate) fn one(&self, object: &Object) -> Bytes {
         match self.shape {
             Shape::Table(include) => {
                 table::table(&self.kind, &[&object.value], include, object.version, true).to_string().into()
@@ -51,7 +51,7 @@ impl Presenter {
         }
     }
 
-    pub fn list(&self, version: u64, objects: &[Arc<Object>]) -> Bytes {
+    pub(crate) fn list(&self, version: u64, objects: &[Arc<Object>]) -> Bytes {
         match self.shape {
             Shape::Table(include) => {
                 let rows: Vec<&Value> = objects.iter().map(|object| &object.value).collect();
@@ -70,7 +70,7 @@ impl Presenter {
     }
 
     /// The object of a watch event.
-    pub fn watched(&mut self, object: &Object) -> Bytes {
+    pub(crate) fn watched(&mut self, object: &Object) -> Bytes {
         match self.shape {
             Shape::Table(include) => {
                 let with_columns = !std::mem::replace(&mut self.columns_shown, true);
@@ -81,7 +81,7 @@ impl Presenter {
     }
 
     /// The object of a bookmark: nothing but a version.
-    pub fn bookmark(&self, version: u64, annotations: Value) -> Bytes {
+    pub(crate) fn bookmark(&self, version: u64, annotations: Value) -> Bytes {
         let metadata = json!({"resourceVersion": version.to_string(), "annotations": annotations});
         let object = match self.shape {
             Shape::Table(_) => {

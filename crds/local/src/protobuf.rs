@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const MAGIC: &[u8] = b"k8s\0";
 
 /// The Namespace in a body, if it is one with a name and nothing else that counts.
-pub fn namespace(body: &[u8]) -> Option<Value> {
+pub(crate) fn namespace(body: &[u8]) -> Option<Value> {
     let envelope = fields(body.strip_prefix(MAGIC)?)?;
     let of_type = fields(only(&envelope, 1)?)?;
     if (only(&of_type, 1)?, only(&of_type, 2)?) != (b"v1".as_slice(), b"Namespace".as_slice()) {

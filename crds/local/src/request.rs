@@ -13,7 +13,7 @@ use crate::status::Status;
 
 /// The parts of a path under `/api` or `/apis`.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     pub kind: Arc<Kind>,
     /// `None` for a cluster-wide kind, and for a list over all namespaces.
     pub namespace: Option<String>,
@@ -23,7 +23,7 @@ pub struct Target {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subresource {
+pub(crate) enum Subresource {
     None,
     Status,
     Scale,
@@ -31,7 +31,7 @@ pub enum Subresource {
 
 impl Subresource {
     /// Its name in paths and records; empty for the object itself.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Subresource::None => "",
             Subresource::Status => "status",
@@ -42,7 +42,7 @@ impl Subresource {
 
 impl Target {
     /// `/api/v1/…` and `/apis/GROUP/VERSION/…`; `None` if that names no resource served here.
-    pub fn parse(kinds: &Kinds, path: &str) -> Option<Self> {
+    pub(crate) fn parse(kinds: &Kinds, path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let (group, version, rest) = match parts.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
@@ -75,7 +75,7 @@ impl Target {
     }
 
     /// Where the object `name` of this target is stored.
-    pub fn key(&self, name: &str) -> Key {
+    pub(crate) fn key(&self, name: &str) -> Key {
         Key {
             resource: self.kind.stored_resource(),
             namespace: self.namespace.clone().unwrap_or_default(),
@@ -86,24 +86,24 @@ impl Target {
 
 /// The query parameters.
 #[derive(Debug, Clone, Default)]
-pub struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
     /// A parameter's value, empty when it is absent.
-    pub fn get(&self, name: &str) -> &str {
+    pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
     }
 
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         matches!(self.get(name), "true" | "1")
     }
 
     /// `resourceVersion`, where 0 and none mean any.
-    pub fn version(&self) -> Result<Option<u64>, Status> {
+    pub(crate) fn version(&self) -> Result<Option<u64>, Status> {
         match self.get("resourceVersion") {
             "" | "0" => Ok(None),
             text => match text.parse() {
@@ -113,18 +113,18 @@ impl Query {
         }
     }
 
-    pub fn timeout(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.get("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 
-    pub fn dry_run(&self) -> bool {
+    pub(crate) fn dry_run(&self) -> bool {
         !self.get("dryRun").is_empty()
     }
 }
 
 /// A request for objects.
 #[derive(Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     pub method: Method,
     pub target: Target,
     pub query: Query,
@@ -135,7 +135,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub fn new(target: Target, request: Request<bytes::Bytes>) -> Self {
+    pub(crate) fn new(target: Target, request: Request<bytes::Bytes>) -> Self {
         let (head, body) = request.into_parts();
         let text = |name| header_text(&head.headers, name).to_owned();
         Self {
@@ -150,7 +150,7 @@ impl Ask {
     }
 
     /// The body of a create, a replace or a delete: JSON, or YAML where the client says so.
-    pub fn decode(&self) -> Result<Value, Status> {
+    pub(crate) fn decode(&self) -> Result<Value, Status> {
         let object = match self.content_type.as_str() {
             "application/yaml" => yaml(&self.body)?,
             "" | "application/json" => json(&self.body)?,
@@ -170,7 +170,7 @@ impl Ask {
     }
 
     /// Who writes, for the record of who owns which field.
-    pub fn manager(&self) -> &str {
+    pub(crate) fn manager(&self) -> &str {
         match self.query.get("fieldManager") {
             "" => self.user_agent.split('/').next().filter(|agent| !agent.is_empty()).unwrap_or("unknown"),
             manager => manager,
@@ -178,16 +178,16 @@ impl Ask {
     }
 }
 
-pub fn json(body: &[u8]) -> Result<Value, Status> {
+pub(crate) fn json(body: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(body).map_err(|error| Status::bad_request(format!("error decoding the body: {error}")))
 }
 
-pub fn yaml(body: &[u8]) -> Result<Value, Status> {
+pub(crate) fn yaml(body: &[u8]) -> Result<Value, Status> {
     serde_yaml::from_slice(body).map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
 }
 
 /// Every object is a map whose metadata, if there is any, is one too, with texts where texts belong.
-pub fn check_shape(object: &Value) -> Result<(), Status> {
+pub(crate) fn check_shape(object: &Value) -> Result<(), Status> {
     let Some(object) = object.as_object() else {
         return Err(Status::bad_request("the object provided is not a JSON object"));
     };
@@ -215,11 +215,11 @@ pub fn check_shape(object: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-pub fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
+pub(crate) fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// A Content-Type without its parameters.
-pub fn media_type(content_type: &str) -> String {
+pub(crate) fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

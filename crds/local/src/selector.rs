@@ -8,7 +8,7 @@ use crate::status::Status;
 
 /// Both selectors of a request; an empty one takes everything.
 #[derive(Debug, Clone, Default)]
-pub struct Selector {
+pub(crate) struct Selector {
     labels: Vec<(String, Test)>,
     fields: Vec<(String, Test)>,
 }
@@ -35,11 +35,11 @@ impl Test {
 }
 
 impl Selector {
-    pub fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Status> {
+    pub(crate) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Self, Status> {
         Ok(Self { labels: parse_labels(labels)?, fields: parse_fields(kind, fields)? })
     }
 
-    pub fn matches(&self, object: &Value) -> bool {
+    pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = object.get("metadata").and_then(|metadata| metadata.get("labels"));
         let label = |name: &str| labels.and_then(|labels| labels.get(name)).and_then(Value::as_str);
         self.labels.iter().all(|(name, test)| test.holds(label(name)))

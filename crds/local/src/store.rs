@@ -25,7 +25,7 @@ const EVENTS_KEPT: usize = 1000;
 
 /// One change of one object.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub(crate) struct Event {
     pub version: u64,
     pub key: Key,
     pub old: Option<Arc<Object>>,
@@ -34,7 +34,7 @@ pub struct Event {
 
 /// What became of the object.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub(crate) enum Change {
     Put(Arc<Object>),
     /// The last state, with the version of the deletion.
     Deleted(Arc<Object>),
@@ -42,7 +42,7 @@ pub enum Change {
 
 /// What a write decided after it had seen the present state.
 #[derive(Debug)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing changes: no new version, no event.
     Keep,
     Put(Value),
@@ -54,16 +54,16 @@ pub enum Decision {
 
 /// A change that was decided and is not shown yet.
 #[derive(Debug)]
-pub struct Write {
+pub(crate) struct Write {
     pub key: Key,
-    /// The object as the decision saw it.
+    /// The object as the decision saw it; `None`: there was none.
     pub old: Option<Arc<Object>>,
     pub edit: Edit,
 }
 
 /// What a write makes of its object.
 #[derive(Debug)]
-pub enum Edit {
+pub(crate) enum Edit {
     Put(Value),
     /// The object's last state.
     Delete(Value),
@@ -71,14 +71,14 @@ pub enum Edit {
 
 /// How a write ended.
 #[derive(Debug)]
-pub enum Written {
+pub(crate) enum Written {
     Kept(Arc<Object>),
     Put(Arc<Object>),
     Deleted(Arc<Object>),
 }
 
 impl Written {
-    pub fn object(&self) -> &Arc<Object> {
+    pub(crate) fn object(&self) -> &Arc<Object> {
         match self {
             Written::Kept(object) | Written::Put(object) | Written::Deleted(object) => object,
         }
@@ -86,7 +86,7 @@ impl Written {
 }
 
 #[derive(Debug)]
-pub struct Objects {
+pub(crate) struct Objects {
     state: Mutex<State>,
     /// Notified when the version changes, and at the end.
     changed: Arc<Notify>,
@@ -119,7 +119,7 @@ pub struct Snapshot {
 
 /// Which state a read must show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// The newest.
     Consistent,
     /// Any that was once true, as from a cache (`resourceVersion=0`).
@@ -137,7 +137,7 @@ impl State {
 
 impl Objects {
     /// Starts with `objects` as found in the folder. The next version is above `version`.
-    pub fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
+    pub(crate) fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
         let objects = objects.into_iter().map(|(key, value)| (key, Arc::new(Object::new(value, version)))).collect();
         let state = State {
             objects,
@@ -153,22 +153,27 @@ impl Objects {
     }
 
     /// Keeps the present state for reads that need not be fresh, or lets go of it.
-    pub fn freeze(&self, frozen: bool) {
+    pub(crate) fn freeze(&self, frozen: bool) {
         let mut state = self.state.lock();
         state.frozen = frozen.then(|| (state.version, state.objects.clone()));
     }
 
     /// How many lists of a resource have shown a state that was held back.
-    pub fn stale_lists(&self, resource: &str) -> u64 {
+    pub(crate) fn stale_lists(&self, resource: &str) -> u64 {
         self.state.lock().stale.get(resource).copied().unwrap_or_default()
     }
 
-    pub fn get(&self, key: &Key, freshness: Freshness) -> Option<Arc<Object>> {
+    pub(crate) fn get(&self, key: &Key, freshness: Freshness) -> Option<Arc<Object>> {
         self.state.lock().view(freshness).1.get(key).cloned()
     }
 
     /// All objects of a resource, in one namespace or in all, and the version of this view.
-    pub fn list(&self, resource: &str, namespace: Option<&str>, freshness: Freshness) -> (u64, Vec<Arc<Object>>) {
+    pub(crate) fn list(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        freshness: Freshness,
+    ) -> (u64, Vec<Arc<Object>>) {
         let first = Key {
             resource: resource.to_owned(),
             namespace: namespace.unwrap_or_default().to_owned(),
@@ -188,23 +193,27 @@ impl Objects {
     }
 
     /// Every object of every kind.
-    pub fn all(&self) -> Vec<(Key, Arc<Object>)> {
+    pub(crate) fn all(&self) -> Vec<(Key, Arc<Object>)> {
         self.state.lock().objects.iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
     }
 
-    pub fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.state.lock().version
     }
 
     /// Notifies waiting watches of each change of the version, in the order in which they began to wait, and of the
     /// end.
-    pub fn changed(&self) -> Arc<Notify> {
+    pub(crate) fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
     /// What happened to a resource after `version`, and up to which version. A version from the future is as unknown as
     /// one from the far past: it comes from another life of this server.
-    pub fn events_after(&self, version: u64, wanted: impl Fn(&Key) -> bool) -> Result<(u64, Vec<Event>), Status> {
+    pub(crate) fn events_after(
+        &self,
+        version: u64,
+        wanted: impl Fn(&Key) -> bool,
+    ) -> Result<(u64, Vec<Event>), Status> {
         let state = self.state.lock();
         if version > state.version && state.silent {
             return Ok((version, Vec::new()));
@@ -218,13 +227,13 @@ impl Objects {
     }
 
     /// What there is now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let state = self.state.lock();
         Snapshot { objects: state.objects.clone(), version: state.version }
     }
 
     /// Makes it as it was, versions too. For tests: a folder is not informed.
-    pub fn set_back(&self, to: &Snapshot, silent: bool) {
+    pub(crate) fn set_back(&self, to: &Snapshot, silent: bool) {
         let mut state = self.state.lock();
         (state.objects, state.version, state.silent) = (to.objects.clone(), to.version, silent);
         state.oldest = state.version;
@@ -234,7 +243,7 @@ impl Objects {
     }
 
     /// Forgets what happened, so that every watch that is behind must list again.
-    pub fn forget_events(&self) {
+    pub(crate) fn forget_events(&self) {
         let mut state = self.state.lock();
         state.version += 1;
         state.oldest = state.version;
@@ -244,7 +253,7 @@ impl Objects {
 
     /// One turn: `decide` sees the object as it is and says what to make of it. Once the change is on its way to the
     /// disk, it takes place even if the caller goes away.
-    pub async fn write(
+    pub(crate) async fn write(
         self: &Arc<Self>,
         key: Key,
         decide: impl FnOnce(Option<&Value>) -> Result<Decision, Status>,
@@ -267,7 +276,7 @@ impl Objects {
     }
 
     /// Gives a change the next version and lets everybody see it. The caller has the object's turn.
-    pub fn show(&self, Write { key, old, edit }: Write) -> Written {
+    pub(crate) fn show(&self, Write { key, old, edit }: Write) -> Written {
         let mut state = self.state.lock();
         state.version += 1;
         let version = state.version;

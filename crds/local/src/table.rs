@@ -11,7 +11,7 @@ use crate::{events, jsonpath};
 
 /// How much of each object goes with its row.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Include {
+pub(crate) enum Include {
     None,
     Metadata,
     Object,
@@ -19,7 +19,7 @@ pub enum Include {
 
 impl Include {
     /// The query parameter `includeObject`.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "None" => Include::None,
             "Object" => Include::Object,
@@ -29,7 +29,7 @@ impl Include {
 }
 
 /// A `Table` of these objects, as they are stored.
-pub fn table(kind: &Kind, objects: &[&Value], include: Include, version: u64, with_columns: bool) -> Value {
+pub(crate) fn table(kind: &Kind, objects: &[&Value], include: Include, version: u64, with_columns: bool) -> Value {
     let now = Timestamp::now();
     let rows: Vec<Value> = objects.iter().map(|object| row(kind, object, include, now)).collect();
     let mut table = json!({

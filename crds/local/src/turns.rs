@@ -10,11 +10,11 @@ use crate::object::Key;
 
 /// Who writes which object now, and who waits for it.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
 
 /// The right to write one object, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     turns: Arc<Turns>,
     key: Key,
     /// `None` while it waits.
@@ -23,7 +23,7 @@ pub struct Turn {
 
 impl Turns {
     /// Waits until every earlier write of this object has ended.
-    pub async fn take(self: &Arc<Self>, key: &Key) -> Turn {
+    pub(crate) async fn take(self: &Arc<Self>, key: &Key) -> Turn {
         let lock = Arc::clone(self.0.lock().entry(key.clone()).or_default());
         let mut turn = Turn { turns: Arc::clone(self), key: key.clone(), guard: None };
         turn.guard = Some(lock.lock_owned().await);

@@ -26,7 +26,7 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// What a client asked to watch.
-pub struct Watch {
+pub(crate) struct Watch {
     pub resource: String,
     pub namespace: Option<String>,
     pub selector: Selector,
@@ -55,7 +55,7 @@ struct Running {
 
 impl Watch {
     /// The lines to send.
-    pub fn start(self, objects: Arc<Objects>, cut: OwnedNotified) -> impl Stream<Item = Bytes> + Send + use<> {
+    pub(crate) fn start(self, objects: Arc<Objects>, cut: OwnedNotified) -> impl Stream<Item = Bytes> + Send + use<> {
         let (changed, cut) = (objects.changed(), Box::pin(cut));
         let now = Instant::now();
         let ends = now + self.timeout.unwrap_or(DEFAULT_TIMEOUT);

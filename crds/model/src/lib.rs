@@ -19,6 +19,8 @@
 //! Left out: several partitions (entries share no state), the text of the patches (`crds/client/tests/change.rs`),
 //! time: whatever a time-out would allow may happen at any moment.
 
+#![warn(unreachable_pub)]
+
 pub mod action;
 mod broker;
 pub mod check;
@@ -42,7 +44,7 @@ use state::{Seen, State};
 pub struct Protocol {
     /// How much may happen.
     pub bounds: Bounds,
-    /// Which rule does not hold.
+    /// Which rule does not hold; `None`: all hold.
     pub mutant: Option<Mutant>,
 }
 

@@ -13,7 +13,7 @@ pub struct Bounds {
     pub in_sync: usize,
     /// `min.insync.replicas` at first.
     pub min_in_sync: usize,
-    /// And then.
+    /// The other value that it may change to, once; `None`: it stays.
     pub changed_min_in_sync: Option<usize>,
     /// Records that are produced.
     pub records: usize,

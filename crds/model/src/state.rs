@@ -110,7 +110,7 @@ pub struct Broker {
     pub disk: Saved,
     /// It asked to lead nothing.
     pub draining: bool,
-    /// It can't read its log, with which it had a role in this leader epoch.
+    /// It can't read its log, with which it had a role in this leader epoch; `None`: it can.
     pub damaged: Option<LeaderEpoch>,
     /// It was a replica, was none, and lost its log.
     pub has_left: bool,

@@ -5,6 +5,8 @@
 //! - [`features`]: what all brokers of a cluster support
 //! - [`plan`]: placement, balance, election, reassignment
 
+#![warn(unreachable_pub)]
+
 pub mod assignment;
 pub mod features;
 pub mod plan;

@@ -6,12 +6,12 @@ use crate::source::{Module, Source, paths};
 
 /// The files of a crate, and which of them use which.
 #[derive(Debug)]
-pub struct Graph {
+pub(crate) struct Graph {
     uses: BTreeMap<Module, BTreeSet<Module>>,
 }
 
 /// A module's name in messages: `replica/partition`, and `root`.
-pub fn name(module: &[String]) -> String {
+pub(crate) fn name(module: &[String]) -> String {
     if module.is_empty() { "root".to_owned() } else { module.join("/") }
 }
 
@@ -33,7 +33,7 @@ fn declarations(text: &str) -> Vec<(bool, usize, usize, Vec<Vec<String>>)> {
 
 impl Graph {
     /// The graph of these sources.
-    pub fn of(sources: &BTreeMap<Module, Source>) -> Graph {
+    pub(crate) fn of(sources: &BTreeMap<Module, Source>) -> Graph {
         // Names that a module has from elsewhere: who uses one of them uses the module that it is from.
         let mut names: BTreeMap<(Module, String), Module> = BTreeMap::new();
         let mut bodies: BTreeMap<&Module, String> = BTreeMap::new();
@@ -87,17 +87,17 @@ impl Graph {
     }
 
     /// Every file.
-    pub fn modules(&self) -> impl Iterator<Item = &Module> {
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &Module> {
         self.uses.keys()
     }
 
     /// Every pair of a file and one that it uses.
-    pub fn edges(&self) -> impl Iterator<Item = (&Module, &Module)> {
+    pub(crate) fn edges(&self) -> impl Iterator<Item = (&Module, &Module)> {
         self.uses.iter().flat_map(|(from, used)| used.iter().map(move |to| (from, to)))
     }
 
     /// The circles of more than two files, each as the sorted names of its files.
-    pub fn circles(&self) -> Vec<Vec<String>> {
+    pub(crate) fn circles(&self) -> Vec<Vec<String>> {
         // An arrow is in such a circle if there is a way back that is not the arrow back.
         let in_circle: Vec<(&Module, &Module)> = self.edges().filter(|(from, to)| self.leads_back(from, to)).collect();
         let after = |module: &Module| -> BTreeSet<Module> {

@@ -7,6 +7,7 @@
 //! - `source`: a file without comments, strings and tests, and the paths in it
 //! - `graph`: which file uses which, and the circles among them
 
+#![warn(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod graph;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module, as the names from the crate's root on; the root has none.
-pub type Module = Vec<String>;
+pub(crate) type Module = Vec<String>;
 
 /// One module's source.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub(crate) struct Source {
     /// Its code, without comments, the content of strings, and test modules.
     pub text: String,
     /// Its test modules that are files of their own.
@@ -16,7 +16,7 @@ pub struct Source {
 }
 
 /// The sources of a crate, without those of tests.
-pub fn read(src: &Path) -> BTreeMap<Module, Source> {
+pub(crate) fn read(src: &Path) -> BTreeMap<Module, Source> {
     let parsed = files(src).into_iter().map(|path| {
         let name = path.strip_prefix(src).unwrap().to_str().unwrap().to_owned();
         parse(&name, &std::fs::read_to_string(&path).unwrap())
@@ -31,7 +31,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Puts the sources by their modules. `lib.rs` and `main.rs` are both the root.
-pub fn without_tests(parsed: Vec<(Module, Source)>) -> BTreeMap<Module, Source> {
+pub(crate) fn without_tests(parsed: Vec<(Module, Source)>) -> BTreeMap<Module, Source> {
     let tests: Vec<Module> = parsed.iter().flat_map(|(_, source)| source.tests.clone()).collect();
     let mut sources: BTreeMap<Module, Source> = BTreeMap::new();
     for (module, source) in parsed {
@@ -43,7 +43,7 @@ pub fn without_tests(parsed: Vec<(Module, Source)>) -> BTreeMap<Module, Source> 
 }
 
 /// The source of a file, whose name is relative to `src`.
-pub fn parse(name: &str, text: &str) -> (Module, Source) {
+pub(crate) fn parse(name: &str, text: &str) -> (Module, Source) {
     let mut module: Module = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main")) {
         module.pop();
@@ -149,7 +149,7 @@ fn character_end(text: &str) -> usize {
 }
 
 /// The paths that begin where `text` begins, as in a `use`: one for each leaf of its tree.
-pub fn paths(text: &str) -> Vec<Vec<String>> {
+pub(crate) fn paths(text: &str) -> Vec<Vec<String>> {
     tree(text).0
 }
 

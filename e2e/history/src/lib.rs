@@ -20,6 +20,8 @@
 //!
 //! [`transactions`] has a second checker, for transactions: what they may read, and what must become of them.
 
+#![warn(unreachable_pub)]
+
 mod checker;
 mod id;
 mod operation;

@@ -3,6 +3,8 @@
 //! A file holds stories under `#` headings, each in a world of its own. Lines are commands; the indented lines below
 //! one are everything that came of it.
 
+#![warn(unreachable_pub)]
+
 use std::path::Path;
 
 use expect_test::expect_file;

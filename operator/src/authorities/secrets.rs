@@ -31,7 +31,7 @@ pub struct Held {
     pub generation: i64,
     /// The key that issues, and its certificate.
     pub issuing: Pair,
-    /// Another one that is trusted.
+    /// Another one that is trusted; `None`: there is one alone.
     pub other: Option<Other>,
 }
 

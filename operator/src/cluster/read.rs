@@ -38,7 +38,7 @@ pub struct Read {
 /// An object that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
-    /// Its uid.
+    /// Its uid; `None`: the API server gave none.
     pub uid: Option<String>,
     /// What changes with the object's spec: its generation if it has one, because a change of the status does not
     /// count; else its resource version.

@@ -4,9 +4,9 @@
 //! - [`statuses`]: what the clusters' statuses show
 //! - [`register`]: makes single metrics
 
-pub mod reconciles;
+pub(crate) mod reconciles;
 mod register;
-pub mod statuses;
+pub(crate) mod statuses;
 
 use prometheus::{Encoder, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 

@@ -54,9 +54,9 @@ pub struct Revisions {
     pub to: Option<String>,
     /// What the spec asks for, if its user has changed it since `from`.
     pub by_user: Option<Offer>,
-    /// What this operator would build, if that is not `from`.
+    /// What this operator would build; `None`: that is `from`.
     pub by_operator: Option<Offer>,
-    /// `to`, if that is what the spec asks for.
+    /// `to`, if that is what the spec asks for; else `None`.
     pub current: Option<Offer>,
     /// The revision that new pods get, once the StatefulSet's controller has observed it; `None`: unknown.
     pub template: Option<String>,
@@ -138,7 +138,7 @@ pub enum Stage {
 /// The rack and addresses of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Its rack.
+    /// Its rack; `None`: not known.
     pub rack: Option<String>,
     /// The Kubernetes node of its pod; `None`: no node has taken it.
     pub node: Option<String>,

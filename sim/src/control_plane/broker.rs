@@ -28,9 +28,9 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// How long a change of the ISR is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a stopping broker keeps serving until others take over, as in a pod.
-pub const GRACE: Duration = Duration::from_secs(25);
+pub(super) const GRACE: Duration = Duration::from_secs(25);
 
-pub struct Broker {
+pub(super) struct Broker {
     pub id: BrokerId,
     pub data: PathBuf,
     pub network: Network,
@@ -39,7 +39,7 @@ pub struct Broker {
 
 impl Broker {
     /// Runs until it is killed, or has stopped after `stop`.
-    pub async fn run(self, client: Client, stop: oneshot::Receiver<()>) {
+    pub(super) async fn run(self, client: Client, stop: oneshot::Receiver<()>) {
         let (dir, mut coord) = match self.start(client).await {
             Ok(started) => started,
             Err(error) => return self.referee.lock().object(format!("broker {} does not start: {error}", self.id)),
@@ -158,7 +158,7 @@ async fn drained(coord: &Coord, stop: oneshot::Receiver<()>) {
 }
 
 /// Where a broker listens.
-pub fn port(id: BrokerId) -> u16 {
+pub(super) fn port(id: BrokerId) -> u16 {
     9092 + id.0 as u16
 }
 

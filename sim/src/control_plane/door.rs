@@ -26,7 +26,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// A way to the API server.
-pub struct Door {
+pub(super) struct Door {
     /// Whose it is.
     name: String,
     state: Mutex<State>,
@@ -50,7 +50,7 @@ struct State {
 
 /// What is wrong; counts are thousandths of requests.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// Nobody answers.
     pub away: Away,
     /// The longest that a request takes, in milliseconds.
@@ -67,7 +67,7 @@ pub struct Trouble {
 
 /// How an API server is away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Away {
+pub(super) enum Away {
     /// It is there.
     #[default]
     No,
@@ -86,7 +86,7 @@ enum Fate {
 }
 
 impl Door {
-    pub fn new(name: String, seed: u64, trace: Arc<Mutex<Trace>>, referee: Arc<Mutex<Referee>>) -> Arc<Door> {
+    pub(super) fn new(name: String, seed: u64, trace: Arc<Mutex<Trace>>, referee: Arc<Mutex<Referee>>) -> Arc<Door> {
         let state = State {
             random: Random::new(seed),
             trouble: Trouble::default(),
@@ -99,7 +99,7 @@ impl Door {
     }
 
     /// A client of the process that asks for it, as impatient as it is in a pod.
-    pub fn client(self: &Arc<Door>, server: &Server) -> Client {
+    pub(super) fn client(self: &Arc<Door>, server: &Server) -> Client {
         let (door, inner) = (self.clone(), server.client(NAMESPACE));
         let service = tower::service_fn(move |request: Request<Body>| {
             let (door, inner) = (door.clone(), inner.clone());
@@ -108,17 +108,17 @@ impl Door {
         ottla_kube::counted(Client::new(service, NAMESPACE), NAMESPACE, |_, _| ())
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut Trouble)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Trouble)) {
         change(&mut self.state.lock().trouble);
     }
 
-    pub fn freeze_watches(&self, frozen: bool) {
+    pub(super) fn freeze_watches(&self, frozen: bool) {
         self.state.lock().frozen = frozen;
         self.thawed.notify_waiters();
     }
 
     /// Nothing is wrong any more, and the process need not die.
-    pub fn heal(&self) {
+    pub(super) fn heal(&self) {
         let mut state = self.state.lock();
         (state.trouble, state.dies_after) = (Trouble::default(), None);
         drop(state);
@@ -126,17 +126,17 @@ impl Door {
     }
 
     /// The process is to be killed with this write, counted from now on.
-    pub fn dies_after(&self, writes: u32) {
+    pub(super) fn dies_after(&self, writes: u32) {
         self.state.lock().dies_after = Some(writes);
     }
 
     /// Whether it is time to kill it; reported once.
-    pub fn take_died(&self) -> bool {
+    pub(super) fn take_died(&self) -> bool {
         std::mem::take(&mut self.state.lock().died)
     }
 
     /// Writes since this was asked last, by kind.
-    pub fn take_writes(&self) -> BTreeMap<String, u64> {
+    pub(super) fn take_writes(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut self.state.lock().writes)
     }
 

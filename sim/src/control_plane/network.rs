@@ -20,7 +20,7 @@ const SENT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Who listens where, and what is cut off.
 #[derive(Clone, Default)]
-pub struct Network(Arc<Mutex<Ports>>);
+pub(super) struct Network(Arc<Mutex<Ports>>);
 
 #[derive(Default)]
 struct Ports {
@@ -30,7 +30,7 @@ struct Ports {
 
 impl Network {
     /// Listens on a port, in the place of an earlier listener.
-    pub fn listen(&self, port: u16) -> mpsc::Receiver<DuplexStream> {
+    pub(super) fn listen(&self, port: u16) -> mpsc::Receiver<DuplexStream> {
         let (listener, connections) = mpsc::channel(BACKLOG);
         self.0.lock().listening.insert(port, listener);
         connections
@@ -40,7 +40,7 @@ impl Network {
     ///
     /// # Errors
     /// When nobody listens, or the port is cut off.
-    pub fn connect(&self, port: u16) -> io::Result<DuplexStream> {
+    pub(super) fn connect(&self, port: u16) -> io::Result<DuplexStream> {
         let (ours, theirs) = duplex(IN_FLIGHT);
         let ports = self.0.lock();
         if ports.cut_off.contains(&port) {
@@ -54,7 +54,7 @@ impl Network {
     }
 
     /// Nothing gets to a port any more, nor comes from there, and neither side notices; or it does again.
-    pub fn cut_off(&self, port: u16, cut_off: bool) {
+    pub(super) fn cut_off(&self, port: u16, cut_off: bool) {
         let ports = &mut self.0.lock().cut_off;
         if cut_off {
             ports.insert(port)
@@ -69,7 +69,7 @@ impl Network {
 }
 
 /// Answers pings.
-pub async fn answer_pings(mut connections: mpsc::Receiver<DuplexStream>, network: Network, port: u16) {
+pub(super) async fn answer_pings(mut connections: mpsc::Receiver<DuplexStream>, network: Network, port: u16) {
     while let Some(stream) = connections.recv().await {
         tokio::spawn(answer_pings_on(stream, network.clone(), port));
     }

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 /// A process. Dropped, it is killed: its tasks are gone, and so are its ends of connections.
-pub struct Process {
+pub(super) struct Process {
     runtime: Runtime,
     task: JoinHandle<()>,
     /// How far its clock is behind: it did not run, but time passed.
@@ -18,24 +18,24 @@ pub struct Process {
 
 impl Process {
     /// Starts a process that does `what`.
-    pub fn start(what: impl Future<Output = ()> + Send + 'static) -> Result<Process> {
+    pub(super) fn start(what: impl Future<Output = ()> + Send + 'static) -> Result<Process> {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
         let task = runtime.spawn(what);
         Ok(Process { runtime, task, behind: Duration::ZERO, frozen_for: Duration::ZERO })
     }
 
     /// It does not run for so long from now on.
-    pub fn freeze(&mut self, time: Duration) {
+    pub(super) fn freeze(&mut self, time: Duration) {
         self.frozen_for = self.frozen_for.max(time);
     }
 
     /// It runs again.
-    pub fn thaw(&mut self) {
+    pub(super) fn thaw(&mut self) {
         self.frozen_for = Duration::ZERO;
     }
 
     /// Time passes.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         if !self.frozen_for.is_zero() {
             self.frozen_for = self.frozen_for.saturating_sub(time);
             self.behind += time;
@@ -51,12 +51,12 @@ impl Process {
     }
 
     /// Whether it has done what it was started for.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.task.is_finished()
     }
 
     /// Does something in this process, which must not wait for others.
-    pub fn now<T>(&self, what: impl Future<Output = T>) -> T {
+    pub(super) fn now<T>(&self, what: impl Future<Output = T>) -> T {
         self.runtime.block_on(what)
     }
 }

@@ -11,16 +11,16 @@ use ottla_rules::assignment::{Assignment, BrokerId, Epochs, Incarnation, IsrMemb
 use uuid::Uuid;
 
 /// A topic's id and a partition's number.
-pub type Partition = (Uuid, i32);
+pub(super) type Partition = (Uuid, i32);
 
 /// `min.insync.replicas` of every topic.
-pub const MIN_IN_SYNC: usize = 2;
+pub(super) const MIN_IN_SYNC: usize = 2;
 /// By then a broker has written down what it has seen.
-pub const COPIED: Duration = Duration::from_secs(1);
+pub(super) const COPIED: Duration = Duration::from_secs(1);
 
 /// Sees everything; `Always` of [`super`] is what it looks for.
 #[derive(Default)]
-pub struct Referee {
+pub(super) struct Referee {
     /// What every broker that runs holds.
     pub incarnations: BTreeMap<BrokerId, Incarnation>,
     /// The partition epochs that every broker has seen.
@@ -49,13 +49,13 @@ pub struct Referee {
 
 impl Referee {
     /// Time has passed.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
     }
 
     /// A broker is killed. What it saw last it may not have written down, but that there is a partition, if it has seen
     /// that for long enough.
-    pub fn killed(&mut self, broker: BrokerId) {
+    pub(super) fn killed(&mut self, broker: BrokerId) {
         self.incarnations.remove(&broker);
         self.images.remove(&broker);
         let seen = self.seen.entry(broker).or_default();
@@ -66,24 +66,24 @@ impl Referee {
     }
 
     /// A broker's disk is lost, and with it all that the broker has ever seen.
-    pub fn lost_disk(&mut self, broker: BrokerId) {
+    pub(super) fn lost_disk(&mut self, broker: BrokerId) {
         self.seen.remove(&broker);
         self.since.retain(|(who, _), _| *who != broker);
         self.files.retain(|(holder, _)| *holder != broker);
     }
 
     /// Somebody deletes the topic of this name, whose object has this uid.
-    pub fn deletes(&mut self, name: &str, uid: Uuid) {
+    pub(super) fn deletes(&mut self, name: &str, uid: Uuid) {
         self.ended.extend(self.topic_ids.get(name).copied().into_iter().chain([uid]));
     }
 
     /// Whether a topic was deleted.
-    pub fn has_ended(&self, topic: Uuid) -> bool {
+    pub(super) fn has_ended(&self, topic: Uuid) -> bool {
         self.ended.contains(&topic)
     }
 
     /// What a broker that runs knows; none of one that is not there, or has only just been started.
-    pub fn known_to(&self, broker: BrokerId) -> Option<BTreeMap<Partition, Assignment>> {
+    pub(super) fn known_to(&self, broker: BrokerId) -> Option<BTreeMap<Partition, Assignment>> {
         let image = self.images.get(&broker)?;
         let topics = image.topics.values().chain(image.deleted.values());
         let entries = topics.flat_map(|topic| topic.partitions.iter().map(|entry| (topic.id, entry)));
@@ -92,7 +92,7 @@ impl Referee {
 
     /// The API server was restored from a backup: versions begin there again. What it or a broker still knows must stay
     /// true; what nobody knows is lost with the backup.
-    pub fn set_back(&mut self, to: &[KafkaAssignment], known: &[BTreeMap<Partition, Assignment>]) {
+    pub(super) fn set_back(&mut self, to: &[KafkaAssignment], known: &[BTreeMap<Partition, Assignment>]) {
         for (name, (version, object)) in &mut self.objects {
             *version = 0;
             let shown = to.iter().find(|shown| shown.name_any() == *name);
@@ -115,17 +115,17 @@ impl Referee {
     }
 
     /// Something must not be.
-    pub fn object(&mut self, what: String) {
+    pub(super) fn object(&mut self, what: String) {
         self.wrong.push(what);
     }
 
     /// What was wrong since this was asked last.
-    pub fn take_wrong(&mut self) -> Vec<String> {
+    pub(super) fn take_wrong(&mut self) -> Vec<String> {
         std::mem::take(&mut self.wrong)
     }
 
     /// An object was written. Its writer may hear of it late: then what was written since has been judged already.
-    pub fn written(&mut self, object: KafkaAssignment) {
+    pub(super) fn written(&mut self, object: KafkaAssignment) {
         let (name, version) = (object.name_any(), object.resource_version().and_then(|version| version.parse().ok()));
         let version = version.unwrap_or_default();
         let known = self.objects.get(&name);
@@ -180,7 +180,7 @@ impl Referee {
     }
 
     /// A broker sees these entries of an image.
-    pub fn sees<'a>(
+    pub(super) fn sees<'a>(
         &mut self,
         broker: BrokerId,
         me: Incarnation,
@@ -212,7 +212,7 @@ impl Referee {
     }
 
     /// A broker knows that it holds this, and removes its files of partitions of which it knows that they are gone.
-    pub fn keeps(&mut self, broker: BrokerId, held: BTreeSet<Partition>, is_gone: impl Fn(&Partition) -> bool) {
+    pub(super) fn keeps(&mut self, broker: BrokerId, held: BTreeSet<Partition>, is_gone: impl Fn(&Partition) -> bool) {
         for (_, (topic, partition)) in self.files.extract_if(.., |(holder, file)| *holder == broker && is_gone(file)) {
             if !self.ended.contains(&topic) {
                 self.wrong.push(format!("broker {broker} removes {topic}-{partition}, which nobody has deleted"));
@@ -229,7 +229,7 @@ impl Referee {
     }
 
     /// Whether all replicas are in sync with what they hold now.
-    pub fn is_in_sync(&self, entry: &Assignment) -> bool {
+    pub(super) fn is_in_sync(&self, entry: &Assignment) -> bool {
         let is_member = |broker: &BrokerId| {
             let member = |incarnation: &Incarnation| IsrMember { broker: *broker, incarnation: *incarnation };
             self.incarnations.get(broker).is_some_and(|incarnation| entry.isr.contains(&member(incarnation)))

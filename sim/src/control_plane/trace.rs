@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 /// The story so far.
 #[derive(Default)]
-pub struct Trace {
+pub(super) struct Trace {
     now: Duration,
     lines: String,
     requests: u64,
@@ -17,17 +17,17 @@ pub struct Trace {
 
 impl Trace {
     /// Time has passed.
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
     }
 
     /// Something happens that the seed wants.
-    pub fn tell(&mut self, what: &str) {
+    pub(super) fn tell(&mut self, what: &str) {
         let _ = writeln!(self.lines, "{:>9.1} s  {what}", self.now.as_secs_f64());
     }
 
     /// A request is answered.
-    pub fn request(&mut self, who: &str, method: &Method, path: &str, code: StatusCode) {
+    pub(super) fn request(&mut self, who: &str, method: &Method, path: &str, code: StatusCode) {
         self.requests += 1;
         let kind = kind(path);
         let told = format!("{who}: {method} {kind} -> {}", code.as_u16());
@@ -40,13 +40,13 @@ impl Trace {
     }
 
     /// The story, with a last line that differs if any request did.
-    pub fn end(&self) -> String {
+    pub(super) fn end(&self) -> String {
         let Trace { lines, requests, digest, .. } = self;
         format!("{lines}{requests} requests ({digest:016x})\n")
     }
 }
 
 /// The kind in a path such as `/apis/ottla.io/v1alpha1/namespaces/default/kafkatopics/a/status`.
-pub fn kind(path: &str) -> &str {
+pub(super) fn kind(path: &str) -> &str {
     path.split('/').skip_while(|part| *part != "namespaces").nth(2).unwrap_or("other")
 }

@@ -9,7 +9,7 @@ use ottla_rules::assignment::{Assignment, BrokerId, PartitionEpoch};
 use super::referee::Partition;
 
 /// All objects, read at once.
-pub struct View {
+pub(super) struct View {
     pub cluster: KafkaCluster,
     pub topics: Vec<KafkaTopic>,
     pub assignments: Vec<KafkaAssignment>,
@@ -17,25 +17,25 @@ pub struct View {
 }
 
 impl View {
-    pub fn entries(&self) -> impl Iterator<Item = (Partition, &Assignment)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Partition, &Assignment)> {
         let objects = self.assignments.iter().map(|object| &object.spec);
         objects.flat_map(|spec| spec.partitions.iter().map(|entry| ((spec.topic_id, entry.partition), entry)))
     }
 
-    pub fn placed(&self) -> BTreeSet<(&str, i32)> {
+    pub(super) fn placed(&self) -> BTreeSet<(&str, i32)> {
         let objects = self.assignments.iter().map(|object| &object.spec);
         objects.flat_map(|spec| spec.partitions.iter().map(|entry| (&*spec.topic_name, entry.partition))).collect()
     }
 
     /// Who holds what.
-    pub fn replicas(&self) -> BTreeSet<(BrokerId, Partition)> {
+    pub(super) fn replicas(&self) -> BTreeSet<(BrokerId, Partition)> {
         let held = |(partition, entry): (Partition, &Assignment)| {
             entry.replicas.iter().map(move |broker| (*broker, partition)).collect::<Vec<_>>()
         };
         self.entries().flat_map(held).collect()
     }
 
-    pub fn epochs(&self) -> BTreeMap<Partition, PartitionEpoch> {
+    pub(super) fn epochs(&self) -> BTreeMap<Partition, PartitionEpoch> {
         self.entries().map(|(partition, entry)| (partition, entry.partition_epoch)).collect()
     }
 }

@@ -26,11 +26,11 @@ pub struct ConnectionLimits {
     /// How many may come to the listener per second (`listener.name.<listener>.max.connection.creation.rate`, or
     /// `max.connection.creation.rate`).
     pub per_second_of_listener: Option<f64>,
-    /// How many the broker may have (`max.connections`).
+    /// How many the broker may have (`max.connections`); `None`: no limit.
     pub max: Option<usize>,
-    /// How many may come to the broker per second (`max.connection.creation.rate`).
+    /// How many may come to the broker per second (`max.connection.creation.rate`); `None`: no limit.
     pub per_second: Option<f64>,
-    /// How many one address may have (`max.connections.per.ip`).
+    /// How many one address may have (`max.connections.per.ip`); `None`: no limit.
     pub max_per_address: Option<usize>,
     /// The same for single addresses (`max.connections.per.ip.overrides`).
     pub overrides: BTreeMap<IpAddr, usize>,

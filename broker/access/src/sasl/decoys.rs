@@ -58,14 +58,14 @@ pub(super) struct Decoys {
 
 impl Decoys {
     /// As these users are.
-    pub fn of<'a>(users: impl Iterator<Item = &'a User> + Clone) -> Decoys {
+    pub(super) fn of<'a>(users: impl Iterator<Item = &'a User> + Clone) -> Decoys {
         let forms = |hash| counted(users.clone().filter_map(|user| user.verifier(hash)).map(Form::of).collect());
         let plain = counted(users.clone().filter_map(User::plain_hash).collect());
         Decoys { sha256: forms(Hash::Sha256), sha512: forms(Hash::Sha512), plain }
     }
 
     /// A verifier that no password passes.
-    pub fn verifier(&self, hash: Hash, secret: &[u8], name: &str) -> Verifier {
+    pub(super) fn verifier(&self, hash: Hash, secret: &[u8], name: &str) -> Verifier {
         let (forms, mechanism): (_, &[u8]) = match hash {
             Hash::Sha256 => (&self.sha256, b"256"),
             Hash::Sha512 => (&self.sha512, b"512"),
@@ -88,7 +88,7 @@ impl Decoys {
     }
 
     /// The hash function with which PLAIN checks a password for this name.
-    pub fn plain_hash(&self, secret: &[u8], name: &str) -> Hash {
+    pub(super) fn plain_hash(&self, secret: &[u8], name: &str) -> Hash {
         choose(&self.plain, &drawn(secret, &[b"plain"], name)).unwrap_or(Hash::Sha512)
     }
 }

@@ -45,7 +45,7 @@ struct First<'a> {
 
 impl Begun {
     /// Answers the client's first message.
-    pub fn first(self, token: &[u8], credentials: &Credentials) -> Result<(String, Challenged), Reason> {
+    pub(super) fn first(self, token: &[u8], credentials: &Credentials) -> Result<(String, Challenged), Reason> {
         let text = std::str::from_utf8(token).map_err(|_| Reason::Malformed)?;
         let First { gs2_header, bare, name, nonce: client_nonce } = First::parse(text)?;
         let (verifier, uid) = credentials.verifier(&name, self.hash);
@@ -101,7 +101,7 @@ impl<'a> First<'a> {
 
 impl Challenged {
     /// Checks the client's final message; answers with the broker's own proof.
-    pub fn last(self, token: &[u8]) -> Result<(String, Identity), Reason> {
+    pub(super) fn last(self, token: &[u8]) -> Result<(String, Identity), Reason> {
         let text = std::str::from_utf8(token).map_err(|_| Reason::Malformed)?;
         // The proof comes last (RFC 5802, section 7).
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(Reason::Malformed)?;

@@ -55,9 +55,9 @@ pub struct ConsumerGroupValue {
 /// What a member has said about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConsumerMemberValue {
-    /// Its instance id, if static.
+    /// Its instance id; `None`: a dynamic member.
     pub instance: Option<InstanceId>,
-    /// Where it is.
+    /// The rack where it is; `None`: it did not say.
     pub rack: Option<String>,
     /// Its client id.
     pub client_id: String,
@@ -69,9 +69,9 @@ pub struct ConsumerMemberValue {
     pub pattern: Option<String>,
     /// How long it may take to revoke partitions.
     pub rebalance_timeout_ms: i32,
-    /// The assignor that it wishes for.
+    /// The assignor that it prefers; `None`: it has no preference.
     pub assignor: Option<String>,
-    /// Set for a member that speaks the classic protocol.
+    /// What a member of the classic protocol said; `None`: it speaks the consumer protocol.
     pub classic: Option<ClassicMember>,
 }
 

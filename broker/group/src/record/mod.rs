@@ -103,7 +103,7 @@ pub struct OffsetValue {
     pub metadata: String,
     /// When it was committed.
     pub commit_timestamp_ms: i64,
-    /// When it expires, if the client said so.
+    /// When it expires, if the client said so; `None`: by the broker's retention.
     pub expire_timestamp_ms: Option<i64>,
     /// The topic's id, if it was known.
     pub topic_id: Option<Uuid>,
@@ -120,7 +120,7 @@ pub struct GroupValue {
     pub protocol: Option<String>,
     /// The leader; none without members.
     pub leader: Option<MemberId>,
-    /// When the group came into its state.
+    /// When the group came into its state, in ms since 1970; `None` in records of Kafka before 2.1.
     pub since_ms: Option<i64>,
     /// The members.
     pub members: Vec<MemberValue>,
@@ -145,7 +145,7 @@ impl GroupValue {
 pub struct MemberValue {
     /// Its id.
     pub member: MemberId,
-    /// Its instance id, if static.
+    /// Its instance id; `None`: a dynamic member.
     pub instance: Option<InstanceId>,
     /// Its client id.
     pub client_id: String,

@@ -36,7 +36,7 @@ pub struct ShareGroupValue {
 /// What a member has said about itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShareMemberValue {
-    /// Where it is.
+    /// The rack where it is; `None`: it did not say.
     pub rack: Option<String>,
     /// Its client id.
     pub client_id: String,

@@ -95,7 +95,7 @@ pub struct StreamsGroupValue {
 pub struct StreamsMemberValue {
     /// Its instance id, if static; none of ours is.
     pub instance: Option<InstanceId>,
-    /// Where it is.
+    /// The rack where it is; `None`: it did not say.
     pub rack: Option<String>,
     /// Its client id.
     pub client_id: String,
@@ -107,7 +107,7 @@ pub struct StreamsMemberValue {
     pub topology_epoch: i32,
     /// Members of one process share it.
     pub process: String,
-    /// Where it answers interactive queries.
+    /// Where it answers interactive queries; `None`: it answers none.
     pub endpoint: Option<Endpoint>,
     /// What the client says about its place.
     pub client_tags: BTreeMap<String, String>,

@@ -19,13 +19,13 @@ pub struct ShareHeartbeatRequest {
     pub member: MemberId,
     /// The member's epoch; 0 to join, −1 to leave.
     pub epoch: i32,
-    /// Where it is.
+    /// The rack where it is; `None`: it has not changed.
     pub rack: Option<String>,
     /// From the request's header.
     pub client_id: String,
     /// Where the client is, as Kafka prints it: `/10.0.0.1`.
     pub client_host: String,
-    /// The topics that it subscribes to.
+    /// The topics that it subscribes to; `None`: they have not changed.
     pub topics: Option<Vec<TopicName>>,
 }
 
@@ -41,7 +41,7 @@ pub struct ShareHeartbeat {
     pub epoch: i32,
     /// When to send the next heartbeat; zero for one that leaves.
     pub interval: Duration,
-    /// What it may use, if that has changed or the member may not know.
+    /// What it may use; `None`: that has not changed, and the member knows it.
     pub assignment: Option<Partitions>,
 }
 

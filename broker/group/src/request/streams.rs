@@ -21,23 +21,23 @@ pub struct StreamsHeartbeatRequest {
     pub endpoint_epoch: i32,
     /// Refused: there are no static members.
     pub instance: Option<InstanceId>,
-    /// Where it is.
+    /// The rack where it is; `None`: it has not changed.
     pub rack: Option<String>,
     /// From the request's header.
     pub client_id: String,
     /// Where the client is, as Kafka prints it: `/10.0.0.1`.
     pub client_host: String,
-    /// How long it may take to revoke tasks.
+    /// How long it may take to revoke tasks, in ms; `None`: as before.
     pub rebalance_timeout_ms: Option<i32>,
-    /// What the application works on; to join only.
+    /// What the application works on: of a member that joins, else `None`.
     pub topology: Option<Topology>,
     /// The tasks that it owns: active, standby, warm-up. All of them, or none.
     pub owned: Owned,
-    /// Members of one process share it.
+    /// The id that members of one process share; `None`: it has not changed.
     pub process: Option<String>,
-    /// Where it answers interactive queries.
+    /// Where it answers interactive queries; `None`: that has not changed.
     pub endpoint: Option<Endpoint>,
-    /// What the client says about its place.
+    /// What the client says about its place; `None`: it has not changed.
     pub client_tags: Option<BTreeMap<String, String>>,
     /// It says how far it is with tasks, which is refused.
     pub has_task_offsets: bool,
@@ -70,7 +70,7 @@ pub struct StreamsHeartbeat {
     pub epoch: i32,
     /// When to send the next heartbeat; zero for one that leaves.
     pub interval: Duration,
-    /// The tasks that it may work on, if that has changed or the member may not know.
+    /// The tasks that it may work on; `None`: they have not changed, and the member knows them.
     pub tasks: Option<StreamsTasks>,
     /// What it is to know about the group.
     pub statuses: Vec<StreamsStatus>,

@@ -26,7 +26,7 @@ pub(crate) struct OffsetMap {
 
 impl OffsetMap {
     /// Room for so many keys, or for as many as `memory` bytes allow, at least one.
-    pub fn new(keys: usize, memory: usize) -> OffsetMap {
+    pub(super) fn new(keys: usize, memory: usize) -> OffsetMap {
         // A quarter stays empty, so that probing finds an end soon.
         let room = keys.min(memory / size_of::<Slot>() / 4 * 3).max(1);
         OffsetMap { slots: vec![Slot { hash: [0; 16], offset: EMPTY }; room + room / 3 + 1], room }
@@ -34,7 +34,7 @@ impl OffsetMap {
 
     /// Note that `key` is at `offset`, which is later than any before. False when there is no room for another key.
     #[must_use]
-    pub fn put(&mut self, key: &[u8], offset: i64) -> bool {
+    pub(super) fn put(&mut self, key: &[u8], offset: i64) -> bool {
         let hash = Md5::digest(key).into();
         let at = self.find(&hash);
         let slot = &mut self.slots[at];
@@ -49,7 +49,7 @@ impl OffsetMap {
     }
 
     /// The last offset of `key`; none when it was not noted.
-    pub fn get(&self, key: &[u8]) -> Option<i64> {
+    pub(super) fn get(&self, key: &[u8]) -> Option<i64> {
         let slot = &self.slots[self.find(&Md5::digest(key).into())];
         (slot.offset != EMPTY).then_some(slot.offset)
     }

@@ -27,11 +27,11 @@ pub(super) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    pub fn new(file: &'a DiskFile, position: u64, size: u64) -> Batches<'a> {
+    pub(super) fn new(file: &'a DiskFile, position: u64, size: u64) -> Batches<'a> {
         Batches { chunk: Chunk::new(file, size), file, position, size }
     }
 
-    pub fn next(&mut self) -> Result<Option<Batch>, LogError> {
+    pub(super) fn next(&mut self) -> Result<Option<Batch>, LogError> {
         if self.position >= self.size {
             return Ok(None);
         }
@@ -58,7 +58,7 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    pub fn create<'a>(dir: &'a Path, base_offset: i64, config: &LogConfig) -> DiskResult<Output<'a>> {
+    pub(super) fn create<'a>(dir: &'a Path, base_offset: i64, config: &LogConfig) -> DiskResult<Output<'a>> {
         Ok(Output {
             dir,
             base_offset,
@@ -70,7 +70,7 @@ impl Output<'_> {
         })
     }
 
-    pub fn add(&mut self, batch: &Batch) -> Result<(), CompactionError> {
+    pub(super) fn add(&mut self, batch: &Batch) -> Result<(), CompactionError> {
         let len = batch.bytes().len() as u64;
         if self.size + len > i32::MAX as u64 {
             return Err(CompactionError::TooLarge(self.file.path().to_owned()));
@@ -90,7 +90,7 @@ impl Output<'_> {
     /// Everything is on the device when it returns. The new log file keeps the modification time of the last old one,
     /// which gives the age of records without timestamps.
     /// `had_aborted`: an old one has a transaction index, so the new one gets a file, be it empty: see `swap`.
-    pub fn finish(mut self, modified_ms: i64, had_aborted: bool) -> DiskResult<u64> {
+    pub(super) fn finish(mut self, modified_ms: i64, had_aborted: bool) -> DiskResult<u64> {
         self.write()?;
         self.file.set_modified(modified_ms)?;
         self.file.sync()?;

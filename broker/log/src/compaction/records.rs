@@ -33,13 +33,13 @@ pub(crate) enum Left {
 
 impl Retention<'_> {
     /// Whether a batch lies behind all that is judged.
-    pub fn leaves(&self, batch: &BatchHeader) -> bool {
+    pub(super) fn leaves(&self, batch: &BatchHeader) -> bool {
         batch.base_offset >= self.end
     }
 
     /// With `keep_header` a batch that loses all its records leaves its header, which says where it ended and which
     /// sequence number its producer had come to. Of an aborted transaction it loses them all.
-    pub fn apply(&self, batch: &Batch, is_aborted: bool, keep_header: bool) -> Result<Left, RecordsError> {
+    pub(super) fn apply(&self, batch: &Batch, is_aborted: bool, keep_header: bool) -> Result<Left, RecordsError> {
         let header = batch.header();
         if self.leaves(header) {
             return Ok(Left::All);
@@ -73,7 +73,12 @@ impl Retention<'_> {
 
     /// A marker stays while its transaction `has_batches`; then its delete horizon is set, and after the horizon the
     /// marker goes. Its header may be all that shows its producer's epoch.
-    pub fn apply_to_marker(&self, batch: &Batch, has_batches: bool, keep_header: bool) -> Result<Left, RecordsError> {
+    pub(super) fn apply_to_marker(
+        &self,
+        batch: &Batch,
+        has_batches: bool,
+        keep_header: bool,
+    ) -> Result<Left, RecordsError> {
         let header = batch.header();
         if self.leaves(header) || has_batches {
             return Ok(Left::All);

@@ -21,7 +21,7 @@ pub(super) struct Transactions {
 
 impl Transactions {
     /// `aborted` are those with batches in the segments that are compacted.
-    pub fn new(aborted: Vec<AbortedTransaction>) -> Transactions {
+    pub(super) fn new(aborted: Vec<AbortedTransaction>) -> Transactions {
         let mut by_producer: HashMap<i64, Vec<AbortedTransaction>> = HashMap::new();
         for transaction in aborted {
             by_producer.entry(transaction.producer_id).or_default().push(transaction);
@@ -31,13 +31,13 @@ impl Transactions {
     }
 
     /// Whether the records of a batch don't count.
-    pub fn is_aborted(&self, batch: &BatchHeader) -> bool {
+    pub(super) fn is_aborted(&self, batch: &BatchHeader) -> bool {
         let ended_by = if batch.is_control() { None } else { self.next_aborted(batch) };
         batch.is_transactional() && ended_by.is_some_and(|transaction| transaction.first_offset <= batch.base_offset)
     }
 
     /// Move past a batch of data.
-    pub fn pass(&mut self, batch: &BatchHeader) {
+    pub(super) fn pass(&mut self, batch: &BatchHeader) {
         if batch.is_transactional() {
             self.with_batches.insert(batch.producer_id);
         }
@@ -45,12 +45,12 @@ impl Transactions {
 
     /// Move past a marker. True when a batch of its transaction was seen: then the marker stays, for readers that still
     /// find the batch.
-    pub fn end(&mut self, marker: &BatchHeader) -> bool {
+    pub(super) fn end(&mut self, marker: &BatchHeader) -> bool {
         self.with_batches.remove(&marker.producer_id)
     }
 
     /// The aborted transaction that this marker has ended; `None` for a commit, and for one without records.
-    pub fn aborted_by(&self, marker: &BatchHeader) -> Option<AbortedTransaction> {
+    pub(super) fn aborted_by(&self, marker: &BatchHeader) -> Option<AbortedTransaction> {
         self.next_aborted(marker).filter(|transaction| transaction.last_offset == marker.last_offset()).copied()
     }
 

@@ -28,7 +28,7 @@ pub struct Opened {
     pub checked_bytes: u64,
     /// Bytes of the torn tail that was cut off.
     pub cut_bytes: u64,
-    /// The folder in which the segments are now that lay behind what was cut or lost.
+    /// The folder in which the segments are now that lay behind what was cut or lost; `None`: there were none.
     pub aside: Option<PathBuf>,
     /// Damage below the recovery point. It is left as it is.
     pub corrupt: Vec<LogError>,

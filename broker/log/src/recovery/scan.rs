@@ -22,7 +22,7 @@ pub(super) struct Scan {
     pub next_offset: i64,
     pub indexes: Indexes,
     pub epochs: Epochs,
-    /// The last batch, if one was read.
+    /// The last batch; `None`: none was read.
     pub last: Option<BatchHeader>,
     pub checked_bytes: u64,
     pub cut_bytes: u64,
@@ -31,7 +31,7 @@ pub(super) struct Scan {
 
 impl Scan {
     /// `before` is the last batch that was read before the segment.
-    pub fn run(
+    pub(super) fn run(
         dir: &Path,
         base_offset: i64,
         end_offset: Option<i64>,
@@ -112,7 +112,7 @@ impl Scan {
     /// segment's file. Such a log would give a wrong length, and no reader would get past the hole. A compacted log has
     /// lawful holes: there it is one only if nothing follows. Other holes can't be judged here: above what is compacted
     /// a leader's own log has none, but a follower's has those of the log that it copied.
-    pub fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
+    pub(super) fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
         let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
         if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
             return false;

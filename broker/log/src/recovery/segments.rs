@@ -23,7 +23,7 @@ pub(super) struct Segments {
     pub log_end: i64,
     /// Of the batches that were checked.
     pub epochs: Epochs,
-    /// The last of them.
+    /// The last of them; `None`: there is none.
     pub last: Option<BatchHeader>,
     /// Bases of the segments whose transaction index must be made from their batches.
     pub unindexed: BTreeSet<i64>,
@@ -32,7 +32,7 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
+    pub(super) fn create(dir: &Path, base_offset: i64, now_ms: i64) -> Result<Segments, LogError> {
         let active = Active::create(dir, base_offset, now_ms)?;
         // Before a segment follows it: if a log lost its first segment, nobody could see that the log does not begin
         // with the next.
@@ -48,7 +48,7 @@ impl Segments {
         })
     }
 
-    pub fn open(
+    pub(super) fn open(
         dir: &Path,
         names: &[String],
         config: &LogConfig,

@@ -62,7 +62,7 @@ pub(crate) struct TransactionIndex {
 impl TransactionIndex {
     /// Read a file's bytes; none when they can't be the index of a segment with offsets from `base_offset` up to
     /// `end_offset`.
-    pub fn parse(base_offset: i64, end_offset: i64, bytes: &[u8]) -> Option<TransactionIndex> {
+    pub(crate) fn parse(base_offset: i64, end_offset: i64, bytes: &[u8]) -> Option<TransactionIndex> {
         let (chunks, []) = bytes.as_chunks::<ENTRY_LEN>() else { return None };
         let entries: Vec<AbortedTransaction> = chunks.iter().map(AbortedTransaction::parse).collect::<Option<_>>()?;
         let fits = entries.iter().all(|entry| (base_offset..end_offset).contains(&entry.last_offset))
@@ -71,7 +71,7 @@ impl TransactionIndex {
     }
 
     /// The file's bytes from the entry numbered `from` on.
-    pub fn bytes_from(&self, from: usize) -> Vec<u8> {
+    pub(crate) fn bytes_from(&self, from: usize) -> Vec<u8> {
         let entries = self.entries.get(from..).unwrap_or_default();
         let mut bytes = Vec::with_capacity(entries.len() * ENTRY_LEN);
         for AbortedTransaction { producer_id, first_offset, last_offset, last_stable } in entries {
@@ -84,25 +84,25 @@ impl TransactionIndex {
     }
 
     /// Where the bytes of the entry numbered `entry` begin.
-    pub fn position(entry: usize) -> u64 {
+    pub(crate) fn position(entry: usize) -> u64 {
         (entry * ENTRY_LEN) as u64
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    pub fn push(&mut self, entry: AbortedTransaction) {
+    pub(crate) fn push(&mut self, entry: AbortedTransaction) {
         // Copies them where a reader still has what was there before.
         Arc::make_mut(&mut self.entries).push(entry);
     }
 
     /// Forget transactions whose markers are at `offset` or behind it.
-    pub fn truncate(&mut self, offset: i64) {
+    pub(crate) fn truncate(&mut self, offset: i64) {
         let kept = self.entries.partition_point(|entry| entry.last_offset < offset);
         if kept < self.entries.len() {
             Arc::make_mut(&mut self.entries).truncate(kept);
@@ -111,7 +111,7 @@ impl TransactionIndex {
 
     /// Add the entries that overlap offsets from `from` up to `up_to`; true when later segments have no others
     /// (`TransactionIndex.collectAbortedTxns`).
-    pub fn collect(&self, from: i64, up_to: i64, found: &mut Vec<AbortedTransaction>) -> bool {
+    pub(crate) fn collect(&self, from: i64, up_to: i64, found: &mut Vec<AbortedTransaction>) -> bool {
         let first = self.entries.partition_point(|entry| entry.last_offset < from);
         for entry in &self.entries[first..] {
             if entry.first_offset < up_to {

@@ -32,28 +32,28 @@ pub(crate) struct Undecided {
 }
 
 impl Undecided {
-    pub fn begin(&mut self, first_offset: i64, producer_id: i64) {
+    pub(crate) fn begin(&mut self, first_offset: i64, producer_id: i64) {
         self.open.insert(first_offset, producer_id);
     }
 
     /// The transaction that began at `first_offset` has ended with the marker at `last_offset`.
-    pub fn end(&mut self, first_offset: i64, last_offset: i64) {
+    pub(crate) fn end(&mut self, first_offset: i64, last_offset: i64) {
         self.open.remove(&first_offset);
         self.unreplicated.insert(first_offset, last_offset);
     }
 
     /// Where the first transaction without a marker begins.
-    pub fn first_open(&self) -> Option<i64> {
+    pub(crate) fn first_open(&self) -> Option<i64> {
         self.open.keys().next().copied()
     }
 
     /// Where the first undecided transaction begins: Kafka's `firstUnstableOffset`.
-    pub fn first(&self) -> Option<i64> {
+    pub(crate) fn first(&self) -> Option<i64> {
         self.first_open().into_iter().chain(self.unreplicated.keys().next().copied()).min()
     }
 
     /// Everything before `high_watermark` is committed.
-    pub fn committed(&mut self, high_watermark: i64) {
+    pub(crate) fn committed(&mut self, high_watermark: i64) {
         if !self.unreplicated.is_empty() {
             self.unreplicated.retain(|_, marker| *marker >= high_watermark);
         }

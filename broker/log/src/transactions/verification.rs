@@ -44,7 +44,7 @@ pub(crate) struct Verifications {
 
 impl Verifications {
     /// A batch is to be verified. One that comes meanwhile shares the guard.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         producer_id: i64,
         epoch: i16,
@@ -68,16 +68,16 @@ impl Verifications {
         verification.guard
     }
 
-    pub fn get(&self, producer_id: i64) -> Option<&Verification> {
+    pub(crate) fn get(&self, producer_id: i64) -> Option<&Verification> {
         self.by_producer.get(&producer_id)
     }
 
-    pub fn is_passed(&self, producer_id: i64, guard: Option<VerificationGuard>) -> bool {
+    pub(crate) fn is_passed(&self, producer_id: i64, guard: Option<VerificationGuard>) -> bool {
         self.get(producer_id).is_some_and(|verification| Some(verification.guard) == guard)
     }
 
     /// A batch of a transaction was appended.
-    pub fn note(&mut self, batch: &BatchHeader) {
+    pub(crate) fn note(&mut self, batch: &BatchHeader) {
         let Some(verification) = self.by_producer.get(&batch.producer_id) else { return };
         // The marker has the epoch of the producer's next transaction, and that is the one to verify.
         let is_of_the_next =
@@ -88,7 +88,7 @@ impl Verifications {
     }
 
     /// Forget what has never been appended.
-    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
+    pub(crate) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_producer.retain(|_, verification| now_ms.saturating_sub(verification.began_ms) < expiration_ms);
     }
 }

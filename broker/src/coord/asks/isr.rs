@@ -34,7 +34,7 @@ struct Change {
 
 impl IsrChanges {
     /// Adds a change. Returns its object if no task writes that yet. An older change of the same partition is dropped.
-    pub fn add(&self, topic_id: Uuid, next: Assignment, answer: Answer<Swap>) -> Option<Object> {
+    pub(super) fn add(&self, topic_id: Uuid, next: Assignment, answer: Answer<Swap>) -> Option<Object> {
         let object = (topic_id, next.partition - next.partition % PARTITIONS_PER_OBJECT);
         let mut pending = self.0.lock();
         let entry = pending.entry(object);

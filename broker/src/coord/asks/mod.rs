@@ -99,7 +99,13 @@ fn refuse(code: ErrorCode, message: impl Into<String>) -> Failed {
 }
 
 impl Desk {
-    pub fn new(api: &ApiServer, me: Me, views: &Views, kept: watch::Receiver<Arc<Known>>, set_backs: SetBacks) -> Desk {
+    pub(super) fn new(
+        api: &ApiServer,
+        me: Me,
+        views: &Views,
+        kept: watch::Receiver<Arc<Known>>,
+        set_backs: SetBacks,
+    ) -> Desk {
         Desk {
             cluster_name: api.cluster.clone(),
             me: me.id,
@@ -120,7 +126,7 @@ impl Desk {
     }
 
     /// Serves the queue until its last sender is gone.
-    pub async fn serve(self, mut asks: mpsc::Receiver<Ask>) {
+    pub(super) async fn serve(self, mut asks: mpsc::Receiver<Ask>) {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {

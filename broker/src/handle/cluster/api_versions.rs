@@ -17,7 +17,7 @@ const METADATA_VERSION: &str = "metadata.version";
 const METADATA_VERSIONS: (i16, i16) = (7, 30);
 
 /// Answers at once. A feature that is not named has level 0.
-pub fn handle(context: &Context, client: &Client, request: ApiVersionsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, client: &Client, request: ApiVersionsRequest) -> Reply {
     let named = |name: &Str| context.version < 3 || is_software_name(name);
     if !named(&request.client_software_name) || !named(&request.client_software_version) {
         return context.reply(&ApiVersionsResponse { error_code: ErrorCode::INVALID_REQUEST, ..Default::default() });

@@ -11,7 +11,7 @@ const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
 /// Answers from the image.
-pub fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeClusterRequest) -> Reply {
     let refuse = |error_code, message: String| {
         context.reply(&DescribeClusterResponse {
             error_code,

@@ -13,7 +13,7 @@ use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers with the only directory.
-pub fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeLogDirsRequest) -> Reply {
     if !context.may_cluster(Operation::Describe) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
         return context.reply(&DescribeLogDirsResponse { error_code, ..Default::default() });

@@ -18,7 +18,7 @@ use crate::reply::Reply;
 const MAX_PARTITIONS: usize = 2000;
 
 /// Answers from the image, topics by name.
-pub fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeTopicPartitionsRequest) -> Reply {
     let image = &context.image;
     if let Some(refused) = refuse_cursor(&request) {
         return context.reply(&refused);

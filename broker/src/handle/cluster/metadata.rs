@@ -27,7 +27,7 @@ use crate::reply::Reply;
 const IDS_FROM: i16 = 12;
 
 /// Answers from the image, and asks for the creation of topics that do not exist, if that is allowed.
-pub fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
+pub(crate) fn handle(context: &Context, mut request: MetadataRequest) -> Reply {
     // Version 0 has no null: an empty list means all.
     request.topics = request.topics.filter(|topics| !(context.version == 0 && topics.is_empty()));
     if let Some(topics) = request.topics.as_mut().filter(|_| context.version >= IDS_FROM) {
@@ -187,7 +187,7 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
 
 /// A partition as clients of this listener see it. Dead members of the ISR are left out, as in Kafka: see
 /// [`eligible_leader_replicas`].
-pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
+pub(crate) fn partition(context: &Context, assignment: &Assignment) -> MetadataResponsePartition {
     let listener = &context.peer.listener;
     let error_code = match assignment.leader {
         None => ErrorCode::LEADER_NOT_AVAILABLE,
@@ -219,7 +219,7 @@ pub fn partition(context: &Context, assignment: &Assignment) -> MetadataResponse
 }
 
 /// The dead members of the ISR, which may lead when they return (KIP-966).
-pub fn eligible_leader_replicas(context: &Context, assignment: &Assignment) -> Vec<i32> {
+pub(crate) fn eligible_leader_replicas(context: &Context, assignment: &Assignment) -> Vec<i32> {
     let is_dead = |id| context.image.brokers.get(&id).is_none_or(|broker| !broker.alive);
     assignment.isr.iter().map(|member| member.broker).filter(|id| is_dead(*id)).map(|id| id.0).collect()
 }

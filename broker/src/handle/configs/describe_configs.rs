@@ -26,7 +26,7 @@ const MALFORMED: &str = "This most likely occurs because of a request being malf
     message was sent to an incompatible broker. See the broker logs for more details.";
 
 /// Answers from the image.
-pub fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeConfigsRequest) -> Reply {
     // A few bytes are answered with hundreds of settings: once.
     let resources = once(&request.resources, |resource| (resource.resource_type, &resource.resource_name));
     let results = resources.into_iter().map(|(resource, times)| {

@@ -13,7 +13,7 @@ use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Changes one resource after the other; each is changed as a whole or not at all.
-pub fn handle(context: &Context, request: IncrementalAlterConfigsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: IncrementalAlterConfigsRequest) -> Reply {
     let context_later = context.clone();
     context.later(async move {
         let mut response = IncrementalAlterConfigsResponse::default();

@@ -9,7 +9,7 @@ use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers from the image. Version 0 asks for client metrics, of which there are none.
-pub fn handle(context: &Context, request: ListConfigResourcesRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ListConfigResourcesRequest) -> Reply {
     if !context.may_cluster(Operation::DescribeConfigs) {
         let error_code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
         return context.reply(&ListConfigResourcesResponse { error_code, ..Default::default() });

@@ -18,16 +18,16 @@ use crate::handle::context::{Context, Deadline};
 use crate::loggers;
 
 /// Kafka's numbers for the types of resources (`ConfigResource.Type`).
-pub mod kind {
-    pub const TOPIC: i8 = 2;
-    pub const BROKER: i8 = 4;
-    pub const BROKER_LOGGER: i8 = 8;
-    pub const CLIENT_METRICS: i8 = 16;
-    pub const GROUP: i8 = 32;
+pub(super) mod kind {
+    pub(crate) const TOPIC: i8 = 2;
+    pub(crate) const BROKER: i8 = 4;
+    pub(crate) const BROKER_LOGGER: i8 = 8;
+    pub(crate) const CLIENT_METRICS: i8 = 16;
+    pub(crate) const GROUP: i8 = 32;
 }
 
 /// A change of one setting.
-pub struct Change {
+pub(super) struct Change {
     /// The operation.
     pub op: Op,
     /// The setting.
@@ -38,7 +38,7 @@ pub struct Change {
 
 /// Whether settings that a request does not name are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Others {
+pub(super) enum Others {
     /// They are kept (IncrementalAlterConfigs).
     Stay,
     /// They are removed (AlterConfigs).
@@ -51,7 +51,7 @@ const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Changes a resource's settings: all of them or none.
-pub async fn alter(
+pub(super) async fn alter(
     context: &Context,
     kind: i8,
     name: &str,
@@ -194,7 +194,7 @@ fn altered_brokers(
 ///
 /// # Errors
 /// The code of the resource's type. A type that there is not is refused later.
-pub fn check_may(context: &Context, operation: Operation, kind: i8, name: &str) -> Result<(), Refused> {
+pub(super) fn check_may(context: &Context, operation: Operation, kind: i8, name: &str) -> Result<(), Refused> {
     let (may, code) = match kind {
         kind::TOPIC => (context.may_topic(operation, name), ErrorCode::TOPIC_AUTHORIZATION_FAILED),
         kind::GROUP => (context.may_group(operation, name), ErrorCode::GROUP_AUTHORIZATION_FAILED),
@@ -301,6 +301,6 @@ fn refuse_of_client_metrics(error: SettingError) -> Refused {
 }
 
 /// The refusal of a request that names a resource twice.
-pub fn repeated_resource() -> Refused {
+pub(super) fn repeated_resource() -> Refused {
     Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
 }

@@ -18,12 +18,12 @@ use crate::reply::Reply;
 
 /// What a member's protocol is called on the wire.
 mod member_type {
-    pub const CLASSIC: i8 = 0;
-    pub const CONSUMER: i8 = 1;
+    pub(super) const CLASSIC: i8 = 0;
+    pub(super) const CONSUMER: i8 = 1;
 }
 
 /// Answers at once.
-pub fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ConsumerGroupDescribeRequest) -> Reply {
     let wants_operations = request.include_authorized_operations;
     let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);

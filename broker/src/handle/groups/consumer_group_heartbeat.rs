@@ -18,7 +18,7 @@ use crate::reply::Reply;
 const OWN_ID_FROM: i16 = 1;
 
 /// Answers when what the answer says is replicated.
-pub fn handle(context: &Context, request: ConsumerGroupHeartbeatRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ConsumerGroupHeartbeatRequest) -> Reply {
     if context.image.features.level(GROUP_VERSION) < 1 {
         return context.reply(&refused(GroupError::UnsupportedVersion));
     }

@@ -11,7 +11,7 @@ use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Answers when the deletion is replicated.
-pub fn handle(context: &Context, request: DeleteGroupsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DeleteGroupsRequest) -> Reply {
     let deleting: Vec<_> = once(request.groups_names, Str::clone)
         .into_iter()
         .map(|(name, _)| {

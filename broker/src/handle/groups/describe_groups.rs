@@ -13,7 +13,7 @@ use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Answers at once.
-pub fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeGroupsRequest) -> Reply {
     let wants_operations = request.include_authorized_operations;
     let groups = once(request.groups, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);

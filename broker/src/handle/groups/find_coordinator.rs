@@ -24,7 +24,7 @@ const SHARE: i8 = 2;
 const SHARE_FROM: i16 = 6;
 
 /// Answers from the image; the first request of a kind creates its topic. The answer waits for an expected election.
-pub fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: FindCoordinatorRequest) -> Reply {
     election::reply(context, request, leaders, answer)
 }
 

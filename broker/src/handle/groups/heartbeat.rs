@@ -10,7 +10,7 @@ use crate::handle::errors::group_result;
 use crate::reply::Reply;
 
 /// Answers at once.
-pub fn handle(context: &Context, request: HeartbeatRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: HeartbeatRequest) -> Reply {
     if !context.may_group(Operation::Read, &request.group_id) {
         let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
         return context.reply(&HeartbeatResponse { error_code, ..Default::default() });

@@ -11,7 +11,7 @@ use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
 /// Answered when the rebalance completes.
-pub fn handle(context: &Context, request: JoinGroupRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: JoinGroupRequest) -> Reply {
     if !context.may_group(Operation::Read, &request.group_id) {
         let protocol_name = (context.version < 7).then(Str::new);
         let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;

@@ -11,7 +11,7 @@ use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 
 /// Answers when the change of the group is replicated.
-pub fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: LeaveGroupRequest) -> Reply {
     if !context.may_group(Operation::Read, &request.group_id) {
         let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
         return context.reply(&LeaveGroupResponse { error_code, ..Default::default() });

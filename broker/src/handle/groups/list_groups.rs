@@ -10,7 +10,7 @@ use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
 /// Answers at once.
-pub fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ListGroupsRequest) -> Reply {
     let groups = match context.handler.groups.list() {
         Ok(groups) => groups,
         Err(error) => {

@@ -16,7 +16,7 @@ use crate::replica::NotServed;
 use crate::reply::Reply;
 
 /// Answers when the offsets are replicated.
-pub fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: OffsetCommitRequest) -> Reply {
     let mut offsets = Vec::new();
     let mut response = OffsetCommitResponse::default();
     if !context.may_group(Operation::Read, &request.group_id) {

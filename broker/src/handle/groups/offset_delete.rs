@@ -12,7 +12,7 @@ use crate::handle::errors::{group_error, group_result};
 use crate::reply::Reply;
 
 /// Answers when the deletion is replicated.
-pub fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: OffsetDeleteRequest) -> Reply {
     if !context.may_group(Operation::Delete, &request.group_id) {
         let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
         return context.reply(&OffsetDeleteResponse { error_code, ..Default::default() });

@@ -31,7 +31,7 @@ const MEMBERS_FROM: i16 = 9;
 const NO_OFFSET: i64 = -1;
 
 /// Answers at once.
-pub fn handle(context: &Context, request: OffsetFetchRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: OffsetFetchRequest) -> Reply {
     if context.version >= 8 {
         let stable = request.require_stable;
         let groups =

@@ -31,7 +31,7 @@ use crate::reply::Reply;
 const NAMED_FAILURES: usize = 3;
 
 /// Answers when what the answer says is replicated; topics are created meanwhile.
-pub fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: StreamsGroupHeartbeatRequest) -> Reply {
     if context.image.features.level(STREAMS_VERSION) < 1 {
         return context.reply(&refused(GroupError::UnsupportedVersion));
     }
@@ -256,7 +256,7 @@ fn accepted(beat: StreamsHeartbeat) -> StreamsGroupHeartbeatResponse {
 }
 
 /// Tasks for the wire.
-pub fn task_ids(tasks: Tasks) -> Vec<StreamsGroupTaskIds> {
+pub(crate) fn task_ids(tasks: Tasks) -> Vec<StreamsGroupTaskIds> {
     let ids = |(id, partitions): (String, std::collections::BTreeSet<i32>)| StreamsGroupTaskIds {
         subtopology_id: id.into(),
         partitions: partitions.into_iter().collect(),
@@ -265,7 +265,7 @@ pub fn task_ids(tasks: Tasks) -> Vec<StreamsGroupTaskIds> {
 }
 
 /// An endpoint for the wire.
-pub fn endpoint(endpoint: Endpoint) -> StreamsGroupEndpoint {
+pub(crate) fn endpoint(endpoint: Endpoint) -> StreamsGroupEndpoint {
     StreamsGroupEndpoint { host: endpoint.host.into(), port: endpoint.port }
 }
 

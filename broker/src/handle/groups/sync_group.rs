@@ -10,7 +10,7 @@ use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
 /// Answers when the leader's assignment is replicated.
-pub fn handle(context: &Context, request: SyncGroupRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: SyncGroupRequest) -> Reply {
     if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return context.reply(&refused(GroupError::InconsistentGroupProtocol));
     }

@@ -26,7 +26,7 @@ const INVALID_LOW_WATERMARK: i64 = -1;
 type Outcome = Result<(Arc<Partition>, i64), ErrorCode>;
 
 /// Moves the log starts before it returns.
-pub fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms).0;
     // Each is a matter of the disk: what is named twice moves once, by the last word, as in Kafka.
     let mut wanted: BTreeMap<Str, BTreeMap<i32, i64>> = BTreeMap::new();

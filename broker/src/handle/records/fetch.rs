@@ -27,7 +27,7 @@ use asked::Asked;
 use outcome::Outcome;
 
 /// Answers a fetch.
-pub fn handle(context: &Context, mut request: FetchRequest) -> Reply {
+pub(crate) fn handle(context: &Context, mut request: FetchRequest) -> Reply {
     let session = match context.handler.fetch_sessions.begin(&mut request, context.version, &context.peer.principal) {
         Ok(session) => session,
         Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),

@@ -19,7 +19,7 @@ const FENCED_FROM: i16 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Returns a new id with epoch 0, also to a producer without a transactional id that has an id already.
-pub fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: InitProducerIdRequest) -> Reply {
     let refuse =
         |error_code| context.reply(&InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() });
     match &request.transactional_id {

@@ -21,7 +21,7 @@ use crate::reply::Reply;
 type Lookups = Vec<(Str, Vec<(i32, Result<Found, ErrorCode>)>)>;
 
 /// Answers at once for the ends of partitions. A worker searches for records, because they may be anywhere on the disk.
-pub fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let bound = if request.isolation_level == 0 { Bound::HighWatermark } else { Bound::LastStable };
     let find_in = |topic: ListOffsetsTopic| {
         let known = context.topic_by_name(Operation::Describe, &topic.name);

@@ -15,7 +15,7 @@ use crate::replica::NotServed;
 use crate::reply::Reply;
 
 /// The largest epoch not above the one asked for, and its end; −1 and −1 when there is none.
-pub fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: OffsetForLeaderEpochRequest) -> Reply {
     let may_all = context.sees_cluster(Operation::ClusterAction);
     let replica = BrokerId(request.replica_id);
     let is_another = replica.0 >= 0 && !context.may_be_replica(replica);

@@ -50,10 +50,10 @@ struct PartitionOutcome {
 }
 
 /// The verification of a batch before its append: its guard; none where there was nothing to ask.
-pub type Verified = Result<Option<VerificationGuard>, ProduceError>;
+pub(crate) type Verified = Result<Option<VerificationGuard>, ProduceError>;
 
 /// A topic that the client may write to, or why it can't.
-pub type Found = Result<Arc<Topic>, NotServed>;
+pub(crate) type Found = Result<Arc<Topic>, NotServed>;
 
 /// Why the records of one partition are refused, or not acknowledged: each stage has its reasons.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +124,7 @@ impl ProduceError {
 
 /// Answers a produce request. The appends are done, in order, when this returns, or when the connection is held no
 /// longer.
-pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
+pub(crate) fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
     if transactional::is_transactional(&request) {
         return transactional::handle(context, client, request);
     }
@@ -133,7 +133,7 @@ pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -
 
 /// Appends the batches, of which those in transactions are `verified`, in the order of the request, and answers. The
 /// topics were `found` before, or are looked up now: a topic that the client may not write to is denied once.
-pub fn append_all(
+pub(crate) fn append_all(
     context: &Context,
     refusals: &mut Refusals,
     request: ProduceRequest,
@@ -219,7 +219,7 @@ fn append(
 }
 
 /// The replica to which a client may write.
-pub fn partition(
+pub(crate) fn partition(
     context: &Context,
     topic: Result<&Arc<Topic>, NotServed>,
     index: i32,

@@ -25,12 +25,12 @@ const MOST: usize = 4096;
 
 /// The refusals that a connection's client may not have heard of yet.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     by_partition: HashMap<Named, Refused>,
 }
 
 /// A partition, as requests name it: topic by name or by id, and number.
-pub type Named = (Str, Uuid, i32);
+pub(crate) type Named = (Str, Uuid, i32);
 
 #[derive(Debug)]
 struct Refused {
@@ -43,13 +43,13 @@ struct Refused {
 
 impl Refusals {
     /// Whether there are none: then nothing has to be asked.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
     }
 
     /// The error that a batch must get because one before it did; none: it is to be looked at. Forgets a refusal whose
     /// batch has come again.
-    pub fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
+    pub(crate) fn of_one_before(&mut self, partition: &Named, batch: &BatchHeader) -> Option<ErrorCode> {
         let refused = self.by_partition.get_mut(partition)?;
         if refused.precedes(batch) {
             refused.behind -= 1;
@@ -60,12 +60,12 @@ impl Refusals {
     }
 
     /// Whether [`Refusals::of_one_before`] would give an error: the batch need not be verified.
-    pub fn precede(&self, partition: &Named, batch: &BatchHeader) -> bool {
+    pub(crate) fn precede(&self, partition: &Named, batch: &BatchHeader) -> bool {
         self.by_partition.get(partition).is_some_and(|refused| refused.precedes(batch))
     }
 
     /// A batch was refused, and not because of one before it.
-    pub fn note(&mut self, partition: Named, batch: &BatchHeader, code: ErrorCode) {
+    pub(crate) fn note(&mut self, partition: Named, batch: &BatchHeader, code: ErrorCode) {
         let is_numbered = batch.has_producer_id() && batch.base_sequence >= 0;
         if is_passing(code) && is_numbered && self.by_partition.len() < MOST {
             let producer = (batch.producer_id, batch.producer_epoch);

@@ -24,20 +24,20 @@ use crate::reply::Reply;
 use crate::transactions::verifier::{Kind, TIMEOUT, Verification};
 
 /// The version from which on clients know TRANSACTION_ABORTABLE.
-pub const ABORTABLE_FROM: i16 = 11;
+pub(crate) const ABORTABLE_FROM: i16 = 11;
 /// The version from which on clients leave it to the leader to add partitions, and each of their transactions has an
 /// epoch of its own.
-pub const ADDS_FROM: i16 = 12;
+pub(crate) const ADDS_FROM: i16 = 12;
 /// A verification gets so much time even if the request says that it has less: that is meant for the replicas.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether any batch belongs to a transaction.
-pub fn is_transactional(request: &ProduceRequest) -> bool {
+pub(crate) fn is_transactional(request: &ProduceRequest) -> bool {
     partitions(request).any(|data| header(data).is_some_and(|batch| batch.is_transactional()))
 }
 
 /// Verifies what is not known to be part of the transaction, then appends all.
-pub fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
+pub(crate) fn handle(context: &Context, client: &mut Client, request: ProduceRequest) -> Reply {
     let found = whose(&request).and_then(|found| match context.may_transactional_id(Operation::Write, &found.0) {
         true => Ok(found),
         false => Err(|| ProduceError::DeniedTransactionalId),

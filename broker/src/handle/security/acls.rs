@@ -24,7 +24,7 @@ const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 const MOST: usize = 10_000;
 
 /// Answers from the image.
-pub fn describe(context: &Context, request: DescribeAclsRequest) -> Reply {
+pub(crate) fn describe(context: &Context, request: DescribeAclsRequest) -> Reply {
     let refuse = |error_code, error_message| {
         context.reply(&DescribeAclsResponse { error_code, error_message, ..Default::default() })
     };
@@ -63,7 +63,7 @@ pub fn describe(context: &Context, request: DescribeAclsRequest) -> Reply {
 }
 
 /// Changes the KafkaUsers of the principals; each entry that can't be is refused by itself.
-pub fn create(context: &Context, request: CreateAclsRequest) -> Reply {
+pub(crate) fn create(context: &Context, request: CreateAclsRequest) -> Reply {
     let creations = request.creations;
     let refused = |refused: Refused| {
         let (error_code, error_message) = Refused::to_wire(Some(refused));
@@ -93,7 +93,7 @@ pub fn create(context: &Context, request: CreateAclsRequest) -> Reply {
 }
 
 /// Takes the entries that the filters select out of the KafkaUsers.
-pub fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
+pub(crate) fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
     let filters: Vec<AclFilter> = request.filters.into_iter().map(filter).collect();
     let refused = |refused: Refused| {
         let (error_code, error_message) = Refused::to_wire(Some(refused));

@@ -29,7 +29,7 @@ type Filter = BTreeMap<Str, Option<Option<Str>>>;
 type Components = Vec<(Str, Option<Str>)>;
 
 /// Answers from the image.
-pub fn describe(context: &Context, request: DescribeClientQuotasRequest) -> Reply {
+pub(crate) fn describe(context: &Context, request: DescribeClientQuotasRequest) -> Reply {
     let entries = match filter(&request.components) {
         _ if !context.may_cluster(Operation::DescribeConfigs) => Err(unauthorized()),
         Ok(filter) => Ok(entries(&context.image.access.quotas, &filter, request.strict)),
@@ -44,7 +44,7 @@ pub fn describe(context: &Context, request: DescribeClientQuotasRequest) -> Repl
 }
 
 /// Changes KafkaUsers and the KafkaCluster; each entity whose quotas can't be changed is refused by itself.
-pub fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
+pub(crate) fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
     let may = context.may_cluster(Operation::AlterConfigs);
     let mut outcomes: BTreeMap<Components, Result<QuotaChange, Refused>> = BTreeMap::new();
     for alteration in request.entries {

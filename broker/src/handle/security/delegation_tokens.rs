@@ -39,7 +39,7 @@ fn refusal(context: &Context) -> ErrorCode {
 }
 
 /// The token would be the one's who asks, unless the request names another.
-pub fn create(context: &Context, request: CreateDelegationTokenRequest) -> Reply {
+pub(crate) fn create(context: &Context, request: CreateDelegationTokenRequest) -> Reply {
     let requester = (USER, context.peer.principal.name().clone());
     let named = request.owner_principal_name.filter(|name| !name.is_empty());
     let (error_code, owner) = match (named, request.owner_principal_type) {
@@ -74,20 +74,20 @@ pub fn create(context: &Context, request: CreateDelegationTokenRequest) -> Reply
 }
 
 /// Refused.
-pub fn renew(context: &Context, _: RenewDelegationTokenRequest) -> Reply {
+pub(crate) fn renew(context: &Context, _: RenewDelegationTokenRequest) -> Reply {
     let error_code = refusal(context);
     let expiry_timestamp_ms = times(error_code);
     context.reply(&RenewDelegationTokenResponse { error_code, expiry_timestamp_ms, ..Default::default() })
 }
 
 /// Refused.
-pub fn expire(context: &Context, _: ExpireDelegationTokenRequest) -> Reply {
+pub(crate) fn expire(context: &Context, _: ExpireDelegationTokenRequest) -> Reply {
     let error_code = refusal(context);
     let expiry_timestamp_ms = times(error_code);
     context.reply(&ExpireDelegationTokenResponse { error_code, expiry_timestamp_ms, ..Default::default() })
 }
 
 /// Refused.
-pub fn describe(context: &Context, _: DescribeDelegationTokenRequest) -> Reply {
+pub(crate) fn describe(context: &Context, _: DescribeDelegationTokenRequest) -> Reply {
     context.reply(&DescribeDelegationTokenResponse { error_code: refusal(context), ..Default::default() })
 }

@@ -135,7 +135,7 @@ impl Answer {
 
 /// The answer; `None`: the client wants none, or it would be too large.
 #[allow(clippy::too_many_lines, reason = "an arm for each API")]
-pub fn refusal(context: &Context, request: Request) -> Option<Frame> {
+pub(super) fn refusal(context: &Context, request: Request) -> Option<Frame> {
     use Request as R;
     let error_code = ErrorCode::ILLEGAL_SASL_STATE;
     let error_message = Some(Str::from_static(MESSAGE));

@@ -34,7 +34,7 @@ const MOST_KEPT: usize = 4 << 10;
 ///
 /// # Errors
 /// What is answered instead.
-pub fn admit(context: &Context, client: &Client, request: Request, size: usize) -> Result<Request, Reply> {
+pub(crate) fn admit(context: &Context, client: &Client, request: Request, size: usize) -> Result<Request, Reply> {
     let admission = client.authentication.borrow_mut().login.admit(context.api, env::now().into_std());
     match admission {
         Admission::Serve | Admission::Handshake | Admission::Token => Ok(request),
@@ -85,7 +85,7 @@ fn illegal(context: &Context) -> Option<Frame> {
 }
 
 /// Begins an exchange with the mechanism that the client chose.
-pub fn handshake(context: &Context, client: &Client, request: SaslHandshakeRequest) -> Reply {
+pub(crate) fn handshake(context: &Context, client: &Client, request: SaslHandshakeRequest) -> Reply {
     let offered = offered(context);
     let authentication = &mut *client.authentication.borrow_mut();
     let now = env::now().into_std();
@@ -111,7 +111,7 @@ fn offered(context: &Context) -> Vec<Mechanism> {
 }
 
 /// Takes the client's next token.
-pub fn authenticate(context: &Context, client: &Client, request: SaslAuthenticateRequest) -> Reply {
+pub(crate) fn authenticate(context: &Context, client: &Client, request: SaslAuthenticateRequest) -> Reply {
     let step = {
         let authentication = &mut *client.authentication.borrow_mut();
         match &mut authentication.exchange {

@@ -24,7 +24,7 @@ use crate::reply::Reply;
 const MECHANISMS: [(i8, Hash); 2] = [(1, Hash::Sha256), (2, Hash::Sha512)];
 
 /// Answers from the image.
-pub fn describe(context: &Context, request: DescribeUserScramCredentialsRequest) -> Reply {
+pub(crate) fn describe(context: &Context, request: DescribeUserScramCredentialsRequest) -> Reply {
     let named = request.users.unwrap_or_default();
     if !context.may_cluster(Operation::Describe) {
         let (error_code, error_message) = Refused::to_wire(Some(unauthorized()));
@@ -74,7 +74,7 @@ fn description(user: Str, times: u32, credentials: &Credentials) -> ScramUserDes
 }
 
 /// Changes what is kept of passwords; each user whose password can't be changed is refused by itself.
-pub fn alter(context: &Context, request: AlterUserScramCredentialsRequest) -> Reply {
+pub(crate) fn alter(context: &Context, request: AlterUserScramCredentialsRequest) -> Reply {
     let deletions = request.deletions.into_iter().map(|deletion| {
         let change = hash(&deletion.name, deletion.mechanism).and_then(|hash| {
             let kept = context.image.access.credentials.user(&deletion.name);

@@ -25,14 +25,14 @@ pub(super) struct Member {
 
 impl Member {
     /// The member that a request names; `None` if it names none.
-    pub fn of(group: Option<Str>, member: Option<Str>) -> Option<Member> {
+    pub(super) fn of(group: Option<Str>, member: Option<Str>) -> Option<Member> {
         let id = member.filter(|id| !id.is_empty() && id.encode_utf16().count() <= LONGEST_MEMBER_ID)?;
         let group_text = group?;
         Some(Member { group: (&*group_text).into(), id: (&*id).into(), group_text })
     }
 
     /// The group's share partition.
-    pub fn place(&self, TopicIdPartition { topic_id, partition }: TopicIdPartition) -> SharePartition {
+    pub(super) fn place(&self, TopicIdPartition { topic_id, partition }: TopicIdPartition) -> SharePartition {
         SharePartition { group: (&*self.group_text).into(), topic_id, partition }
     }
 }

@@ -17,7 +17,7 @@ use crate::reply::Reply;
 const DENIED: &str = "Topic authorization failed.";
 
 /// Answers when the share coordinators have the new offsets.
-pub fn handle(context: &Context, request: AlterShareGroupOffsetsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: AlterShareGroupOffsetsRequest) -> Reply {
     if let Err(error) = are_served(context) {
         return context.reply(&refused(error));
     }

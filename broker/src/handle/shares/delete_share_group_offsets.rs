@@ -17,7 +17,7 @@ use crate::reply::Reply;
 const DENIED: &str = "Topic authorization failed.";
 
 /// Answers when the share coordinators have deleted the states.
-pub fn handle(context: &Context, request: DeleteShareGroupOffsetsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DeleteShareGroupOffsetsRequest) -> Reply {
     if let Err(error) = are_served(context) {
         return context.reply(&refused(error));
     }

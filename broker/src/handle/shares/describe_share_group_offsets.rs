@@ -29,7 +29,7 @@ const UNKNOWN: i64 = -1;
 type Asked = (Str, Option<Uuid>, Vec<i32>);
 
 /// Asks the share coordinators and the leaders of the partitions.
-pub fn handle(context: &Context, request: DescribeShareGroupOffsetsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeShareGroupOffsetsRequest) -> Reply {
     let asked: Vec<_> = (request.groups.into_iter())
         .map(|mut group| {
             let denied = take_denied(context, &mut group);

@@ -16,7 +16,7 @@ use crate::reply::Reply;
 use crate::share_state::wire::{Of, by_topic};
 
 /// Answers when the acknowledgements are replicated.
-pub fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ShareAcknowledgeRequest) -> Reply {
     let refused = |error_code| context.reply(&ShareAcknowledgeResponse { error_code, ..Default::default() });
     if let Err(error) = are_served(context) {
         return refused(group_error(error));

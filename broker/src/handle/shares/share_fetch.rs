@@ -53,7 +53,7 @@ type Found = (TopicIdPartition, Result<Option<Taken>, ShareError>);
 
 /// Takes acknowledgements before it returns. Answers when these are replicated, and there are records or the time is
 /// over.
-pub fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest) -> Reply {
+pub(crate) fn handle(context: &Context, client: &mut Client, request: ShareFetchRequest) -> Reply {
     let refused = |code, why: Option<Str>| {
         let response = ShareFetchResponse { error_code: code, error_message: why, ..Default::default() };
         context.reply(&response)

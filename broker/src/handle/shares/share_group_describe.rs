@@ -17,7 +17,7 @@ use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Answers at once.
-pub fn handle(context: &Context, request: ShareGroupDescribeRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ShareGroupDescribeRequest) -> Reply {
     let wants_operations = request.include_authorized_operations;
     let groups = once(request.group_ids, Str::clone).into_iter().map(|(group, _)| {
         let mut described = describe(context, group);

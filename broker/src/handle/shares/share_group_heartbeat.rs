@@ -14,7 +14,7 @@ use crate::handle::errors::group_error;
 use crate::reply::Reply;
 
 /// Answers when what the answer says is replicated.
-pub fn handle(context: &Context, request: ShareGroupHeartbeatRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ShareGroupHeartbeatRequest) -> Reply {
     if let Err(error) = are_served(context) {
         return context.reply(&refused(error));
     }

@@ -11,7 +11,7 @@ use crate::reply::Reply;
 use crate::share_state::wire::{Of, StateMessage};
 
 /// Answers when what was changed is replicated.
-pub fn handle<M: StateMessage>(context: &Context, request: M) -> Reply {
+pub(crate) fn handle<M: StateMessage>(context: &Context, request: M) -> Reply {
     let (group, asked) = request.asked();
     if !context.may_cluster(Operation::ClusterAction) {
         let refuse = |(topic_id, partition, request): Of<Request>| {

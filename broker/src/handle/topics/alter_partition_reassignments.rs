@@ -20,7 +20,7 @@ use crate::image::{BrokerId, Topic};
 use crate::reply::Reply;
 
 /// Asks for all topics at once. Answered when the assignments show the moves, not when they are done.
-pub fn handle(context: &Context, request: AlterPartitionReassignmentsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: AlterPartitionReassignmentsRequest) -> Reply {
     if !context.may_cluster(Operation::Alter) {
         return context.reply(&denied(request));
     }

@@ -18,7 +18,7 @@ use crate::reply::Reply;
 const REFUSABLE_FROM: i16 = 3;
 
 /// Asks for all topics at once.
-pub fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
     if added(context, &request) > MAX_CHANGES {
         let (error_code, error_message) = Refused::to_wire(Some(too_many_changes()));

@@ -26,10 +26,10 @@ const MAX_PARTITIONS: usize = 10_000;
 const REFUSABLE_FROM: i16 = 6;
 /// How many changes a request may make: one for each topic, override and partition
 /// (`QuorumController.MAX_RECORDS_PER_USER_OP`).
-pub const MAX_CHANGES: usize = 10_000;
+pub(crate) const MAX_CHANGES: usize = 10_000;
 
 /// Asks for all topics at once.
-pub fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: CreateTopicsRequest) -> Reply {
     let CreateTopicsRequest { topics, timeout_ms, validate_only } = request;
     let deadline = Deadline::after_ms(timeout_ms);
     let context_later = context.clone();
@@ -78,7 +78,7 @@ fn hide_configs(context: &Context, topic: &mut CreatableTopicResult) {
 }
 
 /// Creates the topics of one request, or says of each why not.
-pub async fn create_all(
+pub(crate) async fn create_all(
     context: &Context,
     topics: Vec<CreatableTopic>,
     validate_only: bool,
@@ -117,7 +117,7 @@ fn check_size(context: &Context, topics: &[CreatableTopic]) -> Result<(), Refuse
 }
 
 /// A request that makes more than [`MAX_CHANGES`] changes.
-pub fn too_many_changes() -> Refused {
+pub(crate) fn too_many_changes() -> Refused {
     Refused::new(ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
 }
 
@@ -241,7 +241,7 @@ fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<Bro
 
 /// Whether a partition may be on these brokers, as many as those of its topic's other partitions where a `factor` is
 /// given (`ReplicationControlManager.validateManualPartitionAssignment`).
-pub fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), Refused> {
+pub(crate) fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), Refused> {
     let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".to_owned());
@@ -271,7 +271,7 @@ pub fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<u
 }
 
 /// Whether a new partition has somebody to lead it on these brokers.
-pub fn check_can_begin(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), Refused> {
+pub(crate) fn check_can_begin(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), Refused> {
     let can_lead = |id: &BrokerId| context.image.brokers.get(id).is_some_and(|broker| broker.alive && !broker.draining);
     if replicas.iter().any(can_lead) {
         return Ok(());

@@ -16,7 +16,7 @@ use crate::reply::Reply;
 const REFUSABLE_FROM: i16 = 5;
 
 /// Asks for all deletions at once.
-pub fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DeleteTopicsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
     let by_name = |name| DeleteTopicState { name: Some(name), topic_id: Uuid::nil() };
     let named = request.topic_names.into_iter().map(by_name).chain(request.topics);

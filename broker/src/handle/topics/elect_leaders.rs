@@ -19,7 +19,7 @@ const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
 
 /// Asks for all topics at once.
-pub fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ElectLeadersRequest) -> Reply {
     if !context.may_cluster(Operation::Alter) {
         return context.reply(&refused(request, ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
     }

@@ -14,7 +14,7 @@ const STATE_MIN_IN_SYNC: i16 = 2;
 
 /// The internal topic of this name as it is to be made; `None` of any other name. A replication factor that is set is
 /// obeyed; else a cluster that is to have one or two brokers has as many replicas, also while more of them are leaving.
-pub fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
+pub(crate) fn internal_topic(name: &str, image: &ClusterImage) -> Option<NewTopic> {
     let settings = &image.settings;
     let wanted = image.wanted_brokers.len();
     let brokers = if wanted > 0 { wanted } else { image.brokers.len() };

@@ -14,7 +14,7 @@ use crate::image::{Assignment, BrokerId, Topic};
 use crate::reply::Reply;
 
 /// Answers from the image.
-pub fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ListPartitionReassignmentsRequest) -> Reply {
     if !context.may_cluster(Operation::Describe) {
         return context.reply(&denied(request));
     }

@@ -14,7 +14,7 @@ use crate::image::CONSUMER_OFFSETS;
 use crate::reply::Reply;
 
 /// Answers when the partition is written down.
-pub fn handle(context: &Context, request: AddOffsetsToTxnRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: AddOffsetsToTxnRequest) -> Reply {
     let refuse = |error_code| context.reply(&AddOffsetsToTxnResponse { error_code, ..Default::default() });
     if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
         return refuse(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);

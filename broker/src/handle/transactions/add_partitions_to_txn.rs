@@ -20,7 +20,7 @@ use crate::reply::Reply;
 use crate::transactions::verifier::{Kind, Verification, VerifyError};
 
 /// Answers when the partitions are written down.
-pub fn handle(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
     if context.version >= ADD_PARTITIONS_OF_BROKERS {
         of_brokers(context, request)
     } else {

@@ -14,7 +14,7 @@ use crate::replica::partition::transactions::ActiveProducer;
 use crate::reply::Reply;
 
 /// Answers from memory.
-pub fn handle(context: &Context, request: DescribeProducersRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeProducersRequest) -> Reply {
     let topics = request.topics.into_iter().map(|topic| {
         let known = context.topic_by_name(Operation::Read, &topic.name);
         let refused = context

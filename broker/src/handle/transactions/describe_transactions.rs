@@ -14,7 +14,7 @@ use crate::handle::once::once;
 use crate::reply::Reply;
 
 /// Answers from memory.
-pub fn handle(context: &Context, request: DescribeTransactionsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: DescribeTransactionsRequest) -> Reply {
     let ids = once(request.transactional_ids, Str::clone).into_iter();
     let states = ids.map(|(id, _)| {
         match context.may_transactional_id(Operation::Describe, &id).then(|| context.handler.transactions.describe(&id))

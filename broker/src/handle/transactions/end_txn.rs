@@ -13,7 +13,7 @@ use crate::reply::Reply;
 const BUMPS_FROM: i16 = 5;
 
 /// Answers when the decision is safe; markers follow.
-pub fn handle(context: &Context, request: EndTxnRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: EndTxnRequest) -> Reply {
     if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
         let error_code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         return context.reply(&EndTxnResponse {

@@ -11,7 +11,7 @@ use crate::handle::context::Context;
 use crate::reply::Reply;
 
 /// Answers from memory.
-pub fn handle(context: &Context, request: ListTransactionsRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: ListTransactionsRequest) -> Reply {
     let refuse = |error_code| context.reply(&ListTransactionsResponse { error_code, ..Default::default() });
     let pattern = request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty());
     let Ok(pattern) = pattern.map(Pattern::new).transpose() else {

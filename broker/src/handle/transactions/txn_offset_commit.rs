@@ -25,7 +25,7 @@ const ABORTABLE_FROM: i16 = 4;
 const ADDS_FROM: i16 = 5;
 
 /// Answers when the offsets are replicated.
-pub fn handle(context: &Context, request: TxnOffsetCommitRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: TxnOffsetCommitRequest) -> Reply {
     let denied = if !context.may_transactional_id(Operation::Write, &request.transactional_id) {
         Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     } else if !context.may_group(Operation::Read, &request.group_id) {

@@ -21,7 +21,7 @@ use crate::transactions::ends::{EndError, Written};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Appends all, and answers when all are committed.
-pub fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
+pub(crate) fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
     let is_denied = !context.sees_cluster(Operation::Alter) && !context.may_cluster(Operation::ClusterAction);
     let mut all: Vec<Result<Written, EndError>> = Vec::new();
     let mut response = WriteTxnMarkersResponse::default();

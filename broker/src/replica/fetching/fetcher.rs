@@ -60,7 +60,7 @@ enum Standing {
 }
 
 impl Fetcher {
-    pub fn new(
+    pub(super) fn new(
         (me, dialer): (Me, Dialer),
         id: FetcherId,
         workers: Workers,
@@ -85,7 +85,7 @@ impl Fetcher {
     }
 
     /// Fetches until it is aborted.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
             let work = self.todo.borrow_and_update().clone();

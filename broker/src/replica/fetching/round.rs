@@ -26,7 +26,7 @@ pub struct Asked {
     pub key: TopicIdPartition,
     /// Where the follower continues.
     pub next: NextFetch,
-    /// Where it is copied slowly: how many bytes there is room for.
+    /// How many bytes the throttle allows now; `None`: it is not throttled.
     pub room: Option<usize>,
 }
 

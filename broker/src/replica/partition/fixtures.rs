@@ -16,21 +16,21 @@ use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me
 use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
 
-pub const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
+pub(crate) const ME: Me = Me { id: BrokerId(0), incarnation: Incarnation(100) };
 
 /// The partition of broker 0; 1 and 2 have the others, all in sync.
-pub struct Fixture {
-    pub partition: Partition,
+pub(crate) struct Fixture {
+    pub(crate) partition: Partition,
     settings: Arc<TopicSettings>,
     _data: TempDir,
 }
 
-pub fn member(broker: i32) -> IsrMember {
+pub(crate) fn member(broker: i32) -> IsrMember {
     IsrMember { broker: BrokerId(broker), incarnation: Incarnation(100 + i64::from(broker)) }
 }
 
 /// One record of so many bytes.
-pub fn batch(byte: u8, len: usize) -> Batch {
+pub(crate) fn batch(byte: u8, len: usize) -> Batch {
     let mut builder = BatchBuilder::new(Codec::None);
     builder.push(NewRecord { value: Some(&vec![byte; len]), ..NewRecord::default() });
     builder.build()
@@ -38,19 +38,19 @@ pub fn batch(byte: u8, len: usize) -> Batch {
 
 impl Fixture {
     /// Nobody leads yet.
-    pub fn new(config: &[(&str, &str)]) -> Fixture {
+    pub(crate) fn new(config: &[(&str, &str)]) -> Fixture {
         let data = tempfile::tempdir().unwrap();
         let (partition, settings) = opened(data.path(), config);
         Fixture { partition, settings, _data: data }
     }
 
     /// From now on this broker leads.
-    pub fn elect(&self, leader: i32, leader_epoch: i32) {
+    pub(crate) fn elect(&self, leader: i32, leader_epoch: i32) {
         self.partition.assume(&assignment(Some(leader), leader_epoch), &self.settings, Surroundings::default());
     }
 
     /// From now on this broker leads alone, after a recovery: its log must begin there, or later.
-    pub fn recover(&self, leader_epoch: i32, log_start: i64) {
+    pub(crate) fn recover(&self, leader_epoch: i32, log_start: i64) {
         let isr = vec![member(ME.id.0)];
         let recovered = Assignment { isr, log_start: Some(log_start), ..assignment(Some(ME.id.0), leader_epoch) };
         self.partition.assume(&recovered, &self.settings, Surroundings::default());
@@ -58,14 +58,14 @@ impl Fixture {
 }
 
 /// A partition in the folder `t-0` below `data` that broker 0 leads alone.
-pub fn leading_alone(data: &Path) -> Partition {
+pub(crate) fn leading_alone(data: &Path) -> Partition {
     let (partition, settings) = opened(data, &[]);
     partition.assume(&alone(0), &settings, Surroundings::default());
     partition
 }
 
 /// Broker 0 has the only replica, and leads.
-pub fn alone(leader_epoch: i32) -> Assignment {
+pub(crate) fn alone(leader_epoch: i32) -> Assignment {
     Assignment { replicas: vec![ME.id], isr: vec![member(ME.id.0)], ..assignment(Some(ME.id.0), leader_epoch) }
 }
 

@@ -80,7 +80,7 @@ pub struct ReadFrom {
 /// What a read found.
 #[derive(Debug)]
 pub struct Read {
-    /// Whole batches, the first of which holds the offset.
+    /// Whole batches, the first of which holds the offset; `None`: there is nothing to read.
     pub chunk: Option<Chunk>,
     /// See [`Partition::high_watermark`].
     pub high_watermark: i64,
@@ -94,7 +94,8 @@ pub struct Read {
     pub log_end: i64,
     /// What the reader may see beyond the chunk.
     pub rest: Rest,
-    /// The reader's log parts from ours: the epoch and its end that it must go back to. No records then.
+    /// The reader's log parts from ours: the epoch and its end that it must go back to, without records. `None`: it
+    /// does not part.
     pub diverging: Option<(LeaderEpoch, i64)>,
 }
 

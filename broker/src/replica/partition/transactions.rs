@@ -36,7 +36,7 @@ pub struct ActiveProducer {
     pub last_timestamp: i64,
     /// That of its last marker; −1 if there is none.
     pub coordinator_epoch: i32,
-    /// The first offset of its open transaction.
+    /// The first offset of its open transaction; `None`: it has none open.
     pub transaction_start: Option<i64>,
 }
 

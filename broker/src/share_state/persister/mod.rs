@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Asks for `__share_group_state`, which does not exist yet.
-pub type MakeTopic = Box<dyn Fn(&ClusterImage) + Send + Sync>;
+pub(crate) type MakeTopic = Box<dyn Fn(&ClusterImage) + Send + Sync>;
 
 /// Asks share coordinators.
 pub struct Persister {

@@ -60,12 +60,12 @@ struct Open {
 }
 
 impl Node {
-    pub fn new(dialer: Dialer, id: BrokerId) -> Node {
+    pub(super) fn new(dialer: Dialer, id: BrokerId) -> Node {
         Node { dialer, id, waiting: Mutex::default(), wake: Notify::new() }
     }
 
     /// Takes a request for the next round; `None` if too many wait.
-    pub fn put(&self, of: SharePartition, request: Request) -> Option<oneshot::Receiver<Reply>> {
+    pub(super) fn put(&self, of: SharePartition, request: Request) -> Option<oneshot::Receiver<Reply>> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST_WAITING {
@@ -99,7 +99,7 @@ impl Node {
     }
 
     /// Sends, one request after the other, until it is aborted.
-    pub async fn send(self: Arc<Self>, images: ImageReceiver) {
+    pub(super) async fn send(self: Arc<Self>, images: ImageReceiver) {
         let mut open: Option<Open> = None;
         loop {
             let ended = async {

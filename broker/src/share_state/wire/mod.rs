@@ -18,10 +18,10 @@ use uuid::Uuid;
 use super::codes;
 
 /// What belongs to one partition of a topic.
-pub type Of<T> = (Uuid, i32, T);
+pub(crate) type Of<T> = (Uuid, i32, T);
 
 /// One of the five requests.
-pub trait StateMessage: RequestMessage {
+pub(crate) trait StateMessage: RequestMessage {
     /// Asks about these partitions of a group; they are all of this kind.
     fn asking(group: &GroupId, partitions: &[Of<Request>]) -> Self;
 
@@ -36,7 +36,7 @@ pub trait StateMessage: RequestMessage {
 }
 
 /// Puts what belongs to one topic together, in the order in which the topics come first.
-pub fn by_topic<T, P, R>(
+pub(crate) fn by_topic<T, P, R>(
     all: Vec<Of<T>>,
     mut partition: impl FnMut(i32, T) -> P,
     topic: impl Fn(Uuid, Vec<P>) -> R,

@@ -51,7 +51,7 @@ impl Waiting {
 }
 
 impl Node {
-    pub fn new(dialer: Dialer, id: BrokerId) -> Node {
+    pub(super) fn new(dialer: Dialer, id: BrokerId) -> Node {
         Node { dialer, id, waiting: Mutex::default(), wake: Notify::new() }
     }
 
@@ -61,7 +61,7 @@ impl Node {
     ///
     /// # Errors
     /// `Fenced` and `Full`.
-    pub fn put(&self, verification: Verification) -> Result<oneshot::Receiver<Results>, VerifyError> {
+    pub(super) fn put(&self, verification: Verification) -> Result<oneshot::Receiver<Results>, VerifyError> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST_WAITING {
@@ -98,7 +98,7 @@ impl Node {
     }
 
     /// Sends, one request after the other, until it is aborted.
-    pub async fn send(self: Arc<Self>, images: ImageReceiver) {
+    pub(super) async fn send(self: Arc<Self>, images: ImageReceiver) {
         let mut open: Option<(Connection, i16)> = None;
         loop {
             let ended = async {

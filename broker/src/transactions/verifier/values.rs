@@ -6,7 +6,7 @@ use ottla_txn::{ProducerIdAndEpoch, TopicPartition, TransactionalId, TxnError};
 use ottla_wire::ErrorCode;
 
 /// How long a coordinator may take.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The partitions of one transaction that are about to get their first batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl From<TxnError> for VerifyError {
 }
 
 /// One result for each partition of a verification, in its order.
-pub type Results = Vec<Result<(), VerifyError>>;
+pub(crate) type Results = Vec<Result<(), VerifyError>>;
 
 #[cfg(test)]
 mod tests {

@@ -35,9 +35,9 @@ const REREAD: Duration = Duration::from_secs(1);
 pub struct Sighting {
     /// How the observer judges its record.
     pub sight: Sight,
-    /// Who holds it.
+    /// Who holds it; `None`: nobody.
     pub holder: Option<String>,
-    /// Since when, by the holder's clock.
+    /// Since when, by the holder's clock; `None`: the Lease does not say.
     pub acquired: Option<Timestamp>,
     /// It is older than what its holder says there that it had seen: the API server was set back, and its holder has
     /// yet to notice.

@@ -17,7 +17,7 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(Validator::new);
 
 /// The rules of a schema node and of the nodes below it. Nodes without any are left out.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub(super) struct Rules {
     /// The node's own rules; those below are cut out, the types below stay as far as rules need them.
     own: Option<Own>,
     properties: BTreeMap<String, Rules>,
@@ -35,7 +35,7 @@ struct Own {
 
 impl Rules {
     /// The rules of a kind, if it has any.
-    pub fn new(root: &Value) -> Option<Self> {
+    pub(super) fn new(root: &Value) -> Option<Self> {
         let mut root = root.clone();
         if let Some(Value::Object(properties)) = root.get_mut("properties") {
             // What a rule at the root may use although the definition does not name it.
@@ -65,12 +65,12 @@ impl Rules {
     }
 
     /// Asks all rules about an object whose types and bounds are right.
-    pub fn check(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    pub(super) fn check(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         self.walk(&without_nulls(object), old.map(without_nulls).as_ref(), "", causes);
     }
 
     /// Compiles every rule and returns those that fail.
-    pub fn unsupported(&self, found: &mut Vec<String>) {
+    pub(super) fn unsupported(&self, found: &mut Vec<String>) {
         if let Some(own) = &self.own {
             found.extend(own.compiled().compilation_errors().into_iter().map(ToString::to_string));
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::flag;
 
-pub fn fill(schema: &Value, value: &mut Value) {
+pub(super) fn fill(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             let properties = schema.get("properties").and_then(Value::as_object);

@@ -17,26 +17,26 @@ use crate::cause::Cause;
 
 /// The schema of one kind, with its patterns and rules ready.
 #[derive(Debug)]
-pub struct Schema {
+pub(crate) struct Schema {
     root: Value,
     patterns: HashMap<String, Option<Regex>>,
     rules: Option<cel::Rules>,
 }
 
 impl Schema {
-    pub fn new(root: Value) -> Self {
+    pub(crate) fn new(root: Value) -> Self {
         let mut patterns = HashMap::new();
         collect_patterns(&root, &mut patterns);
         let rules = cel::Rules::new(&root);
         Self { root, patterns, rules }
     }
 
-    pub fn root(&self) -> &Value {
+    pub(crate) fn root(&self) -> &Value {
         &self.root
     }
 
     /// The patterns and rules that this server cannot read; what meets one is refused.
-    pub fn unsupported(&self) -> Vec<String> {
+    pub(crate) fn unsupported(&self) -> Vec<String> {
         let patterns = self.patterns.iter().filter(|(_, regex)| regex.is_none());
         let mut found: Vec<String> = patterns.map(|(pattern, _)| format!("pattern {pattern}")).collect();
         if let Some(rules) = &self.rules {
@@ -46,18 +46,18 @@ impl Schema {
     }
 
     /// Removes what the schema does not know, and returns their paths.
-    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+    pub(crate) fn prune(&self, object: &mut Value) -> Vec<String> {
         let mut unknown = Vec::new();
         prune::prune_root(&self.root, object, &mut unknown);
         unknown
     }
 
-    pub fn fill_defaults(&self, object: &mut Value) {
+    pub(crate) fn fill_defaults(&self, object: &mut Value) {
         default::fill(&self.root, object);
     }
 
     /// Everything that is wrong with a pruned, defaulted object; `old` is what it replaces.
-    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    pub(crate) fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = validate::Validation::new(&self.patterns).run(&self.root, object);
         // The rules rely on types and bounds: where those are broken a real server does not ask them.
         let blocking = |cause: &Cause| {
@@ -105,7 +105,7 @@ fn flag(schema: &Value, name: &str) -> bool {
 }
 
 /// The keys that identify the elements of a map list; `None` for other lists.
-pub fn map_keys(schema: &Value) -> Option<Vec<&str>> {
+pub(crate) fn map_keys(schema: &Value) -> Option<Vec<&str>> {
     if schema.get("x-kubernetes-list-type")?.as_str()? != "map" {
         return None;
     }

@@ -24,7 +24,7 @@ const METADATA: [&str; 15] = [
     "managedFields",
 ];
 
-pub fn prune_root(schema: &Value, object: &mut Value, unknown: &mut Vec<String>) {
+pub(super) fn prune_root(schema: &Value, object: &mut Value, unknown: &mut Vec<String>) {
     let Value::Object(fields) = object else { return };
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         drop_unknown(metadata, "metadata", |field| METADATA.contains(&field), unknown);

@@ -10,18 +10,18 @@ use super::{flag, is_integer, join, map_keys, type_name};
 use crate::cause::Cause;
 use crate::object::type_and_metadata;
 
-pub struct Validation<'a> {
+pub(super) struct Validation<'a> {
     patterns: &'a HashMap<String, Option<Regex>>,
     causes: Vec<Cause>,
 }
 
 impl<'a> Validation<'a> {
-    pub fn new(patterns: &'a HashMap<String, Option<Regex>>) -> Self {
+    pub(super) fn new(patterns: &'a HashMap<String, Option<Regex>>) -> Self {
         Self { patterns, causes: Vec::new() }
     }
 
     /// The causes in alphabetical order of fields. A real server has no order of its own: it is another one each time.
-    pub fn run(mut self, schema: &Value, object: &Value) -> Vec<Cause> {
+    pub(super) fn run(mut self, schema: &Value, object: &Value) -> Vec<Cause> {
         self.check(schema, object, "");
         self.causes.sort_by(|a, b| a.field.cmp(&b.field));
         self.causes

@@ -14,7 +14,7 @@ use crate::server::{Body, Inner};
 use crate::status::Status;
 use crate::store::{Decision, Freshness, Objects};
 
-pub async fn create(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, Status> {
+pub(super) async fn create(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let mut object = kind.to_stored(ask.decode()?);
     let warnings = prune(ask, &mut object, |_, unknown| refuse_object(kind, unknown))?;
@@ -37,7 +37,7 @@ pub async fn create(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, St
 }
 
 /// New objects need a namespace that is there and stays.
-pub fn namespace_accepts(objects: &Objects, target: &Target, object: &Value) -> Result<(), Status> {
+pub(super) fn namespace_accepts(objects: &Objects, target: &Target, object: &Value) -> Result<(), Status> {
     let Some(namespace) = &target.namespace else { return Ok(()) };
     let key = Key { resource: "namespaces".to_owned(), namespace: String::new(), name: namespace.clone() };
     match objects.get(&key, Freshness::Consistent) {

@@ -14,7 +14,7 @@ use crate::server::{Body, Inner, respond, respond_json};
 use crate::status::Status;
 use crate::store::{Decision, Freshness, Objects, Written};
 
-pub async fn delete(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
+pub(super) async fn delete(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let options = Options::of(ask)?;
     match remove(server, kind, ask.target.key(name), &options).await? {
@@ -28,7 +28,7 @@ pub async fn delete(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respon
     }
 }
 
-pub async fn delete_collection(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, Status> {
+pub(super) async fn delete_collection(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let selector = selector(ask)?;
     let options = Options::of(ask)?;
@@ -46,7 +46,7 @@ pub async fn delete_collection(server: &Arc<Inner>, ask: &Ask) -> Result<Respons
 }
 
 /// Deletes an object as a client without conditions would; it may be gone already.
-pub async fn remove_object(objects: &Arc<Objects>, key: Key, uid: &str) -> Result<(), Status> {
+pub(crate) async fn remove_object(objects: &Arc<Objects>, key: Key, uid: &str) -> Result<(), Status> {
     let now = now();
     let decide = |present: Option<&Value>| match present {
         Some(old) if metadata(old, "uid") == uid => Ok(begin_deletion(old, &now, true)),
@@ -59,7 +59,7 @@ pub async fn remove_object(objects: &Arc<Objects>, key: Key, uid: &str) -> Resul
 }
 
 /// Where an object is stored.
-pub fn key_of(resource: &str, object: &Value) -> Key {
+pub(super) fn key_of(resource: &str, object: &Value) -> Key {
     Key {
         resource: resource.to_owned(),
         namespace: metadata(object, "namespace").to_owned(),

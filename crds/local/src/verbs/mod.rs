@@ -6,7 +6,7 @@ mod read;
 mod scale;
 mod update;
 
-pub use delete::remove_object;
+pub(crate) use delete::remove_object;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::server::{Body, Inner, respond};
 use crate::status::Status;
 use crate::uids;
 
-pub async fn answer(server: &Arc<Inner>, ask: Ask) -> Result<Response<Body>, Status> {
+pub(crate) async fn answer(server: &Arc<Inner>, ask: Ask) -> Result<Response<Body>, Status> {
     let name = ask.target.name.clone();
     match (&ask.method, &name, ask.target.subresource) {
         (&Method::GET, None, _) if ask.query.flag("watch") => read::watch(server, &ask),
@@ -58,11 +58,11 @@ fn presenter(ask: &Ask) -> Presenter {
     Presenter::new(&ask.target.kind, &ask.accept, ask.query.get("includeObject"))
 }
 
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-pub fn birth() -> Birth {
+pub(crate) fn birth() -> Birth {
     // Kubernetes leaves out vowels and look-alikes, so that no word comes about.
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uids::draw();

@@ -15,13 +15,13 @@ use crate::status::Status;
 use crate::store::Freshness;
 use crate::watch::Watch;
 
-pub fn get(server: &Inner, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
+pub(super) fn get(server: &Inner, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     let object = server.objects.get(&ask.target.key(name), freshness(ask));
     let object = object.ok_or_else(|| Status::not_found(&ask.target.kind, name))?;
     Ok(respond_object(ask, StatusCode::OK, &object, &[]))
 }
 
-pub fn list(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
+pub(super) fn list(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
     let selector = selector(ask)?;
     let resource = ask.target.kind.stored_resource();
     let (version, mut objects) = server.objects.list(&resource, ask.target.namespace.as_deref(), freshness(ask));
@@ -29,7 +29,7 @@ pub fn list(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
     Ok(respond(StatusCode::OK, presenter(ask).list(version, &objects)))
 }
 
-pub fn watch(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
+pub(super) fn watch(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
     let watch = Watch {
         resource: ask.target.kind.stored_resource(),
         namespace: ask.target.namespace.clone(),
@@ -47,7 +47,7 @@ pub fn watch(server: &Inner, ask: &Ask) -> Result<Response<Body>, Status> {
     Ok(response)
 }
 
-pub fn selector(ask: &Ask) -> Result<Selector, Status> {
+pub(super) fn selector(ask: &Ask) -> Result<Selector, Status> {
     Selector::parse(&ask.target.kind, ask.query.get("labelSelector"), ask.query.get("fieldSelector"))
 }
 

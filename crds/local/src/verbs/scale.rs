@@ -8,7 +8,7 @@ use crate::object::{as_map, at, field_mut, metadata};
 use crate::status::Status;
 
 /// The `Scale` of an object.
-pub fn of(kind: &Kind, object: &Value) -> Value {
+pub(super) fn of(kind: &Kind, object: &Value) -> Value {
     let number = |path: &str| at(object, path).and_then(Value::as_i64).unwrap_or_default();
     let (spec, status) = kind
         .scale
@@ -31,7 +31,7 @@ pub fn of(kind: &Kind, object: &Value) -> Value {
 }
 
 /// The object with the number that `scale` asks for.
-pub fn scaled(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
+pub(super) fn scaled(kind: &Kind, object: &Value, scale: &Value) -> Result<Value, Status> {
     let name = metadata(object, "name");
     let path = kind.scale.as_ref().map(|scale| scale.spec_replicas_path.as_str()).unwrap_or_default();
     let replicas = at(scale, "spec.replicas").cloned().unwrap_or(json!(0));

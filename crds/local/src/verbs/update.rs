@@ -15,7 +15,7 @@ use crate::status::Status;
 use crate::store::Decision;
 use crate::{admit, patch};
 
-pub async fn replace(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
+pub(super) async fn replace(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let body = ask.decode()?;
     check_name(metadata(&body, "name"), name)?;
@@ -27,7 +27,7 @@ pub async fn replace(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
     update(server, ask, name, |_| Ok(body), refuse).await
 }
 
-pub async fn patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
+pub(super) async fn patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     if ask.content_type == "application/apply-patch+yaml" {
         return apply_patch(server, ask, name).await;
     }

@@ -44,7 +44,7 @@ enum Unanswered {
 }
 
 /// Asks these brokers.
-pub async fn ask(
+pub(super) async fn ask(
     client: &Client,
     cluster: &ValidatedCluster,
     read: &Read,

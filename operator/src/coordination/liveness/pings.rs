@@ -43,7 +43,7 @@ pub struct Target {
     pub port: u16,
     /// The name in the broker's certificate; `None`: the listener is plain.
     pub tls_name: Option<String>,
-    /// Who holds the broker's Lease.
+    /// Who holds the broker's Lease; `None`: nobody.
     pub holder: Option<String>,
 }
 

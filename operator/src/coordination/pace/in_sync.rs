@@ -19,7 +19,7 @@ use crate::plan::condition;
 /// How long replicas must be missing until their topic's status says so.
 const SAID_AFTER: Duration = Duration::from_secs(60);
 /// How many statuses are written together...
-pub const AT_ONCE: usize = 20;
+pub(super) const AT_ONCE: usize = 20;
 /// ... and how much later each of them lets the next ones come: 20 in a second.
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -27,7 +27,7 @@ const CONDITION: &str = "ReplicasHealthy";
 
 /// Remembers since when topics are under-replicated, and when the next statuses may be written.
 #[derive(Debug, Default)]
-pub struct InSyncPace {
+pub(super) struct InSyncPace {
     /// Since when replicas are missing, by the KafkaTopic's name.
     since: HashMap<String, Instant>,
     next: Option<Instant>,
@@ -35,7 +35,7 @@ pub struct InSyncPace {
 
 impl InSyncPace {
     /// Takes note of what is planned now. Whose replicas are in sync again, or whose status says it, is forgotten.
-    pub fn plans(&mut self, steps: &[Step], now: Instant) {
+    pub(super) fn plans(&mut self, steps: &[Step], now: Instant) {
         let planned = steps.iter().filter_map(about).filter(|about| about.worsens);
         let since = |about: About<'_>| {
             let name = about.topic.name_any();
@@ -46,14 +46,14 @@ impl InSyncPace {
     }
 
     /// From when on this step may be taken; `None`: at any time.
-    pub fn due_at(&self, step: &Step) -> Option<Instant> {
+    pub(super) fn due_at(&self, step: &Step) -> Option<Instant> {
         let about = about(step)?;
         let said = self.since.get(&about.topic.name_any()).filter(|_| about.worsens).map(|since| *since + SAID_AFTER);
         said.max(self.next)
     }
 
     /// Takes note of a step that was tried.
-    pub fn tried(&mut self, step: &Step, now: Instant) {
+    pub(super) fn tried(&mut self, step: &Step, now: Instant) {
         if about(step).is_some() {
             self.next = Some(self.next.unwrap_or(now).max(now) + EVERY);
         }
@@ -61,7 +61,7 @@ impl InSyncPace {
 }
 
 /// Whether a step writes such a status.
-pub fn is_about_in_sync(step: &Step) -> bool {
+pub(super) fn is_about_in_sync(step: &Step) -> bool {
     about(step).is_some()
 }
 
