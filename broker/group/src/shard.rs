@@ -333,7 +333,7 @@ impl Shard {
                 let group = group.clone();
                 return self.turn(now, |groups, turn| {
                     if let Some(group) = groups.get_mut(&group).and_then(Group::consumer_mut) {
-                        turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                        turn.replies.extend(group.history.late());
                     }
                 });
             }
@@ -341,7 +341,7 @@ impl Shard {
                 let group = group.clone();
                 return self.turn(now, |groups, turn| {
                     if let Some(group) = groups.get_mut(&group).and_then(Group::streams_mut) {
-                        turn.replies.extend(group.history.refuse(AppendError::NotCommitted.into()));
+                        turn.replies.extend(group.history.late());
                     }
                 });
             }

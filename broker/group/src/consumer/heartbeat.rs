@@ -181,11 +181,10 @@ impl ConsumerGroup {
     }
 
     pub(super) fn newcomer(&self, config: &Config) -> Result<Standing, GroupError> {
-        if self.members.len() < config.consumer_max_size {
-            Ok(Standing::New)
-        } else {
-            Err(GroupError::GroupMaxSizeReached)
+        if self.members.len() >= config.consumer_max_size {
+            return Err(GroupError::GroupMaxSizeReached);
         }
+        self.history.admit().map(|()| Standing::New)
     }
 
     /// An expression that nobody in the group has is compiled once, to refuse it here if it is none.

@@ -24,6 +24,8 @@ pub(crate) struct History {
     waiting: VecDeque<(u64, Ticket, Reply)>,
     /// Why nobody waits: the log has refused what comes next.
     refusal: Option<GroupError>,
+    /// The append before has failed, or the one under way is late.
+    is_stuck: bool,
 }
 
 impl History {
@@ -49,6 +51,16 @@ impl History {
     /// Everything is durable.
     pub(crate) fn is_settled(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Lets a member join, unless the log does not take what the group has changed before. Clients that try again and
+    /// again, each time as another member, would fill the memory.
+    pub(crate) fn admit(&self) -> Result<(), GroupError> {
+        match self.refusal {
+            Some(error) => Err(error),
+            None if self.is_stuck => Err(GroupError::CoordinatorNotAvailable),
+            None => Ok(()),
+        }
     }
 
     /// The reply, if it need not wait; a refusal, if waiting is useless.
@@ -86,6 +98,7 @@ impl History {
         self.queue.drain(..self.under_way);
         self.under_way = 0;
         self.refusal = None;
+        self.is_stuck = false;
         self.release(self.durable)
     }
 
@@ -95,11 +108,18 @@ impl History {
     pub(crate) fn failed(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
         let until = self.durable + self.under_way as u64;
         self.under_way = 0;
+        self.is_stuck = true;
         if error == AppendError::TooLarge.into() {
             self.refusal = Some(error);
             return self.refuse(error);
         }
         self.release(until).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
+    }
+
+    /// The append under way is late, and may be durable yet: nobody waits for it.
+    pub(crate) fn late(&mut self) -> Vec<(Ticket, Reply)> {
+        self.is_stuck = true;
+        self.refuse(AppendError::NotCommitted.into())
     }
 
     /// All replies that wait, refused. What they rest on is appended all the same.
@@ -178,8 +198,10 @@ mod tests {
         assert_eq!(history.next(1000).len(), 1);
         history.push(record("b"));
         assert!(history.reply(Ticket(2), reply()).is_none());
-        assert_eq!(tickets(history.refuse(GroupError::CoordinatorNotAvailable)), [(1, false), (2, false)]);
+        assert_eq!(tickets(history.late()), [(1, false), (2, false)]);
+        assert_eq!(history.admit(), Err(GroupError::CoordinatorNotAvailable));
         assert_eq!(tickets(history.succeeded()), []);
+        assert_eq!(history.admit(), Ok(()));
         assert_eq!(history.next(1000), [record("b")]);
     }
 }

@@ -114,7 +114,7 @@ impl ShareGroup {
             Some(member) => check_epoch(&member.current, request.epoch).map(|()| member.clone()),
             None if self.members.len() >= max_size => Err(GroupError::GroupMaxSizeReached),
             None if request.epoch != JOINING => Err(GroupError::UnknownMemberId),
-            None => Ok(Member::new()),
+            None => self.history.admit().map(|()| Member::new()),
         }
     }
 

@@ -50,7 +50,6 @@ pub(crate) fn decided(group: &mut ShareGroup, result: Result<(), GroupError>, tu
 
 /// The append that is under way takes too long: nobody waits for it.
 pub(crate) fn delayed(group: &mut ShareGroup, turn: &mut Turn<'_>) {
-    let error = GroupError::from(AppendError::NotCommitted);
-    turn.replies.extend(group.history.refuse(error));
-    group.refuse_queued(error, turn);
+    turn.replies.extend(group.history.late());
+    group.refuse_queued(AppendError::NotCommitted.into(), turn);
 }

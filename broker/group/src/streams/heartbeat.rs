@@ -170,7 +170,7 @@ impl StreamsGroup {
             Some(member) => check_epoch(member, request).map(|()| member.clone()),
             None if request.epoch != JOINING => Err(GroupError::UnknownMemberId),
             None if self.members.len() >= max_size => Err(GroupError::GroupMaxSizeReached),
-            None => Ok(Member::new()),
+            None => self.history.admit().map(|()| Member::new()),
         }
     }
 
