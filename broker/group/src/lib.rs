@@ -13,6 +13,8 @@
 //! | `consumer` | groups of the consumer protocol |
 //! | `streams` | groups of the streams protocol |
 //! | `share` | share groups |
+//! | `history` | what one of these three has changed, and what of that is in the log |
+//! | `overload` | members of theirs that are to have more than a record can hold |
 //! | [`share_state`] | what share groups have delivered: a shard of its own, over `__share_group_state` |
 //! | [`topics`] | the topics of the cluster, an input |
 //! | `patterns` | regular expressions of clients |
@@ -41,8 +43,10 @@ mod classic;
 mod consumer;
 mod expiry;
 mod group;
+mod history;
 mod offset_requests;
 mod offsets;
+mod overload;
 mod patterns;
 mod pending;
 mod share;

@@ -17,23 +17,24 @@ fn rooms_use_only_what_the_table_allows() {
                 "consumer",
                 &[
                     "classic", "record", "request", "state", "timers", "topics", "config", "effects", "group",
-                    "patterns", "shard", "turn",
+                    "history", "overload", "patterns", "shard", "turn",
                 ],
             ),
             (
                 "streams",
                 &[
-                    "classic", "config", "consumer", "effects", "group", "record", "request", "shard", "state",
-                    "timers", "topics", "turn",
+                    "classic", "config", "effects", "group", "history", "overload", "record", "request", "shard",
+                    "state", "timers", "topics", "turn",
                 ],
             ),
             (
                 "share",
                 &[
                     "config",
-                    "consumer",
                     "effects",
                     "group",
+                    "history",
+                    "overload",
                     "record",
                     "request",
                     "shard",
@@ -45,6 +46,8 @@ fn rooms_use_only_what_the_table_allows() {
                 ],
             ),
             ("group", &["classic", "consumer", "record", "request", "share", "state", "streams"]),
+            ("history", &["record", "request"]),
+            ("overload", &[]),
             ("expiry", &["effects", "group", "record", "request", "shard", "turn"]),
             ("offset_requests", &["classic", "effects", "group", "record", "request", "shard", "turn"]),
             ("patterns", &[]),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::assignor::Assignor;
-use super::history::History;
-use super::overload::Overload;
 use crate::classic::group::ClassicGroup;
+use crate::history::History;
 use crate::ids::{GroupId, InstanceId, MemberId, TopicName};
+use crate::overload::Overload;
 use crate::record::{
     Assigned, ConsumerGroupValue, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState, Partitions,
     PatternValue, Record, TargetValue,

@@ -4,8 +4,6 @@
 //! - [`group`]: one group: what its records say, and what follows from them
 //! - `requests`: ConsumerGroupHeartbeat and ConsumerGroupDescribe, as the shard answers them
 //! - `heartbeat`, `leave`: a member joins and stays; it leaves, or is removed
-//! - `history`: what of its changes is in the log, and who waits for them
-//! - `overload`: members that are to have more than a record can hold
 //! - `reconcile`: one step of a member towards its assignment
 //! - `target`, `assignor`: when partitions are assigned; who is to have which
 //! - `lookup`: which topics regular expressions stand for
@@ -17,11 +15,9 @@ mod classic_members;
 mod commit;
 pub(crate) mod group;
 mod heartbeat;
-pub(crate) mod history;
 mod leave;
 pub(crate) mod lookup;
 pub(crate) mod migration;
-pub(crate) mod overload;
 mod reconcile;
 pub(crate) mod requests;
 mod target;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::consumer::assignor::{Counts, MemberSpec, Members};
 use crate::consumer::group::ConsumerGroup;
-use crate::consumer::overload::Overload;
+use crate::overload::Overload;
 use crate::ids::MemberId;
 use crate::record::{ConsumerRecord, CurrentValue, Partitions, TargetValue};
 use crate::turn::Turn;

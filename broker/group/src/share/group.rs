@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::consumer::history::History;
-use crate::consumer::overload::Overload;
+use crate::history::History;
+use crate::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
 use crate::record::{
     Partitions, Record, ShareCurrentValue, ShareGroupValue, ShareMemberValue, ShareRecord, SharedPartitions,

@@ -1,6 +1,6 @@
 //! The target assignment of a group: when it is computed, and whether the group adopts it.
 
-use crate::consumer::overload::Overload;
+use crate::overload::Overload;
 use crate::ids::MemberId;
 use crate::record::{Partitions, ShareCurrentValue, ShareRecord, TargetValue};
 use crate::share::assignor::{self, MemberSpec};

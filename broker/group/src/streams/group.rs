@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::consumer::history::History;
-use crate::consumer::overload::Overload;
+use crate::history::History;
+use crate::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
 use crate::record::{
     MemberState, Record, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::consumer::overload::Overload;
+use crate::overload::Overload;
 use crate::ids::MemberId;
 use crate::record::{StreamsCurrentValue, StreamsRecord, StreamsTasks, TargetValue};
 use crate::request::{StatusCode, StreamsStatus};

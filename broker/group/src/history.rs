@@ -1,5 +1,5 @@
-//! What a consumer group has changed and what of it is in the log: memory is ahead, and the log follows in the same
-//! order.
+//! What a consumer, streams or share group has changed and what of it is in the log: memory is ahead, and the log
+//! follows in the same order.
 //!
 //! One append of a group is under way at a time, and what fails is appended again before anything else. So the log has
 //! the group as it once was, never a mixture: a partition that one member was given without the other having lost it.
