@@ -61,7 +61,11 @@ impl Verifications {
         };
         let verification = self.by_producer.entry(producer_id).or_insert_with(new);
         if epoch > verification.epoch {
+            // The protocol is that of the newer producer, too: a marker with the epoch of an older client's transaction
+            // has ended that one. If it left the guard good because the producer before spoke V2, a late batch would
+            // open a transaction that nobody ends. (Kafka's `VerificationStateEntry` keeps the first one's.)
             (verification.epoch, verification.lowest_sequence) = (epoch, sequence);
+            verification.supports_epoch_bump = supports_epoch_bump;
         } else if epoch == verification.epoch {
             verification.lowest_sequence = verification.lowest_sequence.min(sequence);
         }
@@ -119,6 +123,20 @@ mod tests {
             assert_eq!(verifications.is_passed(7, Some(guard)), stays, "{name}");
             let next = verifications.begin(7, 3, 10, supports_epoch_bump, 1_000);
             assert_eq!(next == guard, stays, "{name}: another verification has another guard");
+        }
+    }
+
+    /// A producer of V2 is fenced by one of V1 while its batch is being verified.
+    #[test]
+    fn a_guard_is_good_by_the_rules_of_the_newest_epoch() {
+        for (name, first, second, stays) in [
+            ("V1 after V2: the marker of the transaction", true, false, false),
+            ("V2 after V1: the marker of the one before", false, true, true),
+        ] {
+            let (mut verifications, guard) = begun(first);
+            assert_eq!(verifications.begin(7, 4, 0, second, 1_000), guard);
+            verifications.note(&marker_at(4, 0));
+            assert_eq!(verifications.is_passed(7, Some(guard)), stays, "{name}");
         }
     }
 
