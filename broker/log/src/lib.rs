@@ -59,5 +59,5 @@ pub use producers::{Admission, ProducerError, Producers};
 pub use read::{Bounds, LogSlice, OutOfRange, ReadError, Window};
 pub use recovery::{Opened, RecoveryHint, put_aside_from};
 pub use search::{FoundRecord, Search, Wanted};
-pub use transactions::{AbortedSearch, AbortedTransaction, VerificationGuard};
+pub use transactions::{AbortedSearch, AbortedTransaction, Ended, Verification, VerificationGuard};
 pub use walk::LogError;

@@ -11,7 +11,7 @@ use ottla_batch::header::{NO_SEQUENCE, add_sequence, sequence_follows};
 use ottla_batch::{BatchHeader, Marker};
 
 use crate::transactions::undecided::{Ended, Undecided};
-use crate::transactions::verification::{VerificationGuard, Verifications};
+use crate::transactions::verification::{Verification, VerificationGuard, Verifications};
 
 /// Batches remembered per producer, the most that a client may have in flight: Kafka's number, clients rely on it.
 const CACHED_BATCHES: usize = 5;
@@ -241,7 +241,7 @@ impl Producers {
     ///
     /// # Errors
     /// `StaleEpoch`.
-    pub(crate) fn begin_verification(
+    pub fn begin_verification(
         &mut self,
         batch: &BatchHeader,
         supports_epoch_bump: bool,
@@ -295,7 +295,7 @@ impl Producers {
 
     /// Record an appended batch, with the marker that it holds. What is in the log is not judged again: followers and
     /// recovery come here directly. Gives the transaction that the batch has ended.
-    pub(crate) fn note(&mut self, batch: &BatchHeader, marker: Option<Marker>, now_ms: i64) -> Option<Ended> {
+    pub fn note(&mut self, batch: &BatchHeader, marker: Option<Marker>, now_ms: i64) -> Option<Ended> {
         if !batch.has_producer_id() {
             return None;
         }
@@ -350,7 +350,7 @@ impl Producers {
     }
 
     /// Everything before `high_watermark` is committed.
-    pub(crate) fn committed(&mut self, high_watermark: i64) {
+    pub fn committed(&mut self, high_watermark: i64) {
         self.undecided.committed(high_watermark);
     }
 
@@ -383,6 +383,11 @@ impl Producers {
     /// What is known of one producer.
     pub fn get(&self, producer_id: i64) -> Option<&Producer> {
         self.by_id.get(&producer_id)
+    }
+
+    /// The verifications under way, by producer, in no order.
+    pub fn verifications(&self) -> impl Iterator<Item = (i64, &Verification)> {
+        self.verifications.iter()
     }
 
     /// All producers by id, in no order.

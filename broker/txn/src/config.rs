@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::transaction::TransactionVersion;
 
 /// The broker's settings, under Kafka's names, and the cluster's version.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
     /// `transaction.max.timeout.ms`
     pub max_timeout: Duration,

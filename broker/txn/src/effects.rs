@@ -57,7 +57,7 @@ pub struct WriteMarkers {
 }
 
 /// The end of a transaction in one partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Marker {
     /// The transaction's producer.
     pub producer_id: i64,

@@ -4,7 +4,7 @@ use ottla_wire::ErrorCode;
 use thiserror::Error;
 
 /// A refusal, by Kafka's name for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Error)]
 pub enum TxnError {
     /// 14. Also when no fresh producer id is at hand, as in Kafka.
     #[error("the coordinator is still loading")]

@@ -30,7 +30,7 @@ pub enum MarkerResult {
 }
 
 /// The transactions whose markers are on their way.
-#[derive(Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct Sending {
     next: u64,
     by_send: BTreeMap<SendId, TransactionalId>,

@@ -7,7 +7,7 @@ use crate::error::TxnError;
 
 /// Blocks of ids that no producer has. An id that was drawn is never given again, whatever becomes of the change that
 /// it was drawn for.
-#[derive(Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct ProducerIds {
     blocks: VecDeque<Range<i64>>,
 }

@@ -92,7 +92,7 @@ pub struct EndTxn {
 }
 
 /// An answer to a ticket. Its kind is that of the request the ticket came with.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reply {
     /// The producer's identity.
     InitProducerId(Result<ProducerIdAndEpoch, TxnError>),

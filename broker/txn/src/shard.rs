@@ -28,7 +28,7 @@ use crate::transaction::{Transaction, TransactionVersion};
 use crate::turn::{Found, Step, Turn};
 
 /// An append whose fate is not known.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Write {
     changes: Vec<(TransactionalId, Change)>,
     /// Delivered when the records are committed; if they can't be, the same kinds of reply with the error.
@@ -36,7 +36,7 @@ struct Write {
 }
 
 /// What becomes of an id when its record is committed.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Change {
     To(Box<Transaction>),
     /// It has expired. Kafka's state Dead.
@@ -44,7 +44,7 @@ pub(crate) enum Change {
 }
 
 /// The transactional ids of one partition.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Shard {
     pub(crate) config: Config,
     /// The leader epoch of the partition: markers carry it, so that partitions refuse an older coordinator's.

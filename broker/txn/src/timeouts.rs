@@ -21,7 +21,7 @@ const BATCH_BYTES: usize = 500_000;
 const TOMBSTONE_BYTES: usize = 40;
 
 /// When to act next, on [`Now::monotonic`]'s scale. `None`: not before something else happens.
-#[derive(Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct Deadlines {
     timeouts: Option<Duration>,
     expiry: Option<Duration>,

@@ -101,7 +101,7 @@ impl TransactionVersion {
 }
 
 /// What is written down of a transactional id.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Transaction {
     /// The producer id in use.
     pub producer_id: i64,

@@ -13,4 +13,5 @@ pub(crate) mod verification;
 
 pub use index::AbortedTransaction;
 pub use search::AbortedSearch;
-pub use verification::VerificationGuard;
+pub use undecided::Ended;
+pub use verification::{Verification, VerificationGuard};

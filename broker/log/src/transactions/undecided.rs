@@ -9,7 +9,8 @@ use ottla_batch::Outcome;
 
 /// A transaction that its marker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub struct Ended {
+    /// Whose it was.
     pub producer_id: i64,
     /// Of its first record.
     pub first_offset: i64,

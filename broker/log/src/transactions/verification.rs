@@ -25,11 +25,13 @@ impl VerificationGuard {
 
 /// The verification of one producer, from its beginning to the first append.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verification {
-    guard: VerificationGuard,
+pub struct Verification {
+    /// With what a batch shows that it has passed.
+    pub guard: VerificationGuard,
     /// Of the batches under `epoch` that have come for verification. A batch behind it must not overtake it.
     pub lowest_sequence: i32,
-    epoch: i16,
+    /// The latest epoch that has come for verification.
+    pub epoch: i16,
     /// Each transaction has an epoch of its own (`transaction.version` 2).
     pub supports_epoch_bump: bool,
     /// Milliseconds since 1970.
@@ -74,6 +76,10 @@ impl Verifications {
 
     pub(crate) fn get(&self, producer_id: i64) -> Option<&Verification> {
         self.by_producer.get(&producer_id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Verification)> {
+        self.by_producer.iter().map(|(id, verification)| (*id, verification))
     }
 
     pub(crate) fn is_passed(&self, producer_id: i64, guard: Option<VerificationGuard>) -> bool {

@@ -12,7 +12,7 @@ use crate::ids::TransactionalId;
 use crate::transaction::{Transaction, TransactionVersion};
 
 /// What a record says of a transactional id.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
     /// The id.
     pub transactional_id: TransactionalId,
@@ -21,7 +21,7 @@ pub struct Record {
 }
 
 /// A transaction, and how it is written down.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Value {
     /// The format.
     pub version: ValueVersion,
@@ -30,7 +30,7 @@ pub struct Value {
 }
 
 /// A version of Kafka's `TransactionLogValue`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ValueVersion {
     /// Without tagged fields: nothing of the previous producer id or the last epoch.
     V0,
