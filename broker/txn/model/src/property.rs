@@ -1,0 +1,181 @@
+//! What must always hold, and what must be seen to happen.
+
+use std::collections::BTreeSet;
+
+use ottla_txn::{Outcome, State as TransactionState, TransactionVersion};
+use stateright::{Expectation, Property};
+
+use crate::Protocol;
+use crate::rules::{
+    ABORTED, AS_DECIDED, ATOMIC, COMMITTED, DECIDED_ONCE, NONE_HANGS, OWN_RECORDS, OWN_REQUESTS, REPLACED, STABLE,
+};
+use crate::state::{Entry, Job, Partition, State, topic_partition};
+
+/// Every property. A scenario names the witnesses that must be seen in it; the others may or may not happen.
+pub(crate) fn all() -> Vec<Property<Protocol>> {
+    vec![
+        Property::always(COMMITTED, |_, state: &State| {
+            let mut committed = answered(state, Outcome::Commit);
+            committed.all(|job| {
+                let has_ended = state.written.job != Some(job)
+                    || matches!(state.transaction().state, TransactionState::Complete(_));
+                state.partitions.iter().all(|partition| {
+                    let mut outcomes = outcomes(partition, job).peekable();
+                    outcomes.peek().is_some()
+                        && outcomes.all(|outcome| match outcome {
+                            Some(outcome) => outcome == Outcome::Commit,
+                            None => !has_ended,
+                        })
+                })
+            })
+        }),
+        Property::always(ABORTED, |_, state: &State| {
+            let mut aborted = answered(state, Outcome::Abort);
+            aborted.all(|job| {
+                let mut partitions = state.partitions.iter();
+                partitions.all(|partition| outcomes(partition, job).all(|outcome| outcome != Some(Outcome::Commit)))
+            })
+        }),
+        Property::always(ATOMIC, |_, state: &State| {
+            jobs(state).into_iter().all(|job| {
+                let all = state.partitions.iter().flat_map(|partition| outcomes(partition, job)).flatten();
+                all.collect::<BTreeSet<Outcome>>().len() <= 1
+            })
+        }),
+        Property::always(DECIDED_ONCE, |_, state: &State| !state.seen.decided_again),
+        Property::always(AS_DECIDED, |_, state: &State| {
+            jobs(state).into_iter().all(|job| {
+                let mut all = state.partitions.iter().flat_map(|partition| outcomes(partition, job)).flatten();
+                all.all(|outcome| state.decided.get(&job) == Some(&outcome))
+            })
+        }),
+        Property::always(OWN_RECORDS, |_, state: &State| {
+            state.partitions.iter().all(|partition| has_own_records(partition))
+        }),
+        Property::always(NONE_HANGS, |_, state: &State| {
+            let transaction = state.transaction();
+            let is_open = matches!(transaction.state, TransactionState::Ongoing | TransactionState::Prepare(_));
+            state.partitions.iter().enumerate().all(|(number, partition)| {
+                let mut open = partition.producers.iter().filter(|(_, producer)| producer.transaction_start.is_some());
+                open.all(|(id, producer)| {
+                    is_open
+                        && id == transaction.producer_id
+                        && producer.epoch <= transaction.producer_epoch
+                        && transaction.partitions.contains(&topic_partition(number))
+                        && partition.open(id).map(|(job, _)| job) == state.written.job
+                })
+            })
+        }),
+        Property::always(REPLACED, |_, state: &State| {
+            state.partitions.iter().all(|partition| {
+                let epochs = partition.log.iter().filter_map(|entry| match entry {
+                    Entry::Marker { marker, .. } => Some((marker.producer_id, marker.coordinator_epoch)),
+                    Entry::Record { .. } => None,
+                });
+                epochs.clone().zip(epochs.skip(1)).all(|(one, next)| one.0 != next.0 || one.1 <= next.1)
+            })
+        }),
+        Property::always(OWN_REQUESTS, |_, state: &State| !state.seen.took_for_another),
+        Property::always(STABLE, |_, state: &State| {
+            state.partitions.iter().all(|partition| {
+                let seen = &partition.log[..partition.last_stable()];
+                seen.iter().all(|entry| !matches!(entry, Entry::Record { outcome: None, .. }))
+            })
+        }),
+        Property::sometimes("a transaction is committed", |_, state: &State| {
+            is_complete(state, Outcome::Commit) && answered(state, Outcome::Commit).next().is_some()
+        }),
+        Property::sometimes("a transaction is aborted by its producer", |_, state: &State| {
+            is_complete(state, Outcome::Abort) && answered(state, Outcome::Abort).next().is_some()
+        }),
+        Property::sometimes("a transaction is aborted with its record in one partition", |_, state: &State| {
+            let has = |job| {
+                let with = state.partitions.iter().filter(|partition| outcomes(partition, job).next().is_some());
+                with.count() == 1
+            };
+            is_complete(state, Outcome::Abort) && state.written.job.is_some_and(has)
+        }),
+        Property::sometimes("both producers commit", |_, state: &State| {
+            answered(state, Outcome::Commit).map(|job| job.producer).collect::<BTreeSet<_>>().len() == 2
+        }),
+        Property::sometimes("a producer commits twice", |_, state: &State| {
+            answered(state, Outcome::Commit).filter(|job| job.producer == 0).count() == 2
+        }),
+        Property::sometimes("a transaction is aborted for its time-out", |_, state: &State| {
+            state.used.time_outs > 0 && is_complete(state, Outcome::Abort)
+        }),
+        Property::sometimes("a producer is fenced", |_, state: &State| state.seen.fenced),
+        Property::sometimes("a marker of a replaced coordinator is refused", |_, state: &State| {
+            state.seen.refused_coordinator
+        }),
+        Property::sometimes("a marker of an older epoch is refused", |_, state: &State| state.seen.refused_marker),
+        Property::sometimes("a batch is not verified", |_, state: &State| state.seen.not_verified),
+        Property::sometimes("a batch is refused whose verification is void", |_, state: &State| state.seen.void_guard),
+        Property::sometimes("a batch comes again and is known", |_, state: &State| state.seen.duplicate),
+        Property::sometimes("a coordinator ends what its predecessor has decided", |_, state: &State| {
+            state.seen.inherited
+        }),
+        Property::sometimes("a coordinator finds a record of unknown fate committed", |_, state: &State| {
+            state.seen.settled
+        }),
+        Property::sometimes("a new leader lacks what its predecessor had", |_, state: &State| state.seen.cut),
+        Property::sometimes("a producer gets another producer id, and commits", |_, state: &State| {
+            let first = state.partitions[0].log.first();
+            let last = state.partitions[0].log.iter().rev().find_map(|entry| match entry {
+                Entry::Record { producer, outcome: Some(Outcome::Commit), .. } => Some(producer.producer_id),
+                Entry::Record { .. } | Entry::Marker { .. } => None,
+            });
+            matches!((first, last), (Some(Entry::Record { producer, .. }), Some(id)) if producer.producer_id != id)
+        }),
+        Property::sometimes("a transaction of each protocol is committed", |model: &Protocol, state: &State| {
+            let protocols = answered(state, Outcome::Commit).map(|job| model.protocol(job.producer));
+            protocols.collect::<BTreeSet<TransactionVersion>>().len() == 2
+        }),
+    ]
+}
+
+/// Whether a property of this name must hold always.
+pub fn is_rule(name: &str) -> bool {
+    all().iter().any(|property| property.name == name && property.expectation == Expectation::Always)
+}
+
+fn answered(state: &State, outcome: Outcome) -> impl Iterator<Item = Job> {
+    state.answered.iter().filter(move |(_, answered)| **answered == outcome).map(|(job, _)| *job)
+}
+
+fn is_complete(state: &State, outcome: Outcome) -> bool {
+    state.transaction().state == TransactionState::Complete(outcome)
+}
+
+/// What became of the records of a job in a partition.
+fn outcomes(partition: &Partition, job: Job) -> impl Iterator<Item = Option<Outcome>> {
+    partition.log.iter().filter_map(move |entry| match entry {
+        Entry::Record { job: of, outcome, .. } => (*of == job).then_some(*outcome),
+        Entry::Marker { .. } => None,
+    })
+}
+
+/// The jobs that have a record somewhere.
+fn jobs(state: &State) -> BTreeSet<Job> {
+    let entries = state.partitions.iter().flat_map(|partition| &partition.log);
+    let job = |entry: &Entry| match entry {
+        Entry::Record { job, .. } => Some(*job),
+        Entry::Marker { .. } => None,
+    };
+    entries.filter_map(job).collect()
+}
+
+/// Whether what lies between two markers of a producer is of one job, and that of the marker which ends it.
+fn has_own_records(partition: &Partition) -> bool {
+    let mut open: Vec<(i64, Job)> = Vec::new();
+    partition.log.iter().all(|entry| match entry {
+        Entry::Record { job, producer, .. } => {
+            open.push((producer.producer_id, *job));
+            open.iter().all(|(id, other)| *id != producer.producer_id || other == job)
+        }
+        Entry::Marker { job, marker } => {
+            let ended = open.extract_if(.., |(id, _)| *id == marker.producer_id).map(|(_, job)| Some(job));
+            ended.collect::<Vec<_>>().iter().all(|of| of == job)
+        }
+    })
+}
