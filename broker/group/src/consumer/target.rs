@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::consumer::assignor::{Counts, MemberSpec, Members};
 use crate::consumer::group::ConsumerGroup;
-use crate::overload::Overload;
 use crate::ids::MemberId;
+use crate::overload::Overload;
 use crate::record::{ConsumerRecord, CurrentValue, Partitions, TargetValue};
 use crate::turn::Turn;
 

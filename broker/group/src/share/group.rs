@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::History;
-use crate::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
+use crate::overload::Overload;
 use crate::record::{
     Partitions, Record, ShareCurrentValue, ShareGroupValue, ShareMemberValue, ShareRecord, SharedPartitions,
     TargetValue,

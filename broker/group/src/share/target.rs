@@ -1,7 +1,7 @@
 //! The target assignment of a group: when it is computed, and whether the group adopts it.
 
-use crate::overload::Overload;
 use crate::ids::MemberId;
+use crate::overload::Overload;
 use crate::record::{Partitions, ShareCurrentValue, ShareRecord, TargetValue};
 use crate::share::assignor::{self, MemberSpec};
 use crate::share::group::{Member, ShareGroup, existing};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::history::History;
-use crate::overload::Overload;
 use crate::ids::{GroupId, MemberId, TopicName};
+use crate::overload::Overload;
 use crate::record::{
     MemberState, Record, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord,
     StreamsTasks, TargetValue, Topology,

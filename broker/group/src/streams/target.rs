@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::overload::Overload;
 use crate::ids::MemberId;
+use crate::overload::Overload;
 use crate::record::{StreamsCurrentValue, StreamsRecord, StreamsTasks, TargetValue};
 use crate::request::{StatusCode, StreamsStatus};
 use crate::streams::assignor::{self, MemberSpec};
