@@ -70,8 +70,8 @@ impl Protocol {
                     actions.push(Action::End(producer, Outcome::Abort));
                     actions.extend((!it.waits).then_some(Action::Ask(producer, 0)));
                 }
-                Doing::Beginning | Doing::Adding | Doing::Ending(_) if it.waits => {}
-                Doing::Beginning | Doing::Adding | Doing::Ending(_) => {
+                Doing::Beginning | Doing::Renewing | Doing::Adding | Doing::Ending(_) if it.waits => {}
+                Doing::Beginning | Doing::Renewing | Doing::Adding | Doing::Ending(_) => {
                     actions.extend((0..state.coordinators.len()).map(|to| Action::Ask(producer, to)));
                 }
             }

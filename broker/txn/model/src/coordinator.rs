@@ -28,14 +28,11 @@ impl Protocol {
     pub(crate) fn request(&self, state: &mut State, at: usize, letter: Letter, waits: Option<usize>) -> Option<()> {
         let ticket = waits.map_or(NOBODY, |producer| Ticket(producer as u64));
         let (request, asked_for) = match letter {
-            Letter::Begin { .. } => {
-                let none = -1;
-                let request = InitProducerId {
-                    transactional_id: id(),
-                    timeout_ms: TIMEOUT_MS,
-                    producer_id: none.into(),
-                    producer_epoch: none,
-                };
+            Letter::Begin { keeps, .. } => {
+                let none = ProducerIdAndEpoch { producer_id: -1, producer_epoch: -1 };
+                let ProducerIdAndEpoch { producer_id, producer_epoch } = keeps.unwrap_or(none);
+                let timeout_ms = TIMEOUT_MS;
+                let request = InitProducerId { transactional_id: id(), timeout_ms, producer_id, producer_epoch };
                 (Request::InitProducerId(request), None)
             }
             Letter::Add { job, identity } => (self.adding(identity, job, 0..PARTITIONS), Some((job, identity))),

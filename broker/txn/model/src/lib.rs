@@ -37,9 +37,10 @@
 //! - a marker meets the next transaction, and no newer coordinator has written one there in between.
 //!
 //! Not played: several transactional ids (they share nothing but appends), offsets of groups (a partition like any
-//! other), expiry of ids and of producers, an epoch that the producer itself wants raised, a deleted topic; a leader
-//! that leads again and remembers its verifications. How brokers find each other, and for how long they try, is not
-//! modelled: whatever a time-out would allow may happen at any moment.
+//! other), expiry of ids and of producers, a deleted topic, a leader that leads again and remembers its verifications.
+//! How brokers find each other, and for how long they try, is not modelled: whatever a time-out would allow may happen
+//! at any moment.
+
 #![warn(unreachable_pub)]
 
 pub mod action;

@@ -88,9 +88,10 @@ impl Protocol {
     pub(crate) fn hear(&self, state: &mut State, producer: usize, reply: &Reply) {
         let it = &mut state.producers[producer];
         let error = match (it.doing, reply) {
-            (Doing::Beginning, Reply::InitProducerId(Ok(identity))) => {
+            (Doing::Beginning | Doing::Renewing, Reply::InitProducerId(Ok(identity))) => {
                 (it.identity, it.next_sequence) = (*identity, [0; PARTITIONS]);
                 it.has_unacknowledged = false;
+                state.seen.renewed = it.doing == Doing::Renewing;
                 return self.turn_to(state, producer, Doing::Ready);
             }
             (Doing::Adding, Reply::AddPartitions(Ok(()))) => return self.turn_to(state, producer, Doing::Writing(0)),
@@ -102,9 +103,9 @@ impl Protocol {
                 state.answered.insert(it.job(producer), outcome);
                 // As Kafka's client: it does not know which sequence comes next.
                 let renews = it.has_unacknowledged;
-                return self.turn_to(state, producer, if renews { Doing::Beginning } else { Doing::Ready });
+                return self.turn_to(state, producer, if renews { Doing::Renewing } else { Doing::Ready });
             }
-            (Doing::Beginning, Reply::InitProducerId(Err(error)))
+            (Doing::Beginning | Doing::Renewing, Reply::InitProducerId(Err(error)))
             | (Doing::Adding, Reply::AddPartitions(Err(error)))
             | (Doing::Ending(_), Reply::EndTxn(Err(error))) => error,
             _ => return,
@@ -151,6 +152,16 @@ impl Protocol {
 }
 
 impl Producer {
+    /// Whether it acts under its identity.
+    pub fn has_identity(&self) -> bool {
+        match self.doing {
+            Doing::Nothing | Doing::Beginning | Doing::Stopped => false,
+            Doing::Renewing | Doing::Ready | Doing::Adding | Doing::Writing(_) | Doing::Written | Doing::Ending(_) => {
+                true
+            }
+        }
+    }
+
     /// The transaction that it is about.
     pub fn job(&self, producer: usize) -> Job {
         Job { producer, number: self.begun }
@@ -160,7 +171,8 @@ impl Producer {
     pub fn letter(&self, producer: usize) -> Option<Letter> {
         let (job, identity) = (self.job(producer), self.identity);
         match self.doing {
-            Doing::Beginning => Some(Letter::Begin { producer }),
+            Doing::Beginning => Some(Letter::Begin { producer, keeps: None }),
+            Doing::Renewing => Some(Letter::Begin { producer, keeps: Some(identity) }),
             Doing::Adding => Some(Letter::Add { job, identity }),
             Doing::Writing(partition) => {
                 Some(Letter::Write(Batch { job, identity, partition, sequence: self.next_sequence[partition] }))

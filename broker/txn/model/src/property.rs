@@ -7,7 +7,8 @@ use stateright::{Expectation, Property};
 
 use crate::Protocol;
 use crate::rules::{
-    ABORTED, AS_DECIDED, ATOMIC, COMMITTED, DECIDED_ONCE, NONE_HANGS, OWN_RECORDS, OWN_REQUESTS, REPLACED, STABLE,
+    ABORTED, AS_DECIDED, ATOMIC, COMMITTED, DECIDED_ONCE, NONE_HANGS, ONE_PRODUCER, OWN_RECORDS, OWN_REQUESTS,
+    REPLACED, STABLE,
 };
 use crate::state::{Entry, Job, Partition, State, topic_partition};
 
@@ -41,6 +42,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
                 let all = state.partitions.iter().flat_map(|partition| outcomes(partition, job)).flatten();
                 all.collect::<BTreeSet<Outcome>>().len() <= 1
             })
+        }),
+        Property::always(ONE_PRODUCER, |_, state: &State| {
+            let [one, other] = &state.producers;
+            one.identity != other.identity || !(one.has_identity() && other.has_identity())
         }),
         Property::always(DECIDED_ONCE, |_, state: &State| !state.seen.decided_again),
         Property::always(AS_DECIDED, |_, state: &State| {
@@ -109,6 +114,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             state.seen.refused_coordinator
         }),
         Property::sometimes("a marker of an older epoch is refused", |_, state: &State| state.seen.refused_marker),
+        Property::sometimes(
+            "a producer gets another epoch because its record was not acknowledged",
+            |_, state: &State| state.seen.renewed,
+        ),
         Property::sometimes("a batch is not verified", |_, state: &State| state.seen.not_verified),
         Property::sometimes("a batch is refused whose verification is void", |_, state: &State| state.seen.void_guard),
         Property::sometimes("a batch comes again and is known", |_, state: &State| state.seen.duplicate),

@@ -6,6 +6,8 @@ pub const COMMITTED: &str = "what was answered as committed counts, in every par
 pub const ABORTED: &str = "what was answered as aborted counts in no partition";
 /// A transaction has one outcome.
 pub const ATOMIC: &str = "a transaction has the same outcome in every partition";
+/// A fenced producer has nothing of its successor.
+pub const ONE_PRODUCER: &str = "an identity belongs to one producer";
 /// The decision is made once.
 pub const DECIDED_ONCE: &str = "a transaction is decided once";
 /// Records follow the decision.

@@ -131,7 +131,11 @@ pub fn all() -> Vec<Bounds> {
         witnesses: &["a new leader lacks what its predecessor had", "a batch comes again and is known"],
         ..bounds.clone()
     };
-    let repeated: &[&str] = &["a batch comes again and is known", "a batch is refused whose verification is void"];
+    let repeated: &[&str] = &[
+        "a batch comes again and is known",
+        "a batch is refused whose verification is void",
+        "a producer gets another epoch because its record was not acknowledged",
+    ];
     vec![
         CALM,
         CALM_BEFORE_V2,

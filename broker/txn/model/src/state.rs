@@ -196,6 +196,8 @@ pub enum Doing {
     Nothing,
     /// It asks for an identity.
     Beginning,
+    /// It asks for another epoch of its identity (KIP-360).
+    Renewing,
     /// No transaction is open.
     Ready,
     /// Before V2: it adds the partitions.
@@ -213,10 +215,12 @@ pub enum Doing {
 /// A request of a producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Letter {
-    /// InitProducerId, without an identity.
+    /// InitProducerId.
     Begin {
         /// Who asks: an index of [`State::producers`].
         producer: usize,
+        /// The identity that it wants to keep.
+        keeps: Option<ProducerIdAndEpoch>,
     },
     /// AddPartitionsToTxn, of all partitions.
     Add {
@@ -273,6 +277,8 @@ pub struct Seen {
     pub decided_again: bool,
     /// A producer heard that it is fenced.
     pub fenced: bool,
+    /// A producer got another epoch of its identity.
+    pub renewed: bool,
     /// A partition refused the marker of a replaced coordinator.
     pub refused_coordinator: bool,
     /// A partition refused a marker of an older producer epoch.
