@@ -48,6 +48,13 @@ impl Protocol {
         {
             return None;
         }
+        if self.is(Mutant::LastEpochIsDerived)
+            && let Letter::Begin { producer, keeps: Some(keeps) } = letter
+            && let Some(identity) = one_above(keeps, &state.coordinators[at])
+        {
+            self.hear(state, producer, &Reply::InitProducerId(Ok(identity)));
+            return Some(());
+        }
         let (effects, job) = self.decide(state, at, &request, asked_for.map(|(job, _)| job), ticket)?;
         self.carry_out(state, at, effects, job);
         Some(())
@@ -333,6 +340,13 @@ impl Protocol {
             }
         }
     }
+}
+
+/// The identity that a coordinator knows, if it is that of the next epoch and has no transaction yet.
+fn one_above(keeps: ProducerIdAndEpoch, at: &Coordinator) -> Option<ProducerIdAndEpoch> {
+    let known = at.shard.describe(&id()).ok().filter(|known| known.state == TransactionState::Empty)?;
+    let next = ProducerIdAndEpoch { producer_epoch: keeps.producer_epoch + 1, ..keeps };
+    (known.producer == next).then_some(next)
 }
 
 fn addition(reply: &Reply) -> Result<(), TxnError> {

@@ -1,6 +1,6 @@
 //! One rule broken. The check must notice each: it proves that the rule is needed, and that the model can see why.
 
-use crate::rules::{AS_DECIDED, ATOMIC, NONE_HANGS, OWN_RECORDS};
+use crate::rules::{AS_DECIDED, ATOMIC, NONE_HANGS, ONE_PRODUCER, OWN_RECORDS, STABLE};
 use crate::scenario::{Bounds, CALM, CALM_BEFORE_V2};
 
 /// A rule that does not hold. The comment says what happens instead.
@@ -22,6 +22,11 @@ pub enum Mutant {
     CompleteWithTheFirstMarker,
     /// A new coordinator sends markers for what it has found in its log, committed or not.
     ActsOnWhatIsNotSettled,
+    /// A producer that asks for another epoch passes for the one that got the present epoch if its own is one lower,
+    /// whether or not that is written down.
+    LastEpochIsDerived,
+    /// Readers of committed records see all that is committed, decided or not.
+    ReadsToTheHighWatermark,
     /// Before V2 that arrives, too, which is left out otherwise: Kafka's own weakness is as the crate describes it.
     NothingIsLeftOut,
 }
@@ -42,7 +47,9 @@ impl Mutant {
             (Mutant::GuardOutlivesMarkers, before_v2, NONE_HANGS),
             (Mutant::MarkersOfTheSameEpoch, twice, AS_DECIDED),
             (Mutant::MarkersBeforeCommit, succession.clone(), ATOMIC),
-            (Mutant::CompleteWithTheFirstMarker, v2, NONE_HANGS),
+            (Mutant::CompleteWithTheFirstMarker, v2.clone(), NONE_HANGS),
+            (Mutant::ReadsToTheHighWatermark, v2, STABLE),
+            (Mutant::LastEpochIsDerived, CALM_BEFORE_V2, ONE_PRODUCER),
             (Mutant::ActsOnWhatIsNotSettled, Bounds { successions: 2, ..succession }, ATOMIC),
         ]
     }

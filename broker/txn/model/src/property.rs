@@ -6,6 +6,7 @@ use ottla_txn::{Outcome, State as TransactionState, TransactionVersion};
 use stateright::{Expectation, Property};
 
 use crate::Protocol;
+use crate::mutant::Mutant;
 use crate::rules::{
     ABORTED, AS_DECIDED, ATOMIC, COMMITTED, DECIDED_ONCE, NONE_HANGS, ONE_PRODUCER, OWN_RECORDS, OWN_REQUESTS,
     REPLACED, STABLE,
@@ -81,9 +82,10 @@ pub(crate) fn all() -> Vec<Property<Protocol>> {
             })
         }),
         Property::always(OWN_REQUESTS, |_, state: &State| !state.seen.took_for_another),
-        Property::always(STABLE, |_, state: &State| {
+        Property::always(STABLE, |model: &Protocol, state: &State| {
+            let sees_all = model.is(Mutant::ReadsToTheHighWatermark);
             state.partitions.iter().all(|partition| {
-                let seen = &partition.log[..partition.last_stable()];
+                let seen = &partition.log[..if sees_all { partition.committed } else { partition.last_stable() }];
                 seen.iter().all(|entry| !matches!(entry, Entry::Record { outcome: None, .. }))
             })
         }),
