@@ -15,6 +15,7 @@ use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduce
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{Bytes, RequestMessage, encode_request};
 
+use crate::judges::Judges;
 use crate::topics;
 
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
@@ -25,18 +26,6 @@ const IN_FLIGHT: u32 = 5;
 
 /// How long a producer waits for an acknowledgement, and others for any answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Producers of transactions have numbers from here on, in their records as well.
-pub(crate) const TRANSACTIONAL: u32 = 1_000;
-
-/// Who judges what clients see.
-#[derive(Default)]
-pub(crate) struct Judges {
-    /// Records without a transaction.
-    pub records: Checker,
-    /// Records of transactions.
-    pub transactions: transactions::Checker,
-}
 
 /// A connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +112,8 @@ struct Waiting {
 pub(crate) const PRODUCE: i16 = 13;
 /// The version of Fetch that consumers send.
 pub(crate) const FETCH: i16 = 17;
+/// The version of OffsetFetch that is sent.
+pub(crate) const OFFSET_FETCH: i16 = 9;
 
 impl Producer {
     pub(crate) fn new(number: u32, partition: usize, first: Option<i32>, is_even: bool) -> Producer {
@@ -319,8 +310,10 @@ impl Consumer {
         let Found { records, next } = parse(records, if self.is_committed { aborted } else { &[] })?;
         let mut given = Vec::new();
         let before = self.position;
-        let new = records.into_iter().filter(|(offset, id)| *offset >= before && is_for(*id, self.is_committed));
-        for (offset, id) in new {
+        for (offset, id) in records {
+            if offset < before || !judges.wants(id, self.is_committed) {
+                continue;
+            }
             if self.is_committed {
                 given.push(transactions::Given { partition, offset, id });
             } else {
@@ -333,11 +326,6 @@ impl Consumer {
         self.position = self.position.max(next);
         Ok((self.position - before) as usize)
     }
-}
-
-/// Whether a record is one of transactions, if these are wanted; or one without.
-fn is_for(id: Option<Id>, transactions: bool) -> bool {
-    id.is_some_and(|id| id.producer >= TRANSACTIONAL) == transactions
 }
 
 /// What is in some batches.
@@ -394,12 +382,17 @@ pub(crate) fn read_whole(
     let (number, start) = (Numbered(partition.number as u32), partition.standing().log_start);
     let (records, end) = read_up_to(partition, start, Bound::HighWatermark);
     for (offset, id) in records {
-        if is_for(id, false) {
+        if judges.wants(id, false) {
             judges.records.observe(Operation::Logged { partition: number, offset, id });
             if id.is_some_and(|id| is_late(offset, id)) {
                 judges.records.observe(Operation::Late { partition: number, offset });
             }
-        } else {
+        }
+        if judges.wants(id, true) {
+            // Whether somebody has sent a record without a transaction is for the other judge.
+            if let Some(id) = id.filter(|id| judges.wants(Some(*id), false)) {
+                judges.transactions.observe(Seen::Sent { id });
+            }
             let isolation = Isolation::ReadUncommitted;
             judges.transactions.observe(Seen::Logged { isolation, partition: number, offset, id });
         }
@@ -410,7 +403,10 @@ pub(crate) fn read_whole(
         judges.transactions.observe(Seen::LogRead { isolation, partition: number, start, end });
         let isolation = Isolation::ReadCommitted;
         let (records, end) = read_up_to(partition, start, Bound::LastStable);
-        for (offset, id) in records.into_iter().filter(|(_, id)| is_for(*id, true)) {
+        for (offset, id) in records {
+            if !judges.wants(id, true) {
+                continue;
+            }
             judges.transactions.observe(Seen::Logged { isolation, partition: number, offset, id });
         }
         judges.transactions.observe(Seen::LogRead { isolation, partition: number, start, end });

@@ -9,15 +9,16 @@ use ottla_wire::m09_offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, 
 use ottla_wire::m21_delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ottla_wire::{Bytes, ErrorCode, FetchRequest, ProduceRequest, Records, decode_response};
 
-use crate::client::{Client, Connection, FETCH, PATIENCE, PRODUCE, Wants};
+use crate::client::{Client, Connection, FETCH, OFFSET_FETCH, PATIENCE, PRODUCE, Wants};
 use crate::fault::Fault;
-use crate::topics::{self, GROUPS, OFFSETS, PARTITIONS};
+use crate::topics::{self, GROUPS, JOBS, OFFSETS, PARTITIONS};
 use crate::world::World;
 
 const LIST_OFFSETS: i16 = 7;
 const DELETE_RECORDS: i16 = 2;
 const OFFSET_COMMIT: i16 = 9;
-const OFFSET_FETCH: i16 = 9;
+/// Jobs that do something at a time.
+const JOBS_AT_ONCE: usize = 3;
 
 /// Deletes records that were consumed.
 #[derive(Default)]
@@ -32,8 +33,8 @@ pub(crate) struct Deleter {
 pub(crate) struct Group {
     pub client: Client<Turn>,
     next: i64,
-    /// Since all was healed, what each group has committed was asked and answered.
-    pub is_verified: [bool; GROUPS.len()],
+    /// What each group has committed of each partition, as it was answered since all was healed.
+    pub at_end: [[Option<Option<i64>>; PARTITIONS]; GROUPS.len()],
 }
 
 /// What a group has asked for.
@@ -49,6 +50,8 @@ pub(crate) enum Turn {
         partition: usize,
         known: Option<i64>,
         sure_of: Option<LeaderEpoch>,
+        /// All is healed, and no transaction is open.
+        is_last: bool,
     },
 }
 
@@ -69,7 +72,7 @@ impl World {
     }
 
     /// The epoch in which a broker leads by the newest entry, and knows it.
-    fn sure_of(&self, at: usize, entry: usize) -> Option<LeaderEpoch> {
+    pub(crate) fn sure_of(&self, at: usize, entry: usize) -> Option<LeaderEpoch> {
         let newest = self.api.entry(entry);
         let leads = newest.leader == Some(self.nodes[at].id);
         self.leader_epoch(at, entry).filter(|epoch| leads && *epoch == newest.leader_epoch)
@@ -81,8 +84,14 @@ impl World {
 
     /// A client does something.
     pub(crate) fn act(&mut self) -> Result<()> {
-        if self.ledger.is_some() && self.random.happens(500) {
-            self.write_ledger();
+        if let Some(ledger) = &self.ledger
+            && self.random.happens(500)
+        {
+            // A job has more to do for each transaction.
+            let times = if ledger.has_jobs { JOBS_AT_ONCE } else { 1 };
+            for _ in 0..times {
+                self.write_ledger();
+            }
             return Ok(());
         }
         if self.members.is_some() && self.random.happens(300) {
@@ -206,16 +215,19 @@ impl World {
             let request = OffsetCommitRequest { group_id: GROUPS[0].into(), topics, ..OffsetCommitRequest::default() };
             self.group.client.ask(OFFSET_COMMIT, &request, Turn::Commit { partition, offset }, self.now)
         } else {
-            let group = if self.members.is_some() { self.random.below(GROUPS.len()) } else { 0 };
-            let known = self.checker.records.known_commit(group as u32, Numbered(partition as u32));
+            let groups = self.groups();
+            let group = if let [group] = groups { *group } else { groups[self.random.below(groups.len())] };
+            let known = self.checker.known_commit(group, partition);
             let sure_of = self.sure_of(connection.to, OFFSETS);
+            let is_last = self.is_at_rest();
             let partition_indexes = vec![partition as i32];
             let topics =
                 vec![OffsetFetchRequestTopics { name: topics::NAME.into(), partition_indexes, ..Default::default() }];
             let (group_id, topics) = (GROUPS[group].into(), Some(topics));
             let groups = vec![OffsetFetchRequestGroup { group_id, topics, ..Default::default() }];
-            let request = OffsetFetchRequest { groups, ..OffsetFetchRequest::default() };
-            self.group.client.ask(OFFSET_FETCH, &request, Turn::Fetch { group, partition, known, sure_of }, self.now)
+            let request = OffsetFetchRequest { groups, require_stable: group >= JOBS, ..OffsetFetchRequest::default() };
+            let turn = Turn::Fetch { group, partition, known, sure_of, is_last };
+            self.group.client.ask(OFFSET_FETCH, &request, turn, self.now)
         };
         if let Some(old) = self.group.client.connection.replace(connection).filter(|old| *old != connection) {
             self.network.give_up(old.number);
@@ -419,7 +431,7 @@ impl World {
                 }
                 code
             }
-            Turn::Fetch { group: number, partition, known, sure_of } => {
+            Turn::Fetch { group: number, partition, known, sure_of, is_last } => {
                 let (_, response) = decode_response::<OffsetFetchRequest>(OFFSET_FETCH, frame)?;
                 let Some(group) = response.groups.into_iter().next() else { bail!("no group in an answer") };
                 let found = group.topics.into_iter().flat_map(|topic| topic.partitions).next();
@@ -430,18 +442,28 @@ impl World {
                     && sure_of == Some(self.api.entry(OFFSETS).leader_epoch)
                 {
                     let offset = Some(found.committed_offset).filter(|offset| *offset >= 0);
-                    let partition = Numbered(partition as u32);
-                    let name = GROUPS[number];
-                    self.note(format!("committed by {name} of {partition}: {offset:?}, at least {known:?}"));
-                    let group = number as u32;
-                    self.checker.records.observe(Operation::CommitRead { group, partition, offset, known });
-                    self.group.is_verified[number] = !self.faulty;
+                    let (name, place) = (GROUPS[number], Numbered(partition as u32));
+                    self.note(format!("committed by {name} of {place}: {offset:?}, at least {known:?}"));
+                    if number >= JOBS {
+                        self.checker.read_stable(number, partition, offset, known)?;
+                    } else {
+                        let group = number as u32;
+                        self.checker.records.observe(Operation::CommitRead { group, partition: place, offset, known });
+                    }
+                    let stays = if number >= JOBS { is_last } else { !self.faulty };
+                    if stays {
+                        self.group.at_end[number][partition] = Some(offset);
+                    }
                 }
                 code
             }
         };
-        if code != ErrorCode::NONE {
-            self.note(format!("the group's answer: {code:?}"));
+        match code {
+            ErrorCode::NONE => {}
+            ErrorCode::UNSTABLE_OFFSET_COMMIT => {
+                self.happened(Fault::PendingOffsets, format!("the group's answer: {code:?}"));
+            }
+            _ => self.note(format!("the group's answer: {code:?}")),
         }
         if code != ErrorCode::NONE
             && let Some(connection) = self.group.client.connection.take()

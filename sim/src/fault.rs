@@ -139,6 +139,12 @@ faults! {
     LeaderAcknowledges: Replicas;
     /// producer that its leader may have forgotten, and that sends again (beyond §7)
     ProducerForgotten: Replicas;
+    /// offsets that a transaction commits with what was made of the input, while coordinators die (beyond §7)
+    OffsetsInTransactions: Replicas;
+    /// offset of a group asked for while a transaction that commits it has not ended (beyond §7)
+    PendingOffsets: Replicas;
+    /// member that has lost its place in its group, and commits offsets in its transaction (beyond §7)
+    MemberFenced: Replicas;
     /// cut between operators and brokers alone: moves nobody (beyond §7)
     OperatorCutOff: ControlPlane;
     /// broker that is stopped: hands over in time, and returns (beyond §7)

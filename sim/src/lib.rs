@@ -32,7 +32,8 @@
 //! - `member`: members of a classic group and of one by KIP-848; `groups`: what they do, and what happens to them. In
 //!   every fourth seed
 //! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
-//!   fourth seed
+//!   fourth seed. In every second of those they are jobs: `input` is what they make their records of
+//! - `judges`: who judges what clients see
 //! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
 //! - `random`: the seed's numbers
 //!
@@ -50,6 +51,8 @@ mod disk;
 pub mod fault;
 mod faults;
 mod groups;
+mod input;
+mod judges;
 mod late;
 mod ledger;
 mod member;

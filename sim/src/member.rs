@@ -97,27 +97,37 @@ impl Member {
         self.state = State::Over;
     }
 
+    /// Its id, and its generation or member epoch, while it is a member.
+    pub(crate) fn standing(&self) -> Option<(Str, i32)> {
+        if let State::Stable(epoch) = self.state { Some((self.id.clone(), epoch)) } else { None }
+    }
+
+    /// The partitions that it was assigned.
+    pub(crate) fn partitions(&self) -> &[usize] {
+        &self.partitions
+    }
+
     /// What to ask next. `next` gives the offset to commit of a partition, higher than all before.
     pub(crate) fn ask(&mut self, random: &mut Random, next: impl FnOnce(usize) -> i64) -> Option<(Turn, Vec<u8>)> {
+        if let State::Stable(epoch) = self.state
+            && random.happens(500)
+            && let Some(partition) = random.pick(&self.partitions).copied()
+        {
+            let offset = next(partition);
+            return Some((Turn::Commit { partition, offset }, self.commit(epoch, partition, offset)));
+        }
+        self.stay()
+    }
+
+    /// What brings it into the group, or keeps it there.
+    pub(crate) fn stay(&self) -> Option<(Turn, Vec<u8>)> {
         match (&self.state, self.protocol) {
             (State::Over, _) => None,
             (State::Joining, Protocol::Classic) => Some((Turn::Join, self.join())),
             (State::Joining, Protocol::Consumer) => Some((Turn::Beat, self.beat_of_consumer(0))),
             (State::Syncing { generation, others }, _) => Some((Turn::Sync, self.sync(*generation, others))),
-            (State::Stable(epoch), protocol) => {
-                let epoch = *epoch;
-                if random.happens(500)
-                    && let Some(partition) = random.pick(&self.partitions).copied()
-                {
-                    let offset = next(partition);
-                    return Some((Turn::Commit { partition, offset }, self.commit(epoch, partition, offset)));
-                }
-                let beat = match protocol {
-                    Protocol::Classic => self.beat(epoch),
-                    Protocol::Consumer => self.beat_of_consumer(epoch),
-                };
-                Some((Turn::Beat, beat))
-            }
+            (State::Stable(epoch), Protocol::Classic) => Some((Turn::Beat, self.beat(*epoch))),
+            (State::Stable(epoch), Protocol::Consumer) => Some((Turn::Beat, self.beat_of_consumer(*epoch))),
         }
     }
 

@@ -21,8 +21,11 @@ const STATE_ID: Uuid = Uuid::from_u128(3);
 pub(crate) const STATE: usize = OFFSETS + 1;
 /// Entries of all topics, with transactions.
 pub(crate) const MOST_ENTRIES: usize = STATE + 1;
-/// The groups, by the number that the judge has for each: one without members, and two that `groups` plays.
-pub(crate) const GROUPS: [&str; 3] = ["group", "classic", "consumer"];
+/// The groups, by the number that the judge has for each: one without members, two that `groups` plays, and two whose
+/// members are jobs.
+pub(crate) const GROUPS: [&str; 5] = ["group", "classic", "consumer", "classic jobs", "consumer jobs"];
+/// The first group whose members are jobs.
+pub(crate) const JOBS: usize = 3;
 /// A few batches.
 const SEGMENT_BYTES: u32 = 1500;
 

@@ -6,20 +6,30 @@
 //! its application begins again, with another number and the same transactional id. One of the second protocol that
 //! finds its epoch gone while it writes aborts first, as Java's does: if the coordinator has aborted the transaction
 //! after its time-out, the producer continues with the next epoch.
+//!
+//! A transaction may take the input of a group ([`Taken`]): after its records it commits the group's offset. One whose
+//! member has lost its place in the group aborts.
+
+use std::ops::Range;
 
 use anyhow::{Result, bail};
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
-use ottla_history::transactions::{Checker, Operation, Outcome, Protocol};
+use ottla_history::transactions::{Operation, Outcome, Protocol};
 use ottla_history::{Id, Partition as Numbered};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m22_init_producer_id::InitProducerIdRequest;
 use ottla_wire::m24_add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnTopic};
+use ottla_wire::m25_add_offsets_to_txn::AddOffsetsToTxnRequest;
 use ottla_wire::m26_end_txn::EndTxnRequest;
-use ottla_wire::{Bytes, ErrorCode, decode_response};
+use ottla_wire::m28_txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use ottla_wire::{Bytes, ErrorCode, Str, decode_response};
 
 use crate::client::bytes;
+use crate::judges::Judges;
 use crate::random::Random;
-use crate::topics::{self, PARTITIONS, STATE};
+use crate::topics::{self, GROUPS, OFFSETS, PARTITIONS, STATE};
 
 /// Most records of a transaction.
 const MOST_RECORDS: usize = 4;
@@ -27,6 +37,7 @@ const MOST_RECORDS: usize = 4;
 const TIMEOUT_MS: i32 = 15_000;
 const INIT_PRODUCER_ID: i16 = 4;
 const ADD_PARTITIONS_TO_TXN: i16 = 3;
+const ADD_OFFSETS_TO_TXN: i16 = 4;
 
 /// A producer with a transactional id.
 pub(crate) struct Writer {
@@ -59,17 +70,46 @@ struct Transaction {
     is_added: [bool; PARTITIONS],
     /// The record that is not acknowledged yet.
     record: Option<(usize, Id, Bytes)>,
+    /// The input that it takes, and how far the commit of its offset has got.
+    taken: Option<(Taken, Progress)>,
     /// Its end was asked for.
     is_ending: bool,
 }
 
+/// Input of a group, whose offset is committed with the records that were made of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub group: usize,
+    /// Whose input it is, in which generation or member epoch.
+    pub member: Str,
+    pub generation: i32,
+    pub partition: usize,
+    /// From its first record to the offset that is committed.
+    pub offsets: Range<i64>,
+}
+
+/// How far the commit of an offset in a transaction has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The transaction does not know of it.
+    New,
+    /// The transaction's coordinator knows of it, before the group's does: of the first protocol only.
+    Added,
+    /// It was sent to the group's coordinator, and may be there.
+    Sent,
+    /// It is there, and counts when the transaction is committed.
+    Pending,
+}
+
 /// What an answer means.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Heard {
     /// It is done.
     Done,
     /// A record is there, at this offset if that is known.
     Record { partition: usize, offset: Option<i64> },
+    /// The transaction has ended; with the input that it has taken for good, if it took any and is committed.
+    Ended(Option<Taken>),
     /// It is refused.
     Refused(ErrorCode),
 }
@@ -80,6 +120,8 @@ pub(crate) enum Turn {
     Init,
     Add(usize),
     Produce(usize),
+    AddOffsets,
+    CommitOffsets,
     End,
 }
 
@@ -98,6 +140,27 @@ impl Writer {
         !matches!(self.state, State::Open(_))
     }
 
+    /// Whether it may begin a transaction.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.producer.is_some() && matches!(self.state, State::Idle)
+    }
+
+    /// By which protocol it acts.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The partition whose input its transaction takes.
+    pub(crate) fn takes(&self) -> Option<usize> {
+        let State::Open(Transaction { taken: Some((taken, _)), .. }) = &self.state else { return None };
+        Some(taken.partition)
+    }
+
+    /// Whether its transaction has committed an offset, which does not count yet.
+    pub(crate) fn has_pending_offset(&self) -> bool {
+        matches!(&self.state, State::Open(Transaction { taken: Some((_, Progress::Pending)), .. }))
+    }
+
     /// Whether the end of its transaction was asked for and not answered.
     pub(crate) fn is_ending(&self) -> bool {
         matches!(&self.state, State::Open(transaction) if transaction.is_ending)
@@ -108,20 +171,28 @@ impl Writer {
     }
 
     /// Begins a transaction if none is open, it may, and it has a producer id.
-    pub(crate) fn begin(&mut self, random: &mut Random, checker: &mut Checker) {
-        if self.producer.is_none() || !matches!(self.state, State::Idle) {
+    pub(crate) fn begin(&mut self, taken: Option<Taken>, random: &mut Random, judges: &mut Judges) {
+        if !self.is_ready() {
             return;
         }
-        let left = (0..1 + random.below(MOST_RECORDS)).map(|_| random.below(PARTITIONS)).collect();
+        // What takes input has other things to ask for besides.
+        let most = if taken.is_some() { MOST_RECORDS / 2 } else { MOST_RECORDS };
+        let left = (0..1 + random.below(most)).map(|_| random.below(PARTITIONS)).collect();
         let commits = random.happens(750);
-        self.state =
-            State::Open(Transaction { left, commits, is_added: [false; PARTITIONS], record: None, is_ending: false });
-        checker.observe(Operation::Begun { client: self.number, protocol: self.protocol });
+        self.state = State::Open(Transaction {
+            left,
+            commits,
+            is_added: [false; PARTITIONS],
+            record: None,
+            taken: taken.map(|taken| (taken, Progress::New)),
+            is_ending: false,
+        });
+        judges.transactions.observe(Operation::Begun { client: self.number, protocol: self.protocol });
     }
 
     /// What to ask next, and the entry whose leader is to be asked; again, if it was not answered. None: it waits for
     /// [`Writer::begin`].
-    pub(crate) fn ask(&mut self, checker: &mut Checker) -> Option<(Turn, usize, Vec<u8>)> {
+    pub(crate) fn ask(&mut self, judges: &mut Judges) -> Option<(Turn, usize, Vec<u8>)> {
         let name = self.name();
         let Some((producer_id, producer_epoch)) = self.producer else {
             let request = InitProducerIdRequest {
@@ -144,11 +215,32 @@ impl Writer {
             let mut builder = builder.producer(producer_id, producer_epoch, self.sequences[partition]);
             builder.push(NewRecord { timestamp: 1_700_000_000_000, value: Some(&value), ..NewRecord::default() });
             transaction.record = Some((partition, id, builder.build().bytes().clone()));
-            checker.observe(Operation::Sent { id });
+            judges.transactions.observe(Operation::Sent { id });
         }
         let Some((partition, _, batch)) = &transaction.record else {
+            if let Some((taken, progress @ (Progress::New | Progress::Added | Progress::Sent))) = &mut transaction.taken
+            {
+                if protocol == Protocol::V1 && *progress == Progress::New {
+                    let (transactional_id, group_id) = (name.into(), GROUPS[taken.group].into());
+                    let request = AddOffsetsToTxnRequest { transactional_id, producer_id, producer_epoch, group_id };
+                    return Some((Turn::AddOffsets, STATE, bytes(0, ADD_OFFSETS_TO_TXN, &request)));
+                }
+                if std::mem::replace(progress, Progress::Sent) != Progress::Sent {
+                    judges.transactions.observe(Operation::OffsetsSent {
+                        client: number,
+                        group: taken.group as u32,
+                        partition: Numbered(taken.partition as u32),
+                        taken: taken.offsets.clone(),
+                    });
+                }
+                let request = commit_offsets(taken, name.into(), producer_id, producer_epoch);
+                return Some((Turn::CommitOffsets, OFFSETS, bytes(0, txn_offset_commit(protocol), &request)));
+            }
             transaction.is_ending = true;
             let committed = transaction.commits;
+            if let (true, Some((taken, _))) = (committed, &transaction.taken) {
+                judges.asks_to_commit(taken.group, taken.partition, taken.offsets.end);
+            }
             let request = EndTxnRequest { transactional_id: name.into(), producer_id, producer_epoch, committed };
             return Some((Turn::End, STATE, bytes(0, end_txn(protocol), &request)));
         };
@@ -172,7 +264,7 @@ impl Writer {
     }
 
     /// What the answer to `turn` means.
-    pub(crate) fn answered(&mut self, turn: Turn, frame: Bytes, checker: &mut Checker) -> Result<Heard> {
+    pub(crate) fn answered(&mut self, turn: Turn, frame: Bytes, judges: &mut Judges) -> Result<Heard> {
         let code = match turn {
             Turn::Init => {
                 let (_, answer) = decode_response::<InitProducerIdRequest>(INIT_PRODUCER_ID, frame)?;
@@ -201,26 +293,53 @@ impl Writer {
                 {
                     self.sequences[partition] += 1;
                     let offset = Some(answer.base_offset).filter(|offset| *offset >= 0);
-                    checker.observe(Operation::Acknowledged { id, partition: Numbered(partition as u32), offset });
+                    judges.transactions.observe(Operation::Acknowledged {
+                        id,
+                        partition: Numbered(partition as u32),
+                        offset,
+                    });
                     return Ok(Heard::Record { partition, offset });
                 }
                 let is_fenced = answer.error_code == ErrorCode::INVALID_PRODUCER_EPOCH;
-                if let (true, Protocol::V2, State::Open(transaction)) = (is_fenced, self.protocol, &mut self.state) {
-                    *transaction = Transaction { left: Vec::new(), commits: false, record: None, ..*transaction };
+                if is_fenced && self.protocol == Protocol::V2 {
+                    self.will_abort();
                     return Ok(Heard::Refused(answer.error_code));
+                }
+                answer.error_code
+            }
+            Turn::AddOffsets => {
+                let (_, answer) = decode_response::<AddOffsetsToTxnRequest>(ADD_OFFSETS_TO_TXN, frame)?;
+                if answer.error_code == ErrorCode::NONE {
+                    self.progresses(Progress::Added);
+                }
+                answer.error_code
+            }
+            Turn::CommitOffsets => {
+                let version = txn_offset_commit(self.protocol);
+                let (_, answer) = decode_response::<TxnOffsetCommitRequest>(version, frame)?;
+                let answer = answer.topics.into_iter().flat_map(|topic| topic.partitions).next();
+                let Some(answer) = answer else { bail!("an answer to TxnOffsetCommit without a partition") };
+                let is_fenced = answer.error_code == ErrorCode::INVALID_PRODUCER_EPOCH;
+                match answer.error_code {
+                    ErrorCode::NONE => self.progresses(Progress::Pending),
+                    code if has_no_place(code) || (is_fenced && self.protocol == Protocol::V2) => {
+                        self.will_abort();
+                        return Ok(Heard::Refused(code));
+                    }
+                    _ => {}
                 }
                 answer.error_code
             }
             Turn::End => {
                 let (_, answer) = decode_response::<EndTxnRequest>(end_txn(self.protocol), frame)?;
                 if answer.error_code == ErrorCode::NONE {
-                    self.ended(checker);
+                    let taken = self.ended(judges);
                     if self.protocol == Protocol::V2 {
                         // The next transaction has an epoch of its own.
                         self.producer = Some((answer.producer_id, answer.producer_epoch));
                         self.sequences = [0; PARTITIONS];
                     }
-                    return Ok(Heard::Done);
+                    return Ok(Heard::Ended(taken));
                 }
                 answer.error_code
             }
@@ -229,26 +348,68 @@ impl Writer {
             return Ok(Heard::Done);
         }
         if !may_be_repeated(code) {
-            self.end(checker);
+            self.end(judges);
         }
         Ok(Heard::Refused(code))
     }
 
-    fn ended(&mut self, checker: &mut Checker) {
-        if let State::Open(transaction) = std::mem::replace(&mut self.state, State::Idle) {
-            let outcome = if transaction.commits { Outcome::Committed } else { Outcome::Aborted };
-            checker.observe(Operation::Ended { client: self.number, outcome });
+    fn progresses(&mut self, to: Progress) {
+        if let State::Open(Transaction { taken: Some((_, progress)), .. }) = &mut self.state {
+            *progress = to;
         }
     }
 
+    /// Nothing of its transaction is to stay.
+    fn will_abort(&mut self) {
+        if let State::Open(transaction) = &mut self.state {
+            let (is_added, is_ending) = (transaction.is_added, transaction.is_ending);
+            let nothing =
+                Transaction { left: Vec::new(), commits: false, is_added, record: None, taken: None, is_ending };
+            *transaction = nothing;
+        }
+    }
+
+    fn ended(&mut self, judges: &mut Judges) -> Option<Taken> {
+        let State::Open(transaction) = std::mem::replace(&mut self.state, State::Idle) else { return None };
+        let outcome = if transaction.commits { Outcome::Committed } else { Outcome::Aborted };
+        judges.transactions.observe(Operation::Ended { client: self.number, outcome });
+        let (taken, _) = transaction.taken.filter(|_| transaction.commits)?;
+        judges.has_committed(taken.group, taken.partition, taken.offsets.end);
+        Some(taken)
+    }
+
     /// Its application ends, or has to begin again.
-    pub(crate) fn end(&mut self, checker: &mut Checker) {
+    pub(crate) fn end(&mut self, judges: &mut Judges) {
         if let State::Open(transaction) = std::mem::replace(&mut self.state, State::Over) {
             // What was never asked to be committed never is.
             let in_doubt = transaction.is_ending && transaction.commits;
             let outcome = if in_doubt { Outcome::InDoubt } else { Outcome::Aborted };
-            checker.observe(Operation::Ended { client: self.number, outcome });
+            judges.transactions.observe(Operation::Ended { client: self.number, outcome });
         }
+    }
+}
+
+fn commit_offsets(
+    taken: &Taken,
+    transactional_id: Str,
+    producer_id: i64,
+    producer_epoch: i16,
+) -> TxnOffsetCommitRequest {
+    let partitions = vec![TxnOffsetCommitRequestPartition {
+        partition_index: taken.partition as i32,
+        committed_offset: taken.offsets.end,
+        committed_leader_epoch: -1,
+        committed_metadata: None,
+    }];
+    TxnOffsetCommitRequest {
+        transactional_id,
+        group_id: GROUPS[taken.group].into(),
+        producer_id,
+        producer_epoch,
+        generation_id: taken.generation,
+        member_id: taken.member.clone(),
+        group_instance_id: None,
+        topics: vec![TxnOffsetCommitRequestTopic { name: topics::NAME.into(), partitions }],
     }
 }
 
@@ -264,6 +425,25 @@ fn end_txn(protocol: Protocol) -> i16 {
         Protocol::V1 => 4,
         Protocol::V2 => 5,
     }
+}
+
+fn txn_offset_commit(protocol: Protocol) -> i16 {
+    match protocol {
+        Protocol::V1 => 4,
+        Protocol::V2 => 5,
+    }
+}
+
+/// Whether the member that the input was given to is not in the group any more, or not in this generation.
+pub(crate) fn has_no_place(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::STALE_MEMBER_EPOCH
+            | ErrorCode::FENCED_MEMBER_EPOCH
+            | ErrorCode::REBALANCE_IN_PROGRESS
+    )
 }
 
 /// Whether a client library sends the same request again after this answer.
@@ -290,11 +470,16 @@ fn may_be_repeated(code: ErrorCode) -> bool {
 mod tests {
     use ottla_wire::m00_produce::{PartitionProduceResponse, ProduceResponse, TopicProduceResponse};
     use ottla_wire::m22_init_producer_id::InitProducerIdResponse;
+    use ottla_wire::m25_add_offsets_to_txn::AddOffsetsToTxnResponse;
     use ottla_wire::m26_end_txn::EndTxnResponse;
+    use ottla_wire::m28_txn_offset_commit::{
+        TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    };
     use ottla_wire::{Chunk, ResponseMessage, encode_response};
 
     use super::*;
-    use crate::client::TRANSACTIONAL;
+    use crate::judges::TRANSACTIONAL;
+    use crate::topics::JOBS;
 
     /// An answer without its length.
     fn answer<R: ResponseMessage>(version: i16, response: &R) -> Bytes {
@@ -308,14 +493,14 @@ mod tests {
     }
 
     /// A producer whose transaction is open, and which has sent a record in it.
-    fn open(protocol: Protocol, checker: &mut Checker) -> Writer {
+    fn open(protocol: Protocol, judges: &mut Judges) -> Writer {
         let mut writer = Writer::new(TRANSACTIONAL, 0, protocol);
         let begun = InitProducerIdResponse { producer_id: 7, producer_epoch: 3, ..Default::default() };
-        writer.answered(Turn::Init, answer(INIT_PRODUCER_ID, &begun), checker).expect("an answer");
-        writer.begin(&mut Random::new(1), checker);
+        writer.answered(Turn::Init, answer(INIT_PRODUCER_ID, &begun), judges).expect("an answer");
+        writer.begin(None, &mut Random::new(1), judges);
         let State::Open(transaction) = &mut writer.state else { panic!("it begins") };
         (transaction.left, transaction.commits, transaction.is_added) = (vec![1, 0], true, [true; PARTITIONS]);
-        assert!(matches!(writer.ask(checker), Some((Turn::Produce(0), 0, _))));
+        assert!(matches!(writer.ask(judges), Some((Turn::Produce(0), 0, _))));
         writer
     }
 
@@ -327,23 +512,82 @@ mod tests {
 
     #[test]
     fn one_of_the_second_protocol_that_was_fenced_by_a_time_out_goes_on_with_the_next_epoch() {
-        let checker = &mut Checker::default();
-        let mut writer = open(Protocol::V2, checker);
+        let judges = &mut Judges::default();
+        let mut writer = open(Protocol::V2, judges);
         let fenced = answer(produce(Protocol::V2), &refused(ErrorCode::INVALID_PRODUCER_EPOCH));
-        assert!(matches!(writer.answered(Turn::Produce(0), fenced, checker), Ok(Heard::Refused(_))));
-        assert!(matches!(writer.ask(checker), Some((Turn::End, STATE, _))), "it sends no other record");
+        assert!(matches!(writer.answered(Turn::Produce(0), fenced, judges), Ok(Heard::Refused(_))));
+        assert!(matches!(writer.ask(judges), Some((Turn::End, STATE, _))), "it sends no other record");
         let next = EndTxnResponse { producer_id: 7, producer_epoch: 4, ..Default::default() };
-        writer.answered(Turn::End, answer(end_txn(Protocol::V2), &next), checker).expect("an answer");
+        writer.answered(Turn::End, answer(end_txn(Protocol::V2), &next), judges).expect("an answer");
         assert!(writer.is_idle() && !writer.is_over());
         assert_eq!((writer.producer, writer.sequences), (Some((7, 4)), [0; PARTITIONS]));
     }
 
     #[test]
     fn one_of_the_first_protocol_that_was_fenced_ends() {
-        let checker = &mut Checker::default();
-        let mut writer = open(Protocol::V1, checker);
+        let judges = &mut Judges::default();
+        let mut writer = open(Protocol::V1, judges);
         let fenced = answer(produce(Protocol::V1), &refused(ErrorCode::INVALID_PRODUCER_EPOCH));
-        writer.answered(Turn::Produce(0), fenced, checker).expect("an answer");
+        writer.answered(Turn::Produce(0), fenced, judges).expect("an answer");
         assert!(writer.is_over());
+    }
+
+    fn taken() -> Taken {
+        Taken { group: JOBS, member: "member".into(), generation: 2, partition: 1, offsets: 3..8 }
+    }
+
+    /// A producer that has sent all records of a transaction, and takes input with it.
+    fn written(protocol: Protocol, judges: &mut Judges) -> Writer {
+        let mut writer = open(protocol, judges);
+        let State::Open(transaction) = &mut writer.state else { panic!("it is open") };
+        (transaction.left, transaction.record) = (Vec::new(), None);
+        transaction.taken = Some((taken(), Progress::New));
+        writer
+    }
+
+    fn committed(code: ErrorCode) -> TxnOffsetCommitResponse {
+        let partition = TxnOffsetCommitResponsePartition { partition_index: 1, error_code: code };
+        let topic = TxnOffsetCommitResponseTopic { partitions: vec![partition], ..Default::default() };
+        TxnOffsetCommitResponse { topics: vec![topic], ..Default::default() }
+    }
+
+    #[test]
+    fn an_offset_is_committed_with_the_records_and_counts_when_the_transaction_is_committed() {
+        for protocol in [Protocol::V1, Protocol::V2] {
+            let judges = &mut Judges::default();
+            let mut writer = written(protocol, judges);
+            if protocol == Protocol::V1 {
+                assert!(matches!(writer.ask(judges), Some((Turn::AddOffsets, STATE, _))));
+                let added = answer(ADD_OFFSETS_TO_TXN, &AddOffsetsToTxnResponse::default());
+                writer.answered(Turn::AddOffsets, added, judges).expect("an answer");
+            }
+            assert!(matches!(writer.ask(judges), Some((Turn::CommitOffsets, OFFSETS, _))));
+            let done = answer(txn_offset_commit(protocol), &committed(ErrorCode::NONE));
+            writer.answered(Turn::CommitOffsets, done, judges).expect("an answer");
+            assert!(writer.has_pending_offset());
+            judges.read_stable(JOBS, 1, Some(8), None).expect_err("nobody has asked for the commit yet");
+            assert!(matches!(writer.ask(judges), Some((Turn::End, STATE, _))));
+            judges.read_stable(JOBS, 1, Some(8), None).expect("it is asked for");
+            assert_eq!(judges.known_commit(JOBS, 1), None);
+            let done = answer(end_txn(protocol), &EndTxnResponse::default());
+            let heard = writer.answered(Turn::End, done, judges).expect("an answer");
+            assert!(matches!(heard, Heard::Ended(Some(_))));
+            assert_eq!(judges.known_commit(JOBS, 1), Some(8));
+        }
+    }
+
+    #[test]
+    fn a_transaction_aborts_whose_member_has_lost_its_place() {
+        let judges = &mut Judges::default();
+        let mut writer = written(Protocol::V2, judges);
+        assert!(matches!(writer.ask(judges), Some((Turn::CommitOffsets, OFFSETS, _))));
+        let fenced = answer(txn_offset_commit(Protocol::V2), &committed(ErrorCode::ILLEGAL_GENERATION));
+        assert!(matches!(writer.answered(Turn::CommitOffsets, fenced, judges), Ok(Heard::Refused(_))));
+        assert!(matches!(writer.ask(judges), Some((Turn::End, STATE, _))));
+        let done = answer(end_txn(Protocol::V2), &EndTxnResponse::default());
+        let heard = writer.answered(Turn::End, done, judges).expect("an answer");
+        assert!(matches!(heard, Heard::Ended(None)));
+        assert_eq!(judges.known_commit(JOBS, 1), None);
+        judges.read_stable(JOBS, 1, Some(8), None).expect_err("it is aborted");
     }
 }

@@ -7,23 +7,24 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
-use ottla_history::{Id, Report, transactions};
+use ottla_history::{Id, Partition as Numbered, Report, transactions};
 use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LeaderEpoch, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
-use crate::client::{self, BEGINNING_MS, Consumer, Judges, Producer};
+use crate::client::{self, BEGINNING_MS, Consumer, Producer};
 use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
 use crate::fault::{Counts, Fault};
 use crate::groups::Members;
+use crate::judges::Judges;
 use crate::late::{Seen, Written};
 use crate::ledger::Ledger;
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::Random;
-use crate::topics::{self, GROUPS, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
+use crate::topics::{self, GROUPS, JOBS, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
 
 /// Steps with faults.
 const STEPS: usize = 8_000;
@@ -33,7 +34,11 @@ const FAULTS: usize = 500;
 const HEALING: usize = 60_000;
 /// Every so many seeds have transactions: they take longer, and the others play as if there were none.
 const TRANSACTIONS_IN: u64 = 4;
-/// In as many, two seeds after those, groups have members.
+/// In every second of those, from this one on, who makes transactions is a job, and no record is deleted: all that
+/// jobs have read is judged.
+const JOBS_IN: u64 = 8;
+const JOBS_FROM: u64 = 4;
+/// In as many as have transactions, two seeds after those, groups have members.
 const MEMBERS_IN: u64 = 4;
 /// In every so many seeds, from the first one on, every record is flushed before it is acknowledged.
 const FLUSHES_IN: u64 = 8;
@@ -156,24 +161,29 @@ impl World {
         if seed % FLUSHES_IN == 1 {
             taste.flush_messages = Some(1);
         }
-        let taste_deletes = random.happens(500);
+        let has_jobs = seed % JOBS_IN == JOBS_FROM;
+        let taste_deletes = random.happens(500) && !has_jobs;
+        if has_jobs {
+            taste.retention_bytes = None;
+        }
         // The entries' incarnations are those that the brokers draw when they begin.
         let there = LiveBroker { incarnation: Incarnation(1), draining: false };
         let live: Live = (0..brokers as i32).map(|id| (BrokerId(id), there)).collect();
         let replicas = |first: usize| (0..factor).map(|n| BrokerId(((first + n) % brokers) as i32)).collect();
         let entry = |entry: usize| Assignment::create(topics::place(entry).1, replicas(entry), &live);
-        let ledger = seed.is_multiple_of(TRANSACTIONS_IN).then(Ledger::new);
+        let ledger = seed.is_multiple_of(TRANSACTIONS_IN).then(|| Ledger::new(has_jobs));
         let count = if ledger.is_some() { MOST_ENTRIES } else { STATE };
         let entries: Vec<Assignment> = (0..count).map(entry).collect::<Option<_>>().context("all are there")?;
         let nodes = (0..brokers).map(|number| Node::new(dir, number)).collect::<Result<_>>()?;
-        let mut checker = Judges::default();
+        let mut checker = Judges::new(has_jobs);
         // One of them has sent nearly as many records as can be counted, and one does not count.
         let first = [Some(0), Some(0), Some(i32::MAX - 20), Some(0), None, None];
         let is_even = random.happens(500);
         let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first, is_even);
         let mut consumers: Vec<Consumer> = (0..PARTITIONS).map(|n| Consumer::new(n as u32, n, None)).collect();
         consumers.extend((0..PARTITIONS).map(|n| Consumer::new((PARTITIONS + n) as u32, n, Some("rack 1".into()))));
-        if ledger.is_some() {
+        // Jobs are such consumers themselves.
+        if ledger.is_some() && !has_jobs {
             consumers.extend((0..PARTITIONS).map(|n| {
                 let number = COMMITTED_READERS + n as u32;
                 Consumer { is_committed: true, ..Consumer::new(number, n, None) }
@@ -274,10 +284,18 @@ impl World {
             *self.counts.entry(Fault::Compacted).or_default() += compactions;
         }
         if self.ledger.is_some() {
+            for (group, partition) in self.groups_of_jobs() {
+                let offset = self.group.at_end[group][partition].context("it was asked for when all was healed")?;
+                let (group, partition) = (group as u32, Numbered(partition as u32));
+                let read = transactions::Operation::GroupRead { group, partition, offset };
+                self.checker.transactions.observe(read);
+            }
             let report = std::mem::take(&mut self.checker.transactions).report();
             self.note(format!("{report}"));
             self.transactions = report.counts;
-            ensure!(report.is_good(), "{report}");
+            // Jobs leave no request behind that may come in a later transaction.
+            let is_good = report.is_good() && (!self.has_jobs() || report.delayed_kinds().is_empty());
+            ensure!(is_good, "{report}");
         }
         Ok(())
     }
@@ -322,9 +340,13 @@ impl World {
         }
     }
 
-    /// See [`FAULTS`]. A transaction and a rebalance take many steps, and few would end otherwise.
+    /// See [`FAULTS`]. A transaction and a rebalance take many steps, and few would end otherwise; a job needs both.
     fn faults(&self) -> usize {
-        if self.ledger.is_some() || self.members.is_some() { FAULTS * 3 / 10 } else { FAULTS }
+        match (&self.ledger, &self.members) {
+            (Some(ledger), _) if ledger.has_jobs => FAULTS / 10,
+            (None, None) => FAULTS,
+            (Some(_), _) | (_, Some(_)) => FAULTS * 3 / 10,
+        }
     }
 
     /// What becomes of a machine and a process whose disk has failed.
@@ -397,16 +419,44 @@ impl World {
         self.nodes[leader.0 as usize].partition(entry)
     }
 
+    fn has_jobs(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| ledger.has_jobs)
+    }
+
+    /// The groups that there are.
+    pub(crate) fn groups(&self) -> &'static [usize] {
+        match (&self.members, self.has_jobs()) {
+            (Some(_), _) => &[0, 1, 2],
+            (None, true) => &[0, JOBS, JOBS + 1],
+            (None, false) => &[0],
+        }
+    }
+
+    /// The groups whose members are jobs, each with each partition.
+    fn groups_of_jobs(&self) -> Vec<(usize, usize)> {
+        let groups = self.groups().iter().filter(|group| **group >= JOBS);
+        groups.flat_map(|group| (0..PARTITIONS).map(|partition| (*group, partition))).collect()
+    }
+
+    /// Whether all is healed, and no transaction is open.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let is_done = || self.ledger.as_ref().is_none_or(Ledger::is_done);
+        !self.faulty && is_done() && (0..PARTITIONS).all(|partition| self.open_in(partition).is_none())
+    }
+
     /// Everybody has everything, nobody waits, and the group knows where it is.
     /// What has to end yet before the seed can be judged, each in words.
     fn unfinished(&self) -> impl Iterator<Item = String> {
-        let groups = if self.members.is_some() { GROUPS.len() } else { 1 };
-        let unread = (0..groups).filter(|group| !self.group.is_verified[*group]);
+        let is_unread = |group: &usize| self.group.at_end[*group].iter().all(Option::is_none);
+        let unread = self.groups().iter().filter(move |group| **group < JOBS && is_unread(group));
+        let jobs = self.groups_of_jobs().into_iter();
+        let unsettled = jobs.filter(|(group, partition)| self.group.at_end[*group][*partition].is_none());
         let waiting = self.producers.iter().filter(|producer| producer.is_waiting() && producer.is_idempotent());
         let apart = (0..self.api.count()).filter(|entry| !self.has_converged(*entry));
         let at_work = self.ledger.iter().filter(|ledger| !ledger.is_done());
         let open = (0..PARTITIONS).filter(|_| self.ledger.is_some()).filter_map(|partition| self.open_in(partition));
         (unread.map(|group| format!("group {group} has not read its offsets")))
+            .chain(unsettled.map(|(group, partition)| format!("{} has no stable offset of {partition}", GROUPS[group])))
             .chain(waiting.map(|_| "an idempotent producer waits".to_owned()))
             .chain(apart.map(|entry| format!("{} has not converged", short(entry, self.api.entry(entry)))))
             .chain(at_work.map(|_| "a producer is in a transaction".to_owned()))
