@@ -3,9 +3,16 @@
 use expect_test::expect_file;
 use ottla_sim::{Half, Tally, fault};
 
+/// Seeds of the replicas in which everything that can goes wrong: when they were chosen among the first fifty, each
+/// of it did in two of them, and every kind of clients is played. They take a quarter of the time of the first
+/// twenty-four. If something is never played any more because stories have changed, choose others.
+const REPLICAS: [u64; 12] = [10, 17, 20, 23, 25, 27, 29, 32, 38, 44, 45, 52];
+/// Such seeds of the control plane.
+const CONTROL_PLANE: [u64; 7] = [7, 8, 23, 30, 31, 33, 36];
+
 #[test]
 fn a_seed_plays_twice_in_the_same_way() {
-    for (half, seed) in [(Half::Replicas, 1), (Half::Replicas, 2), (Half::ControlPlane, 1), (Half::ControlPlane, 2)] {
+    for (half, seed) in [(Half::Replicas, 10), (Half::Replicas, 20), (Half::Replicas, 25), (Half::ControlPlane, 31)] {
         let once = half.play(seed).expect("a temporary folder");
         let again = half.play(seed).expect("a temporary folder");
         let parted = once.trace.lines().zip(again.trace.lines()).find(|(one, other)| one != other);
@@ -17,12 +24,12 @@ fn a_seed_plays_twice_in_the_same_way() {
 
 #[test]
 fn nothing_is_lost_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
-    play(Half::Replicas, 24);
+    play(Half::Replicas, &REPLICAS);
 }
 
 #[test]
 fn the_control_plane_heals_whatever_goes_wrong_and_everything_that_can_goes_wrong() {
-    play(Half::ControlPlane, 12);
+    play(Half::ControlPlane, &CONTROL_PLANE);
 }
 
 /// A commit hung in a broker's disk; its client gave it up, and another one overtook it.
@@ -39,11 +46,10 @@ fn what_a_broker_saw_just_before_it_was_killed_it_may_not_have_written_down() {
     assert!(outcome.is_good(), "{}", outcome.verdict());
 }
 
-/// The first seeds.
-fn play(half: Half, first: u64) {
+fn play(half: Half, seeds: &[u64]) {
     let mut tally = Tally::of(half);
-    for seed in 1..=first {
-        tally.play(seed).expect("a temporary folder");
+    for seed in seeds {
+        tally.play(*seed).expect("a temporary folder");
     }
     println!("{tally}");
     assert!(tally.is_good());
