@@ -16,31 +16,24 @@ pub struct Found {
     pub generated: usize,
     /// Actions on the longest path.
     pub depth: usize,
-    /// Whether the search was ended by [`Bounds::most_states`].
+    /// Whether the search was ended by [`Bounds::most_states`]: it proves nothing of states that it has not reached.
     pub is_cut_off: bool,
     /// Rules that do not hold, each with the actions that show it.
     pub broken: Vec<(&'static str, Vec<Action>)>,
     /// Witnesses of the scenario that no state showed.
     pub unseen: Vec<&'static str>,
-    /// Whether a search that is cut off proves what the scenario claims.
-    may_be_cut_off: bool,
 }
 
 impl Found {
-    /// Whether the scenario showed what it claims.
+    /// Whether all states were seen, every rule holds, and every witness was seen.
     pub fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.unseen.is_empty() && !self.is_incomplete()
-    }
-
-    /// Whether the search was cut off although the scenario claims all of its states.
-    pub fn is_incomplete(&self) -> bool {
-        self.is_cut_off && !self.may_be_cut_off
+        self.broken.is_empty() && self.unseen.is_empty() && !self.is_cut_off
     }
 }
 
 /// Looks at the states of a scenario.
 pub fn check(bounds: Bounds) -> Found {
-    let Bounds { most_states, witnesses, may_be_cut_off, .. } = bounds;
+    let Bounds { most_states, witnesses, .. } = bounds;
     let checker =
         Protocol { bounds, mutant: None }.checker().threads(2).target_state_count(most_states).spawn_bfs().join();
     let discoveries = checker.discoveries();
@@ -53,6 +46,5 @@ pub fn check(bounds: Bounds) -> Found {
         is_cut_off: checker.state_count() >= most_states,
         broken: broken.map(|(property, path)| (property, path.into_actions())).collect(),
         unseen,
-        may_be_cut_off,
     }
 }

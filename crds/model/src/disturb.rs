@@ -4,7 +4,7 @@ use ottla_rules::assignment::{Assignment, BrokerId, Incarnation};
 
 use crate::Protocol;
 use crate::mutant::Mutant;
-use crate::state::{Broker, Leadership, Saved, State};
+use crate::state::{Broker, Leadership, State};
 
 impl Protocol {
     /// A process is killed and starts again: its log is whole, its incarnation stays (COORDINATION §3), and it begins
@@ -98,13 +98,17 @@ impl Protocol {
                 broker.view = state.entry.clone();
             }
         }
-        let may_be_read = state.used.restarts < self.bounds.restarts
+        let may_restart = state.used.restarts < self.bounds.restarts;
+        let may_begin = may_restart
             || state.used.damages < self.bounds.damages
             || state.brokers.iter().any(|broker| broker.damaged.is_some());
-        if !may_be_read {
-            for broker in &mut state.brokers {
-                broker.disk = Saved { view: state.entry.clone(), proposed: None };
+        for broker in &mut state.brokers {
+            if !may_restart {
+                broker.disk.view = state.entry.clone(); // only a restart reads it
             }
+            // What views have once passed they pass for ever.
+            let view = if may_restart { &broker.disk.view } else { &broker.view };
+            broker.disk.proposed.take_if(|proposed| !may_begin || !is_in_doubt(proposed, view));
         }
     }
 }

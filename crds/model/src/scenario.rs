@@ -38,8 +38,6 @@ pub struct Bounds {
     pub changes: i32,
     /// States to generate before the search is cut off.
     pub most_states: usize,
-    /// Whether a search that is cut off is good all the same: the scenario claims only what its first states show.
-    pub may_be_cut_off: bool,
     /// What must be seen to happen.
     pub witnesses: &'static [&'static str],
 }
@@ -88,7 +86,6 @@ pub const CALM: Bounds = Bounds {
     orders: 0,
     changes: 6,
     most_states: 4_000_000,
-    may_be_cut_off: false,
     witnesses: &["a record is acknowledged"],
 };
 
@@ -137,7 +134,6 @@ pub fn all() -> Vec<Bounds> {
             name: "damaged log",
             suspicions: 1,
             damages: 1,
-            changes: 4,
             witnesses: &[
                 "a record is acknowledged after a leader has disowned its log",
                 "a log that can not be read is copied again",
@@ -148,8 +144,6 @@ pub fn all() -> Vec<Bounds> {
             name: "damaged log, crash",
             crashes: 1,
             damages: 1,
-            most_states: 1_500_000,
-            may_be_cut_off: true,
             witnesses: &["a recovery elects a leader"],
             ..CALM
         },
@@ -223,20 +217,22 @@ pub fn all() -> Vec<Bounds> {
         Bounds { name: "draining", crashes: 1, drains: 1, witnesses: &["a draining leader has handed over"], ..CALM },
         Bounds {
             name: "min.insync raised",
-            may_be_cut_off: true,
             min_in_sync: 1,
             changed_min_in_sync: Some(2),
             suspicions: 1,
             crashes: 1,
+            changes: 4,
+            most_states: 16_000_000,
             witnesses: &["a record is acknowledged under the changed min.insync"],
             ..CALM
         },
         Bounds {
             name: "min.insync lowered",
-            may_be_cut_off: true,
             changed_min_in_sync: Some(1),
             suspicions: 1,
             crashes: 1,
+            changes: 4,
+            most_states: 16_000_000,
             witnesses: &["a record is acknowledged under the changed min.insync"],
             ..CALM
         },
@@ -251,12 +247,13 @@ pub fn all() -> Vec<Bounds> {
         },
         Bounds {
             name: "raised while it moves",
-            may_be_cut_off: true,
             replicas: 2,
             min_in_sync: 1,
             changed_min_in_sync: Some(2),
             crashes: 1,
             reassignments: 1,
+            changes: 4,
+            most_states: 8_000_000,
             witnesses: &["a record is acknowledged under the changed min.insync", "a reassignment is done"],
             ..CALM
         },
