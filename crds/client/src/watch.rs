@@ -52,7 +52,8 @@ fn backoff() -> ExponentialBackoff {
 
 /// The events of a watch that starts again when it breaks. They leave out `managedFields`, which no reader uses
 /// and which are as large as the object itself. An object that this version can't read causes a warning instead of an
-/// event, and its last readable state stays known until the object is changed.
+/// event, and its last readable state stays known until the object is changed or deleted, or all objects are listed
+/// again. Its deletion is an event: then the object may have its metadata and `spec.clusterRef` only.
 pub fn events<K>(api: Api<K>, config: Config) -> BoxStream<'static, watcher::Result<Event<K>>>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Send + 'static,

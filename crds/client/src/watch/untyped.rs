@@ -12,7 +12,7 @@ use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::backoff;
 
@@ -86,12 +86,13 @@ pub(super) fn events(
     watcher::watcher(api, config).backoff(backoff()).boxed()
 }
 
-/// The event as one of this kind; `None` if this version can't read the object.
+/// The event as one of this kind; `None` if this version can't read the object. A deletion is passed on all the same:
+/// it may take away somebody's rights.
 pub(super) fn typed<K: Resource<DynamicType = ()> + DeserializeOwned>(event: Event<Untyped>) -> Option<Event<K>> {
     Some(match event {
         Event::Apply(object) => Event::Apply(object.read()?),
         Event::InitApply(object) => Event::InitApply(object.read()?),
-        Event::Delete(object) => Event::Delete(object.read()?),
+        Event::Delete(object) => Event::Delete(object.read_deleted()?),
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
     })
@@ -109,12 +110,26 @@ impl Untyped {
             }
         }
     }
+
+    /// Reads an object that was deleted: if this version can't read the whole, only [`identity`](Self::identity).
+    fn read_deleted<K: Resource<DynamicType = ()> + DeserializeOwned>(self) -> Option<K> {
+        let identity = self.identity();
+        serde_json::from_value(self.object).ok().or_else(|| identity.read())
+    }
+
+    /// Which object it is: metadata, and the cluster that it belongs to. All kinds with words that a newer version may
+    /// add can be read from that.
+    fn identity(&self) -> Untyped {
+        let spec = json!({ "clusterRef": self.object["spec"]["clusterRef"] });
+        let object = json!({ "metadata": self.object["metadata"], "spec": spec });
+        Untyped { object, metadata: self.metadata.clone() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use ottla_crds::KafkaTopic;
-    use serde_json::json;
+    use kube::ResourceExt;
+    use ottla_crds::{KafkaCluster, KafkaRebalance, KafkaTopic, KafkaUser};
 
     use super::*;
 
@@ -133,6 +148,25 @@ mod tests {
         assert!(typed::<KafkaTopic>(Event::Apply(topic(json!("three")))).is_none());
         assert!(typed::<KafkaTopic>(Event::InitApply(topic(json!("three")))).is_none());
         assert!(matches!(typed::<KafkaTopic>(Event::InitDone), Some(Event::InitDone)));
+    }
+
+    #[test]
+    fn the_deletion_of_a_malformed_object_is_passed_on() {
+        fn deleted<K: Resource<DynamicType = ()> + DeserializeOwned>(field: &str) -> K {
+            let metadata = json!({ "name": "a", "namespace": "kafka" });
+            let spec = json!({ "clusterRef": { "name": "prod" }, field: "of a newer version" });
+            let object = || serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+            assert!(typed::<K>(Event::Apply(object())).is_none(), "{} with {field}", K::kind(&()));
+            let Some(Event::Delete(deleted)) = typed::<K>(Event::Delete(object())) else {
+                panic!("the deletion of a {} with {field} is lost", K::kind(&()));
+            };
+            assert_eq!((deleted.name_any(), deleted.namespace()), ("a".to_owned(), Some("kafka".to_owned())));
+            deleted
+        }
+        deleted::<KafkaCluster>("brokers");
+        assert_eq!(deleted::<KafkaTopic>("partitions").spec.cluster_ref.name, "prod");
+        assert_eq!(deleted::<KafkaUser>("authentication").spec.cluster_ref.name, "prod");
+        assert_eq!(deleted::<KafkaRebalance>("cancel").spec.cluster_ref.name, "prod");
     }
 
     #[test]
