@@ -31,9 +31,20 @@ pub enum Action {
     Save(BrokerId),
     /// A leader appends a record.
     Produce(BrokerId),
-    /// A follower's fetch is served; its answer may get lost. One that arrives late is one that arrives at once:
-    /// nothing that the follower does in between depends on it, and what makes it see another epoch throws the answer
-    /// away.
+    /// A follower's fetch is served, and its answer arrives at once or gets lost. No answer is on its way while
+    /// something else happens: one that arrives late is taken to be one that arrives at once. Two rules of the broker
+    /// make it so, and nothing in this model holds them:
+    ///
+    /// - A follower takes no batch of an epoch in which it did not ask, and no answer to a fetch of an earlier epoch
+    ///   (`broker/src/replica/partition/following.rs`:
+    ///   `batches_of_an_epoch_in_which_nobody_asked_are_not_appended`).
+    /// - A leader never sends a slice that was cut (`reading.rs` beside it:
+    ///   `what_was_cut_since_it_was_read_is_not_sent`; `broker/log/tests/log.rs`:
+    ///   `a_slice_that_was_cut_never_turns_into_what_is_appended_later`; `broker/src/server/replies.rs`:
+    ///   `a_reply_whose_records_were_cut_closes_the_connection`).
+    ///
+    /// The simulation delays answers (its faults `Overtaken` and `StalledConnections`), and fails where both rules are
+    /// broken (`sim/mutants/answers-of-another-epoch.patch`).
     Fetch(BrokerId, AnswerLost),
     /// A leader wants a follower in the ISR.
     Expand(BrokerId, BrokerId),
