@@ -304,3 +304,50 @@ impl<T> Granted<T> {
         Granted { value, shown: Box::new(shown) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_local_api::{Server, Store};
+    use tokio::sync::oneshot;
+
+    use super::super::watching;
+    use super::*;
+    use crate::ask::NewTopic;
+    use crate::loggers::captured::Captured;
+
+    /// The desk of the only broker of a cluster. It refuses these asks without a look at the API server.
+    fn desk() -> Desk {
+        let client = Server::new(Store::Memory, Vec::new()).unwrap().client("default");
+        let api = ApiServer { client, namespace: "default".into(), cluster: "local".into() };
+        let (me, set_backs) = (Me { id: BrokerId(0), incarnation: Incarnation(1) }, SetBacks::default());
+        let (_, users) = watch::channel(Arc::default());
+        let (_watching, views) = watching::start(&api, me.id, Known::default(), users, &set_backs);
+        Desk::new(&api, me, &views, watch::channel(Arc::default()).1, set_backs)
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_no_client_hears_is_logged_once() {
+        let (desk, log) = (desk(), Captured::default());
+        let _printing = tracing::subscriber::set_default(log.printing("info"));
+        let ask = |name: &str| {
+            let topic = NewTopic { name: name.into(), replication_factor: Some(3), ..NewTopic::default() };
+            let (answer, answered) = oneshot::channel();
+            (Ask::CreateTopic { topic, answer }, answered)
+        };
+        let (of_an_administrator, answered) = ask("wanted");
+        desk.grant(of_an_administrator).await;
+        assert_eq!(answered.await.unwrap().unwrap_err().code, ErrorCode::INVALID_REPLICATION_FACTOR);
+        assert_eq!(log.text(), "", "its client hears the refusal");
+
+        // As of clients that look for the topic again and again: nobody waits for the answer.
+        for _ in 0..3 {
+            let (on_first_use, answered) = ask("used");
+            drop(answered);
+            desk.grant(on_first_use).await;
+        }
+        let text = log.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("WARN") && text.contains("topic=\"used\""), "{text}");
+        assert!(text.contains("reason=Unable to replicate the partition 3 time(s): there are 1 broker(s)."), "{text}");
+    }
+}
