@@ -1,4 +1,4 @@
-//! A disk fails once, as Linux has it: the second sync succeeds without having written anything. One broker, the
+//! A disk fails once, as Linux has it: the second sync succeeds without having written anything. One broker or two, the
 //! embedded API and the operator's coordination in one process.
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
@@ -12,49 +12,64 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Client, batch, start_node, until};
-use kube::Api;
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
+use kube::{Api, Client as KubeClient};
 use ottla_broker::image::BrokerId;
 use ottla_broker::node::Node;
-use ottla_crds::{KafkaCluster, KafkaClusterSpec};
+use ottla_crds::{KafkaCluster, KafkaClusterSpec, names};
+use ottla_kube::lease::BrokerSession;
 use ottla_local_api::{Server, Store};
 use ottla_log::disk::Change;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use ottla_wire::m19_create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla_wire::m19_create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
 use ottla_wire::{ErrorCode, Str};
+use tokio::task::JoinHandle;
 
 const CLUSTER: &str = "local";
 const PATIENCE: Duration = Duration::from_secs(60);
 const IDENTITY: &str = "ottla.identity";
 const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
 
-/// A broker that leads the one partition of the topic `t`, and a client of it.
-async fn serving(data: &Path) -> (Node, Client) {
+/// The API of a cluster of so many brokers, and its operator.
+async fn cluster(brokers: i32) -> (KubeClient, JoinHandle<()>) {
     let client = Server::new(Store::Memory, ottla_crds::all()).unwrap().client("default");
-    let spec: KafkaClusterSpec = serde_json::from_value(serde_json::json!({ "brokers": { "replicas": 1 } })).unwrap();
+    let spec = serde_json::json!({ "brokers": { "replicas": brokers } });
+    let spec: KafkaClusterSpec = serde_json::from_value(spec).unwrap();
     let clusters = Api::namespaced(client.clone(), "default");
     clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await.unwrap();
-    tokio::spawn(ottla_operator::coordination::run(client.clone(), "default", CLUSTER, std::future::pending()));
-    let node = start_node(client, CLUSTER, BrokerId(0), data.to_owned()).await;
-    let mut client = Client::connect(u16::try_from(node.endpoints[0].port).unwrap()).await;
-    let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let run = ottla_operator::coordination::run(client.clone(), "default", CLUSTER, std::future::pending());
+    (client, tokio::spawn(run))
+}
+
+/// Creates the topic `t` of one partition. Returns a client of its leader.
+async fn create(leader: &Node, topic: CreatableTopic) -> Client {
+    let mut client = Client::connect(u16::try_from(leader.endpoints[0].port).unwrap()).await;
+    let topic = CreatableTopic { name: "t".into(), ..topic };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, ..Default::default() };
     assert_eq!(client.call(7, &request).await.topics[0].error_code, ErrorCode::NONE);
     produce(&mut client).await;
+    client
+}
+
+/// A broker that leads the one partition of the topic `t`, and a client of it.
+async fn serving(data: &Path) -> (Node, Client) {
+    let (client, _operator) = cluster(1).await;
+    let node = start_node(client, CLUSTER, BrokerId(0), data.to_owned()).await;
+    let topic = CreatableTopic { num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let client = create(&node, topic).await;
     (node, client)
 }
 
+fn one_record() -> ProduceRequest {
+    let partition_data = vec![PartitionProduceData { index: 0, records: Some(batch(&["x"]).bytes().clone().into()) }];
+    let topic_data = vec![TopicProduceData { name: Str::from("t"), partition_data, ..Default::default() }];
+    ProduceRequest { acks: -1, timeout_ms: 60_000, topic_data, ..Default::default() }
+}
+
 async fn produce(client: &mut Client) {
-    loop {
-        let records = Some(batch(&["x"]).bytes().clone().into());
-        let partition_data = vec![PartitionProduceData { index: 0, records }];
-        let topic_data = vec![TopicProduceData { name: Str::from("t"), partition_data, ..Default::default() }];
-        let request = ProduceRequest { acks: -1, timeout_ms: 60_000, topic_data, ..Default::default() };
-        if client.call(12, &request).await.responses[0].partition_responses[0].error_code.is_none() {
-            return;
-        }
-    }
+    while !client.call(12, &one_record()).await.responses[0].partition_responses[0].error_code.is_none() {}
 }
 
 /// Whether this change is made by the work that a data directory is for: not by what counts time or copies objects
@@ -158,4 +173,47 @@ async fn a_disk_that_fails_while_a_flush_is_under_way_is_not_closed_clean_over_i
     release.store(true, Ordering::SeqCst);
     stopping.await.unwrap().unwrap_err();
     assert!(!data.path().join(CLEAN_MARKER).exists() && !data.path().join(IDENTITY).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_while_partitions_are_handed_over_ends_the_hand_over() {
+    let data = tempfile::tempdir().unwrap();
+    let (of_zero, of_one) = (data.path().join("0"), data.path().join("1"));
+    let (api, operator) = cluster(2).await;
+    let zero = start_node(api.clone(), CLUSTER, BrokerId(0), of_zero.clone()).await;
+    let one = start_node(api.clone(), CLUSTER, BrokerId(1), of_one).await;
+    let mut images = zero.images();
+    images.wait_for(|image| image.live_brokers().count() == 2).await.unwrap();
+    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![0, 1] }];
+    let by_hand =
+        CreatableTopic { num_partitions: -1, replication_factor: -1, assignments, ..CreatableTopic::default() };
+    let mut client = create(&zero, by_hand).await;
+
+    // Without an operator nobody takes over, and the hand-over would last as long as it may.
+    operator.abort();
+    operator.await.unwrap_err();
+    let stopping = tokio::spawn(zero.stop(10 * PATIENCE));
+    let leases: Api<Lease> = Api::namespaced(api, "default");
+    let drains = async || {
+        let lease = leases.get(&names::broker(CLUSTER, BrokerId(0))).await.unwrap();
+        let session = BrokerSession::from_annotations(&lease.metadata.annotations.unwrap_or_default());
+        session.is_some_and(|session| session.draining)
+    };
+    while !drains().await {
+        tokio::task::yield_now().await;
+    }
+    let failed = AtomicBool::new(false);
+    let _disk = stand_in_below(&of_zero, move |change| {
+        let is_log = matches!(change, Change::Sync(path) if path.extension().is_some_and(|found| found == "log"));
+        if is_log && !failed.swap(true, Ordering::SeqCst) {
+            return Err(io::Error::other("the device has lost a page"));
+        }
+        Ok(())
+    });
+    // What it appends is flushed in the background. The connection may end before the answer.
+    client.send(12, &one_record()).await;
+    let stopped = tokio::time::timeout(PATIENCE, stopping).await.expect("the stop waits for other brokers no longer");
+    stopped.unwrap().unwrap_err();
+    assert!(!of_zero.join(CLEAN_MARKER).exists() && !of_zero.join(IDENTITY).exists());
+    one.stop(Duration::ZERO).await.unwrap();
 }
