@@ -1,5 +1,6 @@
 //! Fetch, ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
+use crate::offsets::coordinated;
 use crate::{TIME, batch, play, text, topic};
 use anyhow::{Result, ensure};
 use ottla_batch::Batches;
@@ -207,6 +208,15 @@ fn records_are_deleted_up_to_an_offset() -> Result<()> {
         broker.ask("what is gone cannot be fetched", 12, fetch("delete-records", vec![from(3)]))?;
         broker.ask("the rest can", 12, fetch("delete-records", vec![from(4)]))?;
         broker.ask("everything", 2, ask("delete-records", 0, -1))?;
+        for (name, policy) in [("compacted", "compact"), ("compacted-and-deleted", "compact,delete")] {
+            let name = format!("delete-records.{name}");
+            topic(broker, &name, 1, &[("cleanup.policy", policy)])?;
+            broker.ask(policy, 2, ask(&name, 0, -1))?;
+            broker.ask(&format!("{policy}: more than there is"), 2, ask(&name, 0, 10))?;
+        }
+        coordinated(broker, &["delete-records"])?;
+        broker.ask("the offsets topic", 2, ask("__consumer_offsets", 0, 0))?;
+        broker.ask("an unknown partition of the offsets topic", 2, ask("__consumer_offsets", 99, 0))?;
         Ok(())
     })
 }
