@@ -119,6 +119,16 @@ impl Me {
         own("new", self.name)
     }
 
+    /// A topic that the row about its creation by Metadata is about.
+    pub fn asked_for(&self) -> Str {
+        own("asked", self.name)
+    }
+
+    /// An internal topic that a streams application of its own lacks.
+    pub fn changelog(&self) -> Str {
+        own("log", self.name)
+    }
+
     /// The id of a topic that there is not.
     pub fn missing_id(&self) -> Uuid {
         Uuid::from_u128(7)
@@ -127,6 +137,11 @@ impl Me {
     /// A group.
     pub fn group(&self) -> Str {
         own("g", self.name)
+    }
+
+    /// A group that somebody else is a member of, who consumes [`Me::topic`].
+    pub fn others_group(&self) -> Str {
+        own("others", self.name)
     }
 
     /// A transactional id.
@@ -230,6 +245,11 @@ impl Bed {
         }
         let start = || Bed::start().map_err(|error| println!("{error:?}")).ok();
         Ok(Some(SHARED.get_or_init(start).as_ref().context("a broker that authorizes")?))
+    }
+
+    /// The one that a test has started.
+    pub fn running() -> Result<&'static Bed> {
+        Bed::shared()?.context("a test has started it")
     }
 
     fn start() -> Result<Bed> {

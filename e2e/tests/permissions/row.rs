@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use ottla_e2e::raw::Connection;
 use ottla_wire::RequestMessage;
 
-use crate::bed::Me;
+use crate::bed::{Bed, Me};
 
 /// What a principal is answered; `None`: the broker closed the connection.
 type Ask = Box<dyn Fn(&mut Connection, &Me) -> Result<Option<String>>>;
@@ -56,14 +56,35 @@ pub fn row<R: RequestMessage<Response: Debug> + 'static>(
 }
 
 impl Row {
+    /// Asked when the administrator has prepared this for the principal.
+    pub fn after(self, prepare: impl Fn(&mut Connection, &Me) -> Result<()> + 'static) -> Row {
+        let Row { title, ask } = self;
+        let context = title.clone();
+        let ask: Ask = Box::new(move |connection, me| {
+            let before = || format!("before {context} by {}", me.name);
+            prepare(&mut Bed::running()?.admin()?, me).with_context(before)?;
+            ask(connection, me)
+        });
+        Row { title, ask }
+    }
+
     /// Of a long answer, only which errors it has.
     pub fn only_whether(self) -> Row {
+        self.only(r"\b[A-Z]+_[A-Z_]+\b")
+    }
+
+    /// The same, and which members of a group it names.
+    pub fn only_errors_and_members(self) -> Row {
+        self.only(r#"\b[A-Z]+_[A-Z_]+\b|member_id: "[^"]*""#)
+    }
+
+    fn only(self, what: &str) -> Row {
         let Row { title, ask } = self;
-        let errors = regex::Regex::new(r"\b[A-Z]+_[A-Z_]+\b").expect("a regular expression");
+        let what = regex::Regex::new(what).expect("a regular expression");
         let ask: Ask = Box::new(move |connection, me| {
             let answer = ask(connection, me)?;
             Ok(answer.map(|answer| {
-                let found: Vec<&str> = errors.find_iter(&answer).map(|found| found.as_str()).collect();
+                let found: Vec<&str> = what.find_iter(&answer).map(|found| found.as_str()).collect();
                 if found.is_empty() { "no error".to_owned() } else { found.join(", ") }
             }))
         });

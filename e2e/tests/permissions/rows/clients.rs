@@ -1,20 +1,27 @@
 //! What producers and consumers ask.
 
+use anyhow::{Context, Result, ensure};
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
+use ottla_e2e::raw::Connection;
+use ottla_e2e::wait::until;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
+use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, ReplicaState};
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::m03_metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m23_offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+use ottla_wire::m29_describe_acls::DescribeAclsRequest;
+use ottla_wire::m31_delete_acls::{DeleteAclsFilter, DeleteAclsRequest};
 use ottla_wire::m60_describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
-use ottla_wire::m75_describe_topic_partitions::{DescribeTopicPartitionsRequest, TopicRequest};
+use ottla_wire::m75_describe_topic_partitions::{
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, TopicRequest,
+};
 use ottla_wire::{Records, Str, Uuid};
 
-use super::{by_id, by_name, ids, named, names};
-use crate::bed::Me;
+use super::{TOPIC, by_id, by_name, create_acl, ids, named, names};
+use crate::bed::{Bed, LIMIT, Me};
 use crate::row::{Row, at, latest, row, tidied};
 
 /// A batch with one record; of a transaction with these numbers of its producer, or of none.
@@ -50,13 +57,68 @@ fn fetch(topics: Vec<(Str, Uuid)>) -> FetchRequest {
 }
 
 /// What was produced is compared elsewhere.
-fn without_records(_: &Me, answer: &mut ottla_wire::m01_fetch::FetchResponse) {
+fn without_records(_: &Me, answer: &mut FetchResponse) {
     for partition in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
         partition.records = Default::default();
     }
 }
 
-fn metadata(topics: Vec<(Option<Str>, Uuid)>, create: bool) -> MetadataRequest {
+/// `AclOperation`.
+const READ: i8 = 3;
+
+/// Two fetches of a session. Before the first the administrator gives the principal the right to read its topic, and
+/// takes that back before the second.
+fn session_with_a_withdrawn_right() -> Row {
+    let ask = |connection: &mut Connection, me: &Me| -> Result<Option<String>> {
+        let admin = &mut Bed::running()?.admin()?;
+        let mut acl = create_acl(me, READ);
+        acl.creations[0].resource_name = me.topic();
+        let created = admin.ask(3, &acl)?.context("an answer")?;
+        ensure!(created.results[0].error_code.is_none(), "{created:?}");
+        until_acl(admin, me, true)?;
+        let first = FetchRequest { session_epoch: 0, ..fetch(vec![(Str::default(), me.topic_id)]) };
+        let Some(mut first) = connection.ask(18, &first)? else { return Ok(None) };
+        let filter = DeleteAclsFilter {
+            resource_type_filter: TOPIC,
+            resource_name_filter: Some(me.topic()),
+            pattern_type_filter: 3,
+            principal_filter: Some(format!("User:{}", me.name).into()),
+            host_filter: None,
+            operation: READ,
+            permission_type: 3,
+        };
+        let deleted = admin.ask(3, &DeleteAclsRequest { filters: vec![filter] })?.context("an answer")?;
+        ensure!(deleted.filter_results[0].error_code.is_none(), "{deleted:?}");
+        until_acl(admin, me, false)?;
+        let second = FetchRequest { session_id: first.session_id, session_epoch: 1, ..Default::default() };
+        let Some(mut second) = connection.ask(18, &second)? else { return Ok(None) };
+        for answer in [&mut first, &mut second] {
+            answer.session_id = 0;
+            without_records(me, answer);
+        }
+        Ok(Some(format!("{first:?}, then {second:?}")))
+    };
+    Row { title: "Fetch 18: twice in a session, with a right that is withdrawn".into(), ask: Box::new(ask) }
+}
+
+/// Waits until the broker has, or has no longer, the right to read that a principal was given.
+fn until_acl(admin: &mut Connection, me: &Me, is_there: bool) -> Result<()> {
+    let request = DescribeAclsRequest {
+        resource_type_filter: TOPIC,
+        resource_name_filter: Some(me.topic()),
+        pattern_type_filter: 3,
+        principal_filter: Some(format!("User:{}", me.name).into()),
+        host_filter: None,
+        operation: READ,
+        permission_type: 3,
+    };
+    until(LIMIT, "the change of the ACL to count", || {
+        let answer = admin.ask(3, &request)?.context("an answer")?;
+        Ok((answer.resources.is_empty() != is_there).then_some(()))
+    })
+}
+
+pub(super) fn metadata(topics: Vec<(Option<Str>, Uuid)>, create: bool) -> MetadataRequest {
     let topic = |(name, topic_id)| MetadataRequestTopic { name, topic_id };
     MetadataRequest {
         topics: Some(topics.into_iter().map(topic).collect()),
@@ -66,7 +128,7 @@ fn metadata(topics: Vec<(Option<Str>, Uuid)>, create: bool) -> MetadataRequest {
     }
 }
 
-fn tidy_metadata(me: &Me, answer: &mut MetadataResponse) {
+pub(super) fn tidy_metadata(me: &Me, answer: &mut MetadataResponse) {
     answer.brokers.clear();
     (answer.cluster_id, answer.controller_id) = (None, -1);
     answer.topics.retain(|topic| topic.name.as_ref().is_none_or(|name| name.ends_with(me.name)));
@@ -97,6 +159,7 @@ pub fn clients() -> Vec<Row> {
             |me| FetchRequest { replica_state: ReplicaState { replica_id: 7, replica_epoch: -1 }, ..fetch(by_id(me)) },
             without_records,
         ),
+        session_with_a_withdrawn_right(),
         latest("earliest", |me| ListOffsetsRequest {
             replica_id: -1,
             topics: names(me)
@@ -129,6 +192,13 @@ pub fn clients() -> Vec<Row> {
             response_partition_limit: 10,
             ..Default::default()
         }),
+        tidied(
+            "all",
+            |_| DescribeTopicPartitionsRequest { response_partition_limit: 2000, ..Default::default() },
+            |me, answer: &mut DescribeTopicPartitionsResponse| {
+                answer.topics.retain(|topic| topic.name.as_ref().is_none_or(|name| name.ends_with(me.name)));
+            },
+        ),
         tidied(
             "with operations",
             |_| DescribeClusterRequest { include_cluster_authorized_operations: true, ..Default::default() },

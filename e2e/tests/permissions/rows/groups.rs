@@ -1,5 +1,7 @@
 //! What members of groups ask, and who looks after them.
 
+use anyhow::Context;
+use ottla_e2e::wait::until;
 use ottla_wire::m08_offset_commit::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::m09_offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use ottla_wire::m11_join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
@@ -16,7 +18,9 @@ use ottla_wire::m76_share_group_heartbeat::ShareGroupHeartbeatRequest;
 use ottla_wire::m77_share_group_describe::ShareGroupDescribeRequest;
 use ottla_wire::m78_share_fetch::{ShareFetchPartition, ShareFetchRequest, ShareFetchTopic};
 use ottla_wire::m79_share_acknowledge::ShareAcknowledgeRequest;
-use ottla_wire::m88_streams_group_heartbeat::StreamsGroupHeartbeatRequest;
+use ottla_wire::m88_streams_group_heartbeat::{
+    StreamsGroupHeartbeatRequest, StreamsGroupSubtopology, StreamsGroupTopicInfo, StreamsGroupTopology,
+};
 use ottla_wire::m89_streams_group_describe::StreamsGroupDescribeRequest;
 use ottla_wire::m90_describe_share_group_offsets::{
     DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsRequestGroup, DescribeShareGroupOffsetsRequestTopic,
@@ -28,7 +32,7 @@ use ottla_wire::m92_delete_share_group_offsets::{DeleteShareGroupOffsetsRequest,
 use ottla_wire::{Str, Uuid};
 
 use super::{by_id, by_name, find, names};
-use crate::bed::Me;
+use crate::bed::{LIMIT, Me};
 use crate::row::{Row, at, latest, tidied};
 
 fn commit(topics: Vec<(Str, Uuid)>, group: Str) -> OffsetCommitRequest {
@@ -45,6 +49,92 @@ fn offsets(group: Str, topics: Option<Vec<(Str, Uuid)>>) -> OffsetFetchRequest {
     let topics = topics.map(|topics| topics.into_iter().map(topic).collect());
     let groups = vec![OffsetFetchRequestGroup { group_id: group, topics, ..Default::default() }];
     OffsetFetchRequest { groups, ..Default::default() }
+}
+
+/// A heartbeat by which a member joins a streams group: its application reads a topic, and has these changelogs.
+fn streams(group: Str, source: Str, changelogs: Vec<Str>) -> StreamsGroupHeartbeatRequest {
+    let changelog =
+        |name| StreamsGroupTopicInfo { name, partitions: 0, replication_factor: 0, topic_configs: Vec::new() };
+    let subtopology = StreamsGroupSubtopology {
+        subtopology_id: "0".into(),
+        source_topics: vec![source],
+        source_topic_regex: Vec::new(),
+        state_changelog_topics: changelogs.into_iter().map(changelog).collect(),
+        repartition_sink_topics: Vec::new(),
+        repartition_source_topics: Vec::new(),
+        copartition_groups: Vec::new(),
+    };
+    StreamsGroupHeartbeatRequest {
+        group_id: group,
+        member_id: "m".into(),
+        rebalance_timeout_ms: 1000,
+        topology: Some(StreamsGroupTopology { epoch: 1, subtopologies: vec![subtopology] }),
+        active_tasks: Some(Vec::new()),
+        standby_tasks: Some(Vec::new()),
+        warmup_tasks: Some(Vec::new()),
+        process_id: Some("p".into()),
+        ..Default::default()
+    }
+}
+
+/// Groups of which the administrator is a member, each with a topic that not everybody who may describe the group may
+/// describe. Of the answers it matters whether they say anything.
+fn of_others() -> Vec<Row> {
+    vec![
+        latest("a group of others", |me| ConsumerGroupDescribeRequest {
+            group_ids: vec![others("c", me)],
+            ..Default::default()
+        })
+        .only_errors_and_members()
+        .after(|admin, me| {
+            let request = ConsumerGroupHeartbeatRequest {
+                group_id: others("c", me),
+                member_id: "m".into(),
+                rebalance_timeout_ms: 1000,
+                subscribed_topic_names: Some(vec![me.topic()]),
+                topic_partitions: Some(Vec::new()),
+                ..Default::default()
+            };
+            until(LIMIT, "the member to have partitions", || {
+                let answer = admin.ask(1, &request)?.context("an answer")?;
+                Ok(answer.assignment.filter(|assignment| !assignment.topic_partitions.is_empty()).map(drop))
+            })
+        }),
+        latest("a group of others", |me| ShareGroupDescribeRequest {
+            group_ids: vec![others("s", me)],
+            ..Default::default()
+        })
+        .only_errors_and_members()
+        .after(|admin, me| {
+            let request = ShareGroupHeartbeatRequest {
+                group_id: others("s", me),
+                member_id: "kAAAAAAAAAAAAAAAAAAAAA".into(),
+                subscribed_topic_names: Some(vec![me.topic()]),
+                ..Default::default()
+            };
+            until(LIMIT, "the member to have share partitions", || {
+                let answer = admin.ask(1, &request)?.context("an answer")?;
+                Ok(answer.assignment.filter(|assignment| !assignment.topic_partitions.is_empty()).map(drop))
+            })
+        }),
+        latest("a group of others", |me| StreamsGroupDescribeRequest {
+            group_ids: vec![others("k", me)],
+            ..Default::default()
+        })
+        .only_errors_and_members()
+        .after(|admin, me| {
+            let request = streams(others("k", me), me.topic(), Vec::new());
+            until(LIMIT, "the member to have joined", || {
+                let answer = admin.ask(0, &request)?.context("an answer")?;
+                Ok(answer.error_code.is_none().then_some(()))
+            })
+        }),
+    ]
+}
+
+/// A group with a member that is not the principal's: one for each protocol.
+fn others(protocol: &str, me: &Me) -> Str {
+    format!("{protocol}{}", me.others_group()).into()
 }
 
 pub fn groups() -> Vec<Row> {
@@ -64,7 +154,7 @@ pub fn groups() -> Vec<Row> {
         topic_partitions: Some(Vec::new()),
         ..Default::default()
     };
-    vec![
+    let mut rows = vec![
         latest("a group's", |me| find(0, me.group())),
         latest("a transactional id's", |me| find(1, me.x())),
         latest("a share partition's", |me| find(2, format!("{}:{}:0", me.group(), me.topic_id).into())).only_whether(),
@@ -179,9 +269,15 @@ pub fn groups() -> Vec<Row> {
             member_epoch: 1,
             ..Default::default()
         }),
+        // The changelog is created a moment later, if that is allowed; no row after this one lists topics.
+        latest("a changelog that is missing", |me| {
+            streams(format!("k{}", me.group()).into(), me.topic(), vec![me.changelog()])
+        }),
         latest("a group", |me| StreamsGroupDescribeRequest {
             group_ids: vec![me.group()],
             include_authorized_operations: true,
         }),
-    ]
+    ];
+    rows.extend(of_others());
+    rows
 }

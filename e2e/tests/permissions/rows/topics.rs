@@ -8,6 +8,7 @@ use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use ottla_wire::m37_create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use ottla_wire::{Str, Uuid};
 
+use super::clients::{metadata, tidy_metadata};
 use super::{named, names};
 use crate::bed::Me;
 use crate::row::{Row, at, latest, tidied};
@@ -63,6 +64,8 @@ pub fn of_topics() -> Vec<Row> {
         latest("by name", move |me| delete(vec![(Some(me.new_topic()), Uuid::nil())])),
         latest("by id", move |me| delete(vec![(None, me.topic_id)])),
         latest("that are gone", move |me| delete(named(me))),
+        // It is created a moment later, and no row after this one lists topics.
+        tidied("one to be created", |me| metadata(vec![(Some(me.asked_for()), Uuid::nil())], true), tidy_metadata),
         at(1, "after the login", |_| SaslHandshakeRequest { mechanism: "SCRAM-SHA-256".into() }),
         latest("after the login", |_| SaslAuthenticateRequest { auth_bytes: "n,,n=x,r=y".into() }),
     ]
