@@ -263,8 +263,8 @@ pub struct KafkaClusterSpec {
     /// Which replicas the operator moves by itself, and how fast.
     #[serde(default)]
     pub rebalance: Rebalance,
-    /// While true, the operator changes no Kubernetes object of this cluster. It still elects leaders, creates and
-    /// deletes topics, and writes the status.
+    /// While true, the operator changes no Kubernetes resources of this cluster, such as pods, volumes and Services. It
+    /// still elects leaders, creates and deletes topics, creates and revokes users, and writes statuses.
     #[serde(default)]
     pub paused: bool,
     /// What brokers do when a Kafka client asks to change a KafkaTopic, a KafkaUser or this object: to create, grow,

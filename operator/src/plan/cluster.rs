@@ -505,8 +505,10 @@ fn progressing(
 
 fn paused(cluster: &KafkaCluster) -> Verdict {
     if cluster.spec.paused {
-        let message = "spec.paused is true: the operator creates, changes and removes no Kubernetes objects of the \
-                       cluster, but still elects leaders, and creates and deletes topics";
+        let message = "spec.paused is true: the operator creates, changes and removes no Kubernetes resources of the \
+                       cluster, such as pods, volumes, Services and certificates of brokers, and begins no moves of \
+                       replicas. It still elects leaders, creates and deletes topics, and creates and revokes users \
+                       with their Secrets";
         Verdict::new("Paused", true, "Paused", message)
     } else {
         Verdict::new("Paused", false, "NotPaused", "")
