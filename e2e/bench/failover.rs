@@ -128,13 +128,13 @@ impl fmt::Display for Table {
             let ratios: Vec<f64> = ours.iter().zip(&kafkas).map(|(ours, kafkas)| ours / kafkas).collect();
             let least = ratios.iter().copied().fold(f64::NAN, f64::min);
             let most = ratios.iter().copied().fold(f64::NAN, f64::max);
-            let (goal, met) = fault.goal(p50, max, p50 / kafkas_p50);
+            let goal = fault.goal();
             writeln!(
                 f,
                 "| {} | {p50:.0} | {max:.0} | {kafkas_p50:.0} | {kafkas_max:.0} | {:.3}× ({least:.3}–{most:.3}) | {goal} | {} |",
                 fault.name(),
                 p50 / kafkas_p50,
-                if met { "yes" } else { "no" }
+                goal.verdict(p50, max)
             )
         })
     }
@@ -166,12 +166,47 @@ impl Fault {
         }
     }
 
-    /// What is to be reached, and whether it is.
-    fn goal(self, p50: f64, max: f64, ratio: f64) -> (&'static str, bool) {
+    fn goal(self) -> Goal {
         match self {
-            Fault::Kill => ("p50 < 500, max < 2000, ≤ 0.1×", p50 < 500.0 && max < 2000.0 && ratio <= 0.1),
-            Fault::Freeze => ("max < 4000, ≤ 0.1×", max < 4000.0 && ratio <= 0.1),
-            Fault::Drain => ("max < 100", max < 100.0),
+            Fault::Kill => Goal { p50: 50, max: 500 },
+            Fault::Freeze => Goal { p50: 1100, max: 2000 },
+            Fault::Drain => Goal { p50: 50, max: 100 },
+        }
+    }
+}
+
+/// How long clients may wait for a fail-over at most, in milliseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) p50: u32,
+    pub(crate) max: u32,
+}
+
+impl Goal {
+    /// What a table says of these waits, in milliseconds.
+    pub(crate) fn verdict(self, p50: f64, max: f64) -> &'static str {
+        if p50 <= f64::from(self.p50) && max <= f64::from(self.max) { "yes" } else { "no" }
+    }
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 ≤ {}, max ≤ {}", self.p50, self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_met_by_median_and_maximum_and_by_nobody_who_was_not_measured() {
+        let goal = Goal { p50: 50, max: 500 };
+        let nobody = median_and_max(&[]);
+        for ((p50, max), verdict) in
+            [((50.0, 500.0), "yes"), ((51.0, 500.0), "no"), ((50.0, 501.0), "no"), (nobody, "no")]
+        {
+            assert_eq!(goal.verdict(p50, max), verdict, "{p50}, {max}");
         }
     }
 }

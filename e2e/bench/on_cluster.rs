@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::client::{Client, Library, PARTITIONS};
+use crate::failover::{Goal, median_and_max};
 
 const TOPIC: &str = "failover";
 const BROKERS: u64 = 3;
@@ -43,18 +44,17 @@ pub fn run(library: Library, runs: usize) -> Result<()> {
     namespace.apply(&topic(TOPIC, &format!("partitions: {PARTITIONS}")))?;
     namespace.ready(&format!("okt/{TOPIC}"), "Ready")?;
     let client = Client::start(library, &namespace.bootstrap("external")?, TOPIC)?;
-    let mut pauses: BTreeMap<Fault, Vec<Duration>> = BTreeMap::new();
+    let mut pauses: BTreeMap<Fault, Vec<f64>> = BTreeMap::new();
     for (run, fault) in (0..runs).flat_map(|run| FAULTS.map(|fault| (run, fault))) {
         let pause = suffer(&namespace, &client, fault)?;
         eprintln!("run {run}, {}: {} ms", fault.name(), pause.as_millis());
-        pauses.entry(fault).or_default().push(pause);
+        pauses.entry(fault).or_default().push(pause.as_secs_f64() * 1e3);
     }
     println!("{} records failed", client.finish()?);
-    println!("| fault, {runs} runs | p50 ms | max ms |\n|---|--:|--:|");
-    for (fault, mut pauses) in pauses {
-        pauses.sort();
-        let (median, max) = (pauses[pauses.len() / 2], pauses[pauses.len() - 1]);
-        println!("| {} | {} | {} |", fault.name(), median.as_millis(), max.as_millis());
+    println!("| fault, {runs} runs | p50 ms | max ms | goal | met |\n|---|--:|--:|---|---|");
+    for (fault, pauses) in pauses {
+        let (goal, (p50, max)) = (fault.goal(), median_and_max(&pauses));
+        println!("| {} | {p50:.0} | {max:.0} | {goal} | {} |", fault.name(), goal.verdict(p50, max));
     }
     Ok(())
 }
@@ -87,6 +87,14 @@ impl Fault {
             Fault::Lose(Loss::Killed) => "node killed",
             Fault::Lose(Loss::Frozen) => "node frozen",
             Fault::Lose(Loss::CutOff) => "node cut off",
+        }
+    }
+
+    fn goal(self) -> Goal {
+        match self {
+            Fault::Kill | Fault::Delete | Fault::ForceDelete => Goal { p50: 100, max: 500 },
+            Fault::Lose(Loss::Killed) => Goal { p50: 1000, max: 2000 },
+            Fault::Lose(Loss::Frozen | Loss::CutOff) => Goal { p50: 2000, max: 3000 },
         }
     }
 }
