@@ -289,11 +289,12 @@ const LONGEST_FAREWELL: Duration = Duration::from_secs(1);
 /// How long after an answer of the API server the image counts as current: the broker renews its Lease every 2 s.
 const CURRENT_FOR: Duration = Duration::from_secs(10);
 
-/// Waits until the KafkaCluster shows this broker, so that Metadata names it; but not for long, because the API server
-/// may be away.
+/// Waits until the KafkaCluster shows this broker, and not its earlier process, which was draining. Then Metadata names
+/// it, and topics can be created. It does not wait for long, because the API server may be away.
 async fn shown(coord: &Coord, id: BrokerId) {
     let mut images = coord.images();
-    let is_shown = images.wait_for(|image| image.brokers.get(&id).is_some_and(|broker| broker.alive));
+    let is_shown =
+        images.wait_for(|image| image.brokers.get(&id).is_some_and(|broker| broker.alive && !broker.draining));
     if tokio::time::timeout(SHOWN_WITHIN, is_shown).await.is_err() {
         tracing::warn!(broker = %id, "serving before the KafkaCluster shows this broker");
     }

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client as KubeClient};
 use ottla_broker::image::{BrokerId, ClusterImage};
 use ottla_broker::node::Node;
-use ottla_crds::{KafkaCluster, KafkaClusterSpec};
+use ottla_crds::{BrokerState, KafkaCluster, KafkaClusterSpec};
 use ottla_local_api::{Server, Store};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData};
 use ottla_wire::m19_create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
@@ -169,6 +169,47 @@ async fn topics_are_created_grown_and_moved_while_a_broker_is_away_and_it_joins_
     };
     shows(&zero, "every replica is in sync", whole).await;
     futures::future::join_all([zero, one, two].map(|node| node.stop(Duration::ZERO))).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_no_broker_can_lead_is_refused_at_once() {
+    use BrokerState::{Draining, Offline, Online};
+
+    let data = tempfile::tempdir().unwrap();
+    let world = World::new(2).await;
+    let (zero, one) = (start(&world.client, 0, &data).await, start(&world.client, 1, &data).await);
+    shows(&zero, "both brokers", |image| image.live_brokers().count() == 2).await;
+    let mut client = Client::connect(port(&zero)).await;
+    assert_eq!(create(&mut client, by_hand("small", &[0, 1])).await, ErrorCode::NONE);
+
+    // The operator would see that they are both online.
+    world.operator.abort();
+    let clusters: Api<KafkaCluster> = Api::namespaced(world.client.clone(), "default");
+    for (story, states, expected) in [
+        ("this broker drains, the other is away", [Draining, Offline], ErrorCode::INVALID_REPLICATION_FACTOR),
+        ("both drain", [Draining, Draining], ErrorCode::INVALID_REPLICATION_FACTOR),
+        ("the other can lead", [Draining, Online], ErrorCode::NONE),
+        ("this broker is not seen, but there", [Offline, Offline], ErrorCode::NONE),
+    ] {
+        let mut brokers = clusters.get(CLUSTER).await.unwrap().status.unwrap().brokers;
+        brokers.iter_mut().zip(states).for_each(|(broker, state)| broker.state = state);
+        let status = Patch::Merge(serde_json::json!({ "status": { "brokers": brokers } }));
+        clusters.patch_status(CLUSTER, &PatchParams::default(), &status).await.unwrap();
+        let alive_and_draining = states.map(|state| (state != Offline, state == Draining));
+        shows(&zero, story, |image| {
+            image.brokers.values().map(|broker| (broker.alive, broker.draining)).eq(alive_and_draining)
+        })
+        .await;
+        let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 2, ..Default::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, validate_only: true };
+        let answer = client.call(7, &request).await.topics.remove(0);
+        assert_eq!(answer.error_code, expected, "{story}: {:?}", answer.error_message);
+        let grown = CreatePartitionsTopic { name: "small".into(), count: 2, assignments: None };
+        let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 60_000, validate_only: true };
+        let answer = client.call(3, &request).await.results.remove(0);
+        assert_eq!(answer.error_code, expected, "{story}: {:?}", answer.error_message);
+    }
+    futures::future::join_all([zero, one].map(|node| node.stop(Duration::ZERO))).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use ottla_wire::m37_create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 
-use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, too_many_changes};
+use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, check_somebody_can_lead, too_many_changes};
 use crate::ask::{Ask, Refused};
 use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
@@ -95,6 +95,9 @@ async fn grow(
     for (partition, replicas) in (have..).zip(&assignments) {
         check_replicas(context, replicas, factor)?;
         check_can_begin(context, partition, replicas)?;
+    }
+    if assignments.is_empty() {
+        check_somebody_can_lead(factor.unwrap_or(1) as i32, context)?;
     }
     context.take_mutations(usize::try_from(count - have).unwrap_or(0), REFUSABLE_FROM)?;
     let topic_id = topic.id;

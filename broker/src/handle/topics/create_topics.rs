@@ -17,7 +17,7 @@ use crate::ask::{Ask, NewTopic, Refused};
 use crate::handle::context::{Context, Deadline};
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
-use crate::image::BrokerId;
+use crate::image::{Broker, BrokerId};
 use crate::reply::Reply;
 
 /// How many partitions all topics of a request may have (`ReplicationControlManager.MAX_PARTITIONS_PER_BATCH`).
@@ -177,6 +177,7 @@ fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused
         }
         let factor = replication_factor.unwrap_or(i32::from(image.settings.default_replication_factor));
         check_replication_factor(factor, context)?;
+        check_somebody_can_lead(factor, context)?;
     }
     Ok(NewTopic {
         name: name.clone(),
@@ -202,6 +203,20 @@ fn check_replication_factor(factor: i32, context: &Context) -> Result<(), Refuse
         ));
     }
     Ok(())
+}
+
+/// Whether partitions that the operator places have somebody to lead them. Like [`Context::is_there`], this counts the
+/// answering broker also where the image does not show it yet.
+pub(crate) fn check_somebody_can_lead(factor: i32, context: &Context) -> Result<(), Refused> {
+    let (image, me) = (&context.image, context.handler.id);
+    let can_lead = |broker: &Broker| context.is_there(broker) && !broker.draining;
+    if !image.brokers.contains_key(&me) || image.brokers.values().any(can_lead) {
+        return Ok(());
+    }
+    let message = format!(
+        "Unable to replicate the partition {factor} time(s): All brokers are currently fenced or in controlled shutdown."
+    );
+    Err(Refused { code: ErrorCode::INVALID_REPLICATION_FACTOR, message })
 }
 
 /// Replicas by partition as the request gives them, or none.
