@@ -121,6 +121,7 @@ pub struct Sign([u8; 32]);
 mod tests {
     use std::sync::Arc;
 
+    use super::super::verifier::work;
     use super::*;
     use crate::sasl::User;
 
@@ -148,6 +149,36 @@ mod tests {
         ] {
             let outcome = parse(token, &credentials).and_then(PasswordCheck::run).map(|_| ());
             assert_eq!(outcome, expected, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_costs_as_much_work_as_a_users() {
+        let user = |kept: &[(Hash, u32)]| {
+            let mut user = User::new("1".to_owned());
+            for (hash, iterations) in kept {
+                user.set_verifier(*hash, Verifier::of_password(*hash, b"pw", vec![1; 20], *iterations).ok());
+            }
+            Arc::new(user)
+        };
+        let work_for = |name: &str, credentials: &Credentials| {
+            work::of(|| {
+                let check = parse(&message(name, "a guess"), credentials).unwrap_or_else(|_| unreachable!());
+                assert_eq!(check.run().err(), Some(Reason::Credentials), "{name}");
+            })
+        };
+        for (kept, expected) in [
+            (vec![(Hash::Sha256, 4096)], (Hash::Sha256, 4096)),
+            (vec![(Hash::Sha256, 8192)], (Hash::Sha256, 8192)),
+            (vec![(Hash::Sha512, 5000)], (Hash::Sha512, 5000)),
+            (vec![(Hash::Sha256, 8192), (Hash::Sha512, 4096)], (Hash::Sha512, 4096)),
+        ] {
+            // The second one has no password.
+            let users = [("alice".into(), user(&kept)), ("carol".into(), user(&[]))];
+            let credentials = Credentials::new(users, b"secret".to_vec());
+            for name in ["alice", "carol", "nobody", "somebody"] {
+                assert_eq!(work_for(name, &credentials), [expected], "{name} beside {kept:?}");
+            }
         }
     }
 

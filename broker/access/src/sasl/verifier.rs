@@ -59,6 +59,8 @@ impl Hash {
             Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
             Hash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         };
+        #[cfg(test)]
+        work::add(self, iterations);
         let mut salted = Zeroizing::new(vec![0; self.length()]);
         pbkdf2::derive(algorithm, iterations, salt, password, &mut salted);
         salted
@@ -234,4 +236,28 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     BASE64_STANDARD.decode(text).map_err(|_| de::Error::custom("not base64"))
+}
+
+/// What passwords have cost, counted.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::RefCell;
+    use std::num::NonZeroU32;
+
+    use super::Hash;
+
+    thread_local! {
+        static DONE: RefCell<Vec<(Hash, u32)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Each time that a password was salted by this thread in the job, with so many iterations of a hash function.
+    pub(in crate::sasl) fn of(job: impl FnOnce()) -> Vec<(Hash, u32)> {
+        DONE.take();
+        job();
+        DONE.take()
+    }
+
+    pub(super) fn add(hash: Hash, iterations: NonZeroU32) {
+        DONE.with_borrow_mut(|done| done.push((hash, iterations.get())));
+    }
 }
