@@ -1,13 +1,16 @@
 //! KafkaUsers and clients that authenticate: stock clients log in with the password that the operator made, until it is
 //! changed or the user is gone.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ottla_e2e::login::kafka_python;
 use ottla_e2e::need::{Need, met};
+use ottla_e2e::scram;
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
+use ottla_wire::ErrorCode;
+use ottla_wire::m51_alter_user_scram_credentials::{AlterUserScramCredentialsRequest, ScramCredentialUpsertion};
 use serde_json::json;
 
 use super::bed::{LIMIT, Laptop, can_run};
@@ -134,5 +137,39 @@ fn what_is_wrong_with_a_user_stands_in_its_status() -> Result<()> {
     until(LIMIT, "the missing password to be reported", || {
         Ok(message()?.contains("the Secret \"missing\" has no key \"pw\"").then_some(()))
     })?;
+    Ok(())
+}
+
+#[test]
+fn clients_leave_a_password_alone_that_is_in_a_secret_and_hear_in_which() -> Result<()> {
+    if !can_run(&["kubectl"]) {
+        return Ok(());
+    }
+    let mut laptop = Laptop::new(&[])?;
+    laptop.start()?;
+    // Clients set the passwords of other users.
+    scram::let_in(&mut laptop.connect(0)?, &["ada"])?;
+    let upsertion = ScramCredentialUpsertion {
+        name: "orders".into(),
+        mechanism: 1, // SCRAM-SHA-256
+        iterations: 4096,
+        salt: b"a salt"[..].into(),
+        salted_password: scram::salted().into(),
+    };
+    let request = AlterUserScramCredentialsRequest { deletions: Vec::new(), upsertions: vec![upsertion] };
+    for (more, why) in [
+        ("", "the KafkaUser orders has its credentials in the Secret orders: set password.byClients in it"),
+        (
+            ", password: {valueFrom: {secretKeyRef: {name: chosen, key: password}}}",
+            "the password of orders is in the Secret chosen: change it there",
+        ),
+    ] {
+        apply_user(&laptop, more)?;
+        let answer = laptop.connect(0)?.ask(0, &request)?.context("an answer")?;
+        let [result] = &answer.results[..] else { bail!("{answer:?}") };
+        ensure!(result.error_code == ErrorCode::POLICY_VIOLATION, "{answer:?}");
+        let message = result.error_message.as_deref().unwrap_or_default();
+        ensure!(message.starts_with(why), "{message}");
+    }
     Ok(())
 }

@@ -256,3 +256,27 @@ fn description(acl: &Acl) -> AclDescription {
         permission_type: acl.permission.code(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_users_have_acls() {
+        let of = |principal: &str| {
+            acl(&AclCreation {
+                resource_type: ResourceType::Topic.code(),
+                resource_name: "t".into(),
+                resource_pattern_type: PatternType::Literal.code(),
+                principal: principal.into(),
+                host: "*".into(),
+                operation: Operation::Read.code(),
+                permission_type: 3, // allow
+            })
+        };
+        assert_eq!(of("User:ada").map(|acl| acl.principal), Ok(Principal::new("ada")));
+        for principal in ["Group:ada", "user:ada", "User:", ":ada", "ada", ""] {
+            assert_eq!(of(principal).map_err(|why| why.code), Err(ErrorCode::INVALID_REQUEST), "{principal}");
+        }
+    }
+}
