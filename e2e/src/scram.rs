@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use ottla_access::sasl::Hash;
-use ottla_access::sasl::scram::ScramClient;
+use ottla_access::sasl::scram::{NotTheBroker, ScramClient, ScramProof};
 use ottla_wire::m17_sasl_handshake::SaslHandshakeRequest;
 use ottla_wire::m36_sasl_authenticate::SaslAuthenticateRequest;
 use ottla_wire::m51_alter_user_scram_credentials::{AlterUserScramCredentialsRequest, ScramCredentialUpsertion};
@@ -46,17 +46,30 @@ pub fn let_in(admin: &mut Connection, names: &[&str]) -> Result<()> {
 
 /// Makes a new connection one of this user, who has the password.
 pub fn login(connection: &mut Connection, name: &str) -> Result<()> {
+    let client = ScramClient::new(Hash::Sha256, name, PASSWORD, NONCE);
+    exchange(connection, client, |client, first| client.last_of_salted(first, |_, _| SALTED.clone().into()))
+}
+
+/// The same of a user who has another password.
+pub fn login_with(connection: &mut Connection, name: &str, password: &str) -> Result<()> {
+    exchange(connection, ScramClient::new(Hash::Sha256, name, password, NONCE), ScramClient::last)
+}
+
+fn exchange(
+    connection: &mut Connection,
+    client: ScramClient,
+    last: impl FnOnce(ScramClient, &[u8]) -> Result<(String, ScramProof), NotTheBroker>,
+) -> Result<()> {
     let handshake = SaslHandshakeRequest { mechanism: "SCRAM-SHA-256".into() };
     let answer = connection.ask(1, &handshake)?.context("an answer to the handshake")?;
     ensure!(answer.error_code.is_none(), "{answer:?}");
-    let client = ScramClient::new(Hash::Sha256, name, PASSWORD, NONCE);
     let mut token = |text: String| -> Result<Bytes> {
         let request = SaslAuthenticateRequest { auth_bytes: text.into() };
         let answer = connection.ask(2, &request)?.context("an answer to the token")?;
-        ensure!(answer.error_code.is_none(), "{name}: {answer:?}");
+        ensure!(answer.error_code.is_none(), "{answer:?}");
         Ok(answer.auth_bytes)
     };
     let first = token(client.first())?;
-    let (last, proof) = client.last_of_salted(&first, |_, _| SALTED.clone().into()).map_err(|why| anyhow!("{why}"))?;
+    let (last, proof) = last(client, &first).map_err(|why| anyhow!("{why}"))?;
     proof.check(&token(last)?).map_err(|why| anyhow!("{why}"))
 }

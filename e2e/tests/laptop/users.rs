@@ -6,10 +6,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ottla_e2e::login::kafka_python;
 use ottla_e2e::need::{Need, met};
+use ottla_e2e::raw::Connection;
 use ottla_e2e::scram;
 use ottla_e2e::tools::Tools;
 use ottla_e2e::wait::until;
 use ottla_wire::ErrorCode;
+use ottla_wire::m18_api_versions::ApiVersionsRequest;
 use ottla_wire::m51_alter_user_scram_credentials::{AlterUserScramCredentialsRequest, ScramCredentialUpsertion};
 use serde_json::json;
 
@@ -107,8 +109,12 @@ fn stock_clients_log_in_with_the_password_of_their_user() -> Result<()> {
     })?;
     ensure!(python(&laptop, "SCRAM-SHA-512", &generated)? == "refused", "the former password");
 
-    // No user: nobody logs in, and nothing is left of its credentials.
+    // No user: its connections end, nobody logs in, and nothing is left of its credentials.
+    let mut open = Connection::open(&*apps)?;
+    scram::login_with(&mut open, "orders", "correct-horse")?;
+    ensure!(open.ask(0, &ApiVersionsRequest::default())?.is_some(), "a connection that is served");
     laptop.kubectl("delete kafkauser orders")?;
+    ensure!(open.receive_bytes()?.is_none(), "it says nothing when its user is gone, but ends");
     until(LIMIT, "the user to be gone", || {
         Ok((python(&laptop, "SCRAM-SHA-512", "correct-horse")? == "refused").then_some(()))
     })?;
