@@ -56,7 +56,7 @@ mod tests {
         let (mut unserved, now, log) = (Unserved::default(), crate::env::now(), Captured::default());
         tracing::subscriber::with_default(log.printing("info"), || {
             for frame in [UNKNOWN, UNKNOWN, ADD_RAFT_VOTER] {
-                let unreadable = client.read(frame.into()).err().expect("it is not served");
+                let unreadable = client.read(frame.into()).expect_err("it is not served");
                 assert!(matches!(unreadable.reply, Reply::Close(CloseReason::Unsupported)));
                 unserved.note(now, &client, &unreadable.unserved.expect("the header is whole"));
             }
