@@ -153,8 +153,6 @@ fn clients_leave_a_password_alone_that_is_in_a_secret_and_hear_in_which() -> Res
     }
     let mut laptop = Laptop::new(&[])?;
     laptop.start()?;
-    // Clients set the passwords of other users.
-    scram::let_in(&mut laptop.connect(0)?, &["ada"])?;
     let upsertion = ScramCredentialUpsertion {
         name: "orders".into(),
         mechanism: 1, // SCRAM-SHA-256
