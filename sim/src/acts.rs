@@ -228,7 +228,9 @@ impl World {
     /// An operator looks at a broker.
     pub(crate) fn look_at(&mut self, at: usize) {
         let operator = self.random.below(self.operators.len());
-        let (id, truth) = (self.nodes[at].id, self.nodes[at].truth());
+        // The Lease of one that is deserted ends.
+        let is_missed = self.loyal.is_some() && self.nodes[at].cut_off_from_api;
+        let (id, truth) = (self.nodes[at].id, self.nodes[at].truth().filter(|_| !is_missed));
         let operator = &mut self.operators[operator];
         if operator.paused {
             return;

@@ -98,6 +98,10 @@ impl World {
             self.use_membership();
             return Ok(());
         }
+        if self.loyal.is_some() && self.random.happens(50) {
+            self.stay();
+            return Ok(());
+        }
         let partition = self.random.below(PARTITIONS);
         match self.random.below(100) {
             0..60 => self.produce(),
@@ -261,6 +265,7 @@ impl World {
         {
             self.heard_of_offsets(frame)?;
         }
+        self.hear_the_loyal()?;
         self.hear_of_memberships()?;
         self.hear_of_ledger()
     }

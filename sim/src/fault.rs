@@ -145,6 +145,10 @@ faults! {
     PendingOffsets: Replicas;
     /// member that has lost its place in its group, and commits offsets in its transaction (beyond §7)
     MemberFenced: Replicas;
+    /// topic that a broker's lists lack for a while: nobody has deleted it, and its groups' offsets stay (beyond §7)
+    TopicUnseen: Replicas;
+    /// coordinator that is cut off and deserted while another leads: it sends clients away (beyond §7)
+    DesertedCoordinator: Replicas;
     /// cut between operators and brokers alone: moves nobody (beyond §7)
     OperatorCutOff: ControlPlane;
     /// broker that is stopped: hands over in time, and returns (beyond §7)

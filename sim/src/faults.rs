@@ -9,7 +9,7 @@ use ottla_rules::assignment::{BrokerId, IsrMember};
 
 use crate::disk::Trouble;
 use crate::fault::Fault;
-use crate::topics::PARTITIONS;
+use crate::topics::{OFFSETS, PARTITIONS};
 use crate::world::World;
 
 impl World {
@@ -18,6 +18,19 @@ impl World {
         let at = self.random.below(self.nodes.len());
         let is_up = self.nodes[at].is_up();
         let nobody_is_damaged = self.nobody_is_damaged();
+        if self.loyal.is_some() {
+            match self.random.below(10) {
+                0 => {
+                    self.lose_sight(at);
+                    return Ok(());
+                }
+                1 => {
+                    self.desert();
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
         match self.random.below(26) {
             0 if is_up => {
                 self.happened(Fault::Killed, format!("kill {at}"));
@@ -110,6 +123,28 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A list lacks the producers' topic, or has it again: a broker sees it no more, or again. Nobody has deleted it.
+    fn lose_sight(&mut self, at: usize) {
+        let around = self.around();
+        let is_unseen = !self.nodes[at].lacks_topic;
+        self.nodes[at].see_topic(!is_unseen, &around);
+        self.happened(Fault::TopicUnseen, format!("{at} sees the producers' topic: {}", !is_unseen));
+    }
+
+    /// The coordinator of the groups hears of nothing any more, and nobody of it; another one is elected.
+    fn desert(&mut self) {
+        let leads = |at: &usize| self.sure_of(*at, OFFSETS).is_some();
+        let Some(at) = (0..self.nodes.len()).find(leads) else { return };
+        self.nodes[at].cut_off_from_api = true;
+        for other in (0..self.nodes.len()).filter(|other| *other != at) {
+            self.nodes[other].cut_off.push(at);
+        }
+        for operator in &mut self.operators {
+            operator.live.remove(&self.nodes[at].id);
+        }
+        self.note(format!("{at} is deserted"));
     }
 
     /// A broker stops as it should; its disk may fail meanwhile.
@@ -323,6 +358,7 @@ impl World {
         self.faulty = false;
         self.api.away = false;
         self.network.heal();
+        let around = self.around();
         for operator in &mut self.operators {
             operator.paused = false;
         }
@@ -333,6 +369,7 @@ impl World {
             node.hang(self.now, self.now);
             node.cut_off.clear();
             node.cut_off_from_api = false;
+            node.see_topic(true, &around);
             // A clock that is set back makes an open transaction younger, in Kafka as well: it would not time out.
             node.skew_ms = self.most_skew_ms;
             node.disk.set(Trouble::None);

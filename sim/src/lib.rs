@@ -31,6 +31,7 @@
 //! - `client`: producers with idempotence and one without, consumers; `late`: which records brokers may write twice
 //! - `member`: members of a classic group and of one by KIP-848; `groups`: what they do, and what happens to them. In
 //!   every fourth seed
+//! - `loyal`: a client that stays with its coordinator, in seeds in which brokers lose sight of a topic
 //! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
 //!   fourth seed. In every second of those they are jobs: `input` is what they make their records of
 //! - `judges`: who judges what clients see
@@ -55,6 +56,7 @@ mod input;
 mod judges;
 mod late;
 mod ledger;
+mod loyal;
 mod member;
 mod network;
 mod node;

@@ -62,6 +62,8 @@ pub(crate) struct Node {
     /// Brokers that it is cut off from.
     pub cut_off: Vec<usize>,
     pub cut_off_from_api: bool,
+    /// The lists that it is shown lack the producers' topic, which nobody has deleted.
+    pub lacks_topic: bool,
     pub slow: bool,
     /// From when until when its disk hangs.
     hangs: (Duration, Duration),
@@ -86,6 +88,14 @@ struct Running {
     renewed: Duration,
     /// Who waits until the copy on its disk knows of these assignments.
     waiting: Vec<(Moved, oneshot::Sender<()>)>,
+}
+
+impl Running {
+    /// Shows the cluster to the process as it has seen it.
+    fn show(&mut self, around: &[Peer], lacks_topic: bool) {
+        let image = image(&self.seen, &self.told, around, lacks_topic);
+        self.process.images.send_replace(Arc::new(image));
+    }
 }
 
 /// Assignments by which replicas were moved away, and the entries that they are of.
@@ -114,6 +124,7 @@ impl Node {
             draining: false,
             cut_off: Vec::new(),
             cut_off_from_api: false,
+            lacks_topic: false,
             slow: false,
             hangs: (Duration::ZERO, Duration::ZERO),
             is_relieved: false,
@@ -134,8 +145,7 @@ impl Node {
 
     /// Its state, as it really is.
     pub(crate) fn truth(&self) -> Option<LiveBroker> {
-        let there = self.is_up() && !self.frozen;
-        there.then_some(LiveBroker { incarnation: self.incarnation, draining: self.is_draining() })
+        self.process_runs().then_some(LiveBroker { incarnation: self.incarnation, draining: self.is_draining() })
     }
 
     /// Whether others are to lead in its place.
@@ -158,6 +168,11 @@ impl Node {
         if let Some(running) = &self.running {
             running.process.accept(stream);
         }
+    }
+
+    /// Whether its process runs and is not frozen.
+    pub(crate) fn process_runs(&self) -> bool {
+        self.is_up() && !self.frozen
     }
 
     /// Its process, unless that is frozen.
@@ -244,7 +259,7 @@ impl Node {
             data: self.data(),
             clean,
             intact: before.is_some_and(|before| before.incarnation == self.incarnation),
-            image: image(&seen, told, around),
+            image: image(&seen, told, around, self.lacks_topic),
             metrics: self.metrics.clone(),
         };
         let process = Process::start(beginning, now)?;
@@ -268,7 +283,15 @@ impl Node {
             return;
         }
         running.seen[number] = entry.clone();
-        running.process.images.send_replace(Arc::new(image(&running.seen, &running.told, around)));
+        running.show(around, self.lacks_topic);
+    }
+
+    /// Sees the producers' topic from now on, or does not.
+    pub(crate) fn see_topic(&mut self, is_seen: bool, around: &[Peer]) {
+        if self.lacks_topic == is_seen {
+            self.lacks_topic = !is_seen;
+            self.running.iter_mut().for_each(|running| running.show(around, !is_seen));
+        }
     }
 
     /// Sees the topics' settings.
@@ -452,7 +475,7 @@ pub(crate) struct Peer {
 }
 
 /// The cluster as a process sees it.
-fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
+fn image(seen: &[Assignment], told: &Told, around: &[Peer], lacks_topic: bool) -> ClusterImage {
     let broker = |peer: &Peer| {
         let endpoint = Endpoint { host: peer.id.to_string().into(), port: 9092 };
         let broker = Broker {
@@ -465,7 +488,8 @@ fn image(seen: &[Assignment], told: &Told, around: &[Peer]) -> ClusterImage {
         };
         (peer.id, broker)
     };
-    let topics: Vec<Arc<Topic>> = told.topics(seen).map(Arc::new).collect();
+    let is_shown = |topic: &Topic| topic.id != topics::ID || !lacks_topic;
+    let topics: Vec<Arc<Topic>> = told.topics(seen).filter(is_shown).map(Arc::new).collect();
     ClusterImage {
         cluster_id: "simulated".into(),
         inter_broker_listener: "internal".into(),

@@ -21,6 +21,7 @@ use crate::groups::Members;
 use crate::judges::Judges;
 use crate::late::{Seen, Written};
 use crate::ledger::Ledger;
+use crate::loyal::Loyal;
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::Random;
@@ -45,6 +46,10 @@ const FLUSHES_IN: u64 = 8;
 /// In as many, four seeds after those, brokers forget producers soon, for the time in milliseconds below.
 const EXPIRES_IN: u64 = 8;
 const PRODUCER_EXPIRATION_MS: u32 = 4_000;
+/// In as many, two seeds after the first, brokers lose sight of the producers' topic, and a client stays with the
+/// coordinator of its group.
+const UNSEEN_IN: u64 = 8;
+const UNSEEN_FROM: u64 = 3;
 /// Numbers of consumers with read_committed.
 const COMMITTED_READERS: u32 = 900;
 
@@ -133,6 +138,8 @@ pub(crate) struct World {
     pub consumers: Vec<Consumer>,
     pub deleter: Deleter,
     pub group: Group,
+    /// There in seeds in which brokers lose sight of the producers' topic.
+    pub loyal: Option<Loyal>,
     pub members: Option<Members>,
     pub ledger: Option<Ledger>,
     pub checker: Judges,
@@ -210,6 +217,7 @@ impl World {
             consumers,
             deleter: Deleter::default(),
             group: Group::default(),
+            loyal: (seed % UNSEEN_IN == UNSEEN_FROM).then(|| Loyal::new(brokers)),
             members: (seed % MEMBERS_IN == 2).then(Members::new),
             ledger,
             checker,
@@ -324,6 +332,7 @@ impl World {
             self.see_written(at);
             self.look_after(at)?;
         }
+        self.see_deserted();
         Ok(())
     }
 
@@ -344,6 +353,8 @@ impl World {
     fn faults(&self) -> usize {
         match (&self.ledger, &self.members) {
             (Some(ledger), _) if ledger.has_jobs => FAULTS / 10,
+            // Who is deserted knows it after seconds, if nothing else happens to it.
+            (None, None) if self.loyal.is_some() => FAULTS * 3 / 10,
             (None, None) => FAULTS,
             (Some(_), _) | (_, Some(_)) => FAULTS * 3 / 10,
         }

@@ -13,12 +13,13 @@ fn rooms_use_only_what_the_table_allows() {
             (
                 "world",
                 &[
-                    "acts", "clients", "ledger", "groups", "control", "network", "client", "judges", "node", "disk",
-                    "late",
+                    "acts", "clients", "ledger", "groups", "loyal", "control", "network", "client", "judges", "node",
+                    "disk", "late",
                 ],
             ),
             ("acts", &["world", "node"]),
             ("clients", &["world", "client"]),
+            ("loyal", &["world", "client"]),
             ("groups", &["world", "client", "member"]),
             ("member", &["client"]),
             ("ledger", &["world", "client", "judges", "input", "transactional"]),
