@@ -31,8 +31,8 @@ const TEMPORARY_VOLUME: &str = "tmp";
 const HTTP: &str = "http";
 /// What a broker requests by default: a pod without requests is the first to be killed when its node runs out of
 /// memory. `e2e/bench/README.md`: a tenth of a processor writes 100 MB/s of large batches. Resident are 24 MB with 300
-/// replicas, 99 MB with 10,000, 158 MB with 10,000 clients under TLS, and up to 188 MB on each of ten brokers that share
-/// 12,000 partitions; the rest of the memory is page cache for what was just written.
+/// replicas, 99 MB with 10,000, 158 MB with 10,000 clients under TLS, and up to 188 MB on each of ten brokers
+/// with 12,000 partitions in all; the rest of the memory is page cache for what was just written.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "256Mi")];
 /// A node's own label.
 const HOST_KEY: &str = "kubernetes.io/hostname";
