@@ -16,6 +16,7 @@ use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{Bytes, RequestMessage, encode_request};
 
 use crate::judges::Judges;
+use crate::network::Network;
 use crate::topics;
 
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
@@ -56,6 +57,19 @@ impl<T> Default for Client<T> {
 }
 
 impl<T> Client<T> {
+    /// Its connection, while that is there and no answer on it is later than `patience`.
+    pub(crate) fn open(&self, network: &Network, patience: Duration, now: Duration) -> Option<Connection> {
+        let is_late = self.asked.as_ref().is_some_and(|asked| now - asked.at >= patience);
+        self.connection.filter(|connection| network.is_open(connection.number) && !is_late)
+    }
+
+    /// Uses this connection, and no longer the one before.
+    pub(crate) fn change_to(&mut self, connection: Connection, network: &mut Network) {
+        if let Some(old) = self.connection.replace(connection).filter(|old| *old != connection) {
+            network.give_up(old.number);
+        }
+    }
+
     /// The bytes of a request, which is asked from now on.
     pub(crate) fn ask<R: RequestMessage>(&mut self, version: i16, request: &R, what: T, at: Duration) -> Vec<u8> {
         self.correlations += 1;

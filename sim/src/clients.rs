@@ -152,22 +152,13 @@ impl World {
         let number = self.random.below(self.consumers.len());
         let consumer = &self.consumers[number];
         let (partition, preferred) = (consumer.partition, consumer.preferred);
-        let late = consumer.client.asked.as_ref().is_some_and(|asked| self.now - asked.at >= PATIENCE);
-        let open = consumer.client.connection.filter(|connection| self.network.is_open(connection.number) && !late);
+        let open = consumer.client.open(&self.network, PATIENCE, self.now);
         if open.is_some() && consumer.client.asked.is_some() {
             return;
         }
-        let connection = match open {
-            Some(connection) => connection,
-            None => {
-                let Some(connection) = self.connect(partition, preferred) else { return };
-                connection
-            }
-        };
+        let Some(connection) = open.or_else(|| self.connect(partition, preferred)) else { return };
         let consumer = &mut self.consumers[number];
-        if let Some(old) = consumer.client.connection.replace(connection).filter(|old| *old != connection) {
-            self.network.give_up(old.number);
-        }
+        consumer.client.change_to(connection, &mut self.network);
         let bytes = consumer.fetch(self.now);
         self.network.send(connection.number, &bytes);
     }
@@ -186,25 +177,16 @@ impl World {
         let topics = vec![DeleteRecordsTopic { name: topics::NAME.into(), partitions }];
         let request = DeleteRecordsRequest { topics, timeout_ms: 3_000 };
         let bytes = self.deleter.client.ask(DELETE_RECORDS, &request, partition, self.now);
-        if let Some(old) = self.deleter.client.connection.replace(connection) {
-            self.network.give_up(old.number);
-        }
+        self.deleter.client.change_to(connection, &mut self.network);
         self.network.send(connection.number, &bytes);
     }
 
     fn use_group(&mut self, partition: usize) {
-        let late = self.group.client.asked.as_ref().is_some_and(|asked| self.now - asked.at >= 2 * PATIENCE);
-        let open = self.group.client.connection.filter(|connection| self.network.is_open(connection.number) && !late);
+        let open = self.group.client.open(&self.network, 2 * PATIENCE, self.now);
         if open.is_some() && self.group.client.asked.is_some() {
             return;
         }
-        let connection = match open {
-            Some(connection) => connection,
-            None => {
-                let Some(connection) = self.connect(OFFSETS, None) else { return };
-                connection
-            }
-        };
+        let Some(connection) = open.or_else(|| self.connect(OFFSETS, None)) else { return };
         let bytes = if self.faulty && self.random.happens(500) {
             self.group.next += 1;
             let offset = self.group.next;
@@ -233,9 +215,7 @@ impl World {
             let turn = Turn::Fetch { group, partition, known, sure_of, is_last };
             self.group.client.ask(OFFSET_FETCH, &request, turn, self.now)
         };
-        if let Some(old) = self.group.client.connection.replace(connection).filter(|old| *old != connection) {
-            self.network.give_up(old.number);
-        }
+        self.group.client.change_to(connection, &mut self.network);
         self.network.send(connection.number, &bytes);
     }
 

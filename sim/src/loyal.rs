@@ -13,14 +13,15 @@ use crate::topics::{GROUPS, OFFSETS};
 use crate::world::World;
 
 /// How long after it was cut off and deserted a coordinator must have given way: it has missed its Lease, its followers
-/// are late, and it has looked at both.
+/// are late, and it has looked at both. What a former follower sent before it left may come in the end, as when a
+/// network is whole again; then the coordinator serves once more, until that follower is late too.
 const GIVES_WAY: Duration = Duration::from_secs(12);
 
 /// The client.
 pub(crate) struct Loyal {
     client: Client<()>,
-    /// Since when each broker believes that it coordinates, cut off and deserted, while another leads; `None`: it does
-    /// not.
+    /// Since when each broker believes that it coordinates, cut off and deserted, while another leads, and has been sent
+    /// nothing by others; `None`: it does not.
     deserted: Vec<Option<Duration>>,
 }
 
@@ -33,13 +34,12 @@ impl Loyal {
 impl World {
     /// Takes note of who is deserted now.
     pub(crate) fn see_deserted(&mut self) {
-        for at in 0..self.nodes.len() {
-            let is_deserted = self.loyal.is_some() && self.is_deserted(at);
-            if let Some(loyal) = &mut self.loyal {
-                let since = loyal.deserted[at].unwrap_or(self.now);
-                loyal.deserted[at] = is_deserted.then_some(since);
-            }
+        let Some(mut loyal) = self.loyal.take() else { return };
+        for (at, deserted) in loyal.deserted.iter_mut().enumerate() {
+            let since = deserted.unwrap_or(self.now).max(self.network.heard_by(at));
+            *deserted = self.is_deserted(at).then_some(since);
         }
+        self.loyal = Some(loyal);
     }
 
     fn is_deserted(&self, at: usize) -> bool {
@@ -59,8 +59,7 @@ impl World {
     /// It asks again where it asked before, as long as it is not sent away.
     pub(crate) fn stay(&mut self) {
         let Some(loyal) = &self.loyal else { return };
-        let late = loyal.client.asked.as_ref().is_some_and(|asked| self.now - asked.at >= 2 * PATIENCE);
-        let open = loyal.client.connection.filter(|connection| self.network.is_open(connection.number) && !late);
+        let open = loyal.client.open(&self.network, 2 * PATIENCE, self.now);
         if open.is_some() && loyal.client.asked.is_some() {
             return;
         }
@@ -69,9 +68,7 @@ impl World {
         let groups = vec![OffsetFetchRequestGroup { group_id: GROUPS[0].into(), ..OffsetFetchRequestGroup::default() }];
         let request = OffsetFetchRequest { groups, ..OffsetFetchRequest::default() };
         let bytes = loyal.client.ask(OFFSET_FETCH, &request, (), self.now);
-        if let Some(old) = loyal.client.connection.replace(connection).filter(|old| *old != connection) {
-            self.network.give_up(old.number);
-        }
+        loyal.client.change_to(connection, &mut self.network);
         self.network.send(connection.number, &bytes);
     }
 

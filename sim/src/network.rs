@@ -4,6 +4,7 @@
 //! connection holds waits with the rest, and with the files that this lies in.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -26,6 +27,8 @@ const MOST: usize = 4;
 pub(crate) struct Network {
     links: Vec<Link>,
     made: u64,
+    /// When bytes of another broker came last to each that serves.
+    heard: BTreeMap<usize, Duration>,
     switch: Rc<RefCell<Switch>>,
 }
 
@@ -172,6 +175,11 @@ impl Network {
         Some((link.from, link.to))
     }
 
+    /// When a broker was last sent something by others.
+    pub(crate) fn heard_by(&self, server: usize) -> Duration {
+        self.heard.get(&server).copied().unwrap_or_default()
+    }
+
     /// Moves some bytes on some connections, each one way, unless `is_cut` from one broker to the other.
     pub(crate) fn deliver(&mut self, random: &mut Random, now: Duration, is_cut: impl Fn(usize, usize) -> bool) {
         if self.links.is_empty() {
@@ -192,6 +200,9 @@ impl Network {
                     && !from.is_some_and(|from| is_cut(to, from))
                     && pass(&mut link.server, &mut link.down, &mut link.client, part)
             };
+            if moved && from.is_some() && way.is_multiple_of(2) {
+                self.heard.insert(to, now);
+            }
             most -= usize::from(moved);
             if most == 0 {
                 break;
