@@ -106,6 +106,11 @@ struct Setup {
 
 impl Setup {
     async fn start(authentication: Authentication) -> Setup {
+        Setup::start_with(authentication, |_| {}).await
+    }
+
+    /// With these changes of the TLS files.
+    async fn start_with(authentication: Authentication, change: impl FnOnce(&Path)) -> Setup {
         let folder = tempfile::tempdir().unwrap();
         let (cluster, clients) = (Authority::new(), Authority::new());
         let topic = topic("t", &[]);
@@ -115,6 +120,7 @@ impl Setup {
         let issued = cluster.issue(&["127.0.0.1"]);
         write(&tls, "brokers/0.crt", &issued.pem);
         write(&tls, "brokers/0.key", &issued.key.serialize_pem());
+        change(&tls);
         let listener = ListenerAccess { tls: true, authentication };
         let user = User { uid: "u-1".to_owned(), has_certificate: true, sha256: None, sha512: None };
         let with_password = User { has_certificate: false, ..user.clone() };
@@ -434,16 +440,26 @@ async fn new_keys_are_used_without_a_restart_and_connections_stay() {
 }
 
 #[tokio::test]
-async fn a_key_that_can_not_be_used_closes_the_door_and_opens_no_other() {
+async fn a_new_key_that_can_not_be_used_changes_nothing_and_is_counted_until_it_is_replaced() {
     let setup = Setup::start(Authentication::None).await;
+    let unusable = || setup.one.metrics.clients.tls_files_unusable.with_label_values(&["internal"]).get();
+    assert_eq!(unusable(), 0);
     let tls = setup.folder.path().join("tls");
     write(&tls, "brokers/0.key", "not a key");
-    let refused = async {
-        while setup.connect(client(&setup.cluster, None)).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, refused).await.unwrap();
+    common::until("the key is found unusable", || unusable() == 1).await;
+    assert!(setup.connect(client(&setup.cluster, None)).await.unwrap().versions().await.is_ok());
+    let issued = setup.cluster.issue(&["127.0.0.1"]);
+    write(&tls, "brokers/0.crt", &issued.pem);
+    write(&tls, "brokers/0.key", &issued.key.serialize_pem());
+    common::until("the new key is in use", || unusable() == 0).await;
+    assert!(setup.connect(client(&setup.cluster, None)).await.unwrap().versions().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_listener_that_never_had_a_usable_key_is_closed_also_to_plain_clients() {
+    let setup = Setup::start_with(Authentication::None, |tls| write(tls, "brokers/0.key", "not a key")).await;
+    assert_eq!(setup.one.metrics.clients.tls_files_unusable.with_label_values(&["internal"]).get(), 1);
+    assert!(setup.connect(client(&setup.cluster, None)).await.is_err());
     assert!(connect(setup.one.port, None).await.unwrap().versions().await.is_err(), "nor is a plain client served");
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ottla_wire::ApiKey;
 use prometheus::{
-    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 use super::register::{LATENCY_BUCKETS, counters, gauge, gauges, register};
@@ -21,6 +22,8 @@ pub struct ClientMetrics {
     pub tls_handshakes: IntCounterVec,
     /// When certificates end, in seconds since 1970, by listener; `replication` is the broker's own.
     pub certificate_ends: GaugeVec,
+    /// 1 while a listener's newest TLS files can't be used, else 0.
+    pub tls_files_unusable: IntGaugeVec,
     /// Ended exchanges of SASL, by listener, mechanism and result.
     pub authentications: IntCounterVec,
     /// Seconds for which clients and listeners were throttled, by quota.
@@ -50,6 +53,16 @@ impl ClientMetrics {
                 registry,
                 GaugeVec::new(
                     Opts::new("ottla_certificate_expiry_timestamp_seconds", "When the listener's certificate ends"),
+                    &["listener"],
+                ),
+            ),
+            tls_files_unusable: register(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "ottla_tls_files_unusable",
+                        "1 while the listener's newest TLS files can not be used: it has those before them, or is closed",
+                    ),
                     &["listener"],
                 ),
             ),

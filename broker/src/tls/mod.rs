@@ -2,7 +2,7 @@
 //!
 //! On Kubernetes the files are mounted Secrets; on a laptop the program writes them. Whatever changes, certificates,
 //! keys or authorities, makes new configurations for connections to come: there is no restart, and connections that
-//! exist stay. Sessions that were begun under former authorities can't be resumed, because each configuration has a
+//! exist stay. Files that can't be used change nothing, as in Kafka: a listener continues with what it had. Sessions that were begun under former authorities can't be resumed, because each configuration has a
 //! ticketer of its own.
 //!
 //! - [`files`]: where they are, and what they hold
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytestring::ByteString as Str;
-use ottla_access::{Authentication, Listeners};
+use ottla_access::{Authentication, ListenerAccess, Listeners};
 use ottla_crds::names;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long files must not change before they are used.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// The configurations of the listeners with TLS. One that is missing has no usable key: its clients are refused.
+/// The configurations of the listeners with TLS. One that is missing never had usable files: its clients are refused.
 #[derive(Clone, Debug, Default)]
 pub struct ServerConfigs(BTreeMap<Str, Arc<ServerConfig>>);
 
@@ -130,6 +130,9 @@ impl Keys {
         // A cluster without authorities: its brokers reach each other in plain text.
         let has_none = files.broker == Pair::default();
         let mut configs = BTreeMap::new();
+        // Listeners may have gone.
+        let unusable = &self.metrics.clients.tls_files_unusable;
+        unusable.reset();
         for (name, listener) in listeners.named().filter(|(_, listener)| listener.tls) {
             if has_none && listener.authentication == Authentication::Brokers {
                 continue;
@@ -144,14 +147,26 @@ impl Keys {
             match config::server(&files, name, &listener.authentication) {
                 Ok(config) => {
                     configs.insert(name.clone(), config);
+                    unusable.with_label_values(&[&**name]).set(0);
                     if let Some(ends) = config::not_after(&files, name) {
                         self.metrics.clients.certificate_ends.with_label_values(&[&**name]).set(ends as f64);
                     }
                 }
-                Err(error) => tracing::error!(
-                    listener = %name, %error,
-                    "this listener refuses all connections: its TLS files can not be used"
-                ),
+                Err(error) => {
+                    unusable.with_label_values(&[&**name]).set(1);
+                    if let Some(former) = self.former(name, listener) {
+                        tracing::error!(
+                            listener = %name, %error,
+                            "this listener's new TLS files can not be used: it continues with those before them"
+                        );
+                        configs.insert(name.clone(), former);
+                    } else {
+                        tracing::error!(
+                            listener = %name, %error,
+                            "this listener refuses all connections: its TLS files can not be used"
+                        );
+                    }
+                }
             }
         }
         match config::client(&files) {
@@ -170,5 +185,12 @@ impl Keys {
         }
         self.publish.send_replace(Arc::new(ServerConfigs(configs)));
         self.made_of = Some((listeners, files));
+    }
+
+    /// The present configuration of a listener, if it asks the same of clients as it shall from now on.
+    fn former(&self, name: &Str, listener: &ListenerAccess) -> Option<Arc<ServerConfig>> {
+        let (listeners, _) = self.made_of.as_ref()?;
+        let same = listeners.named().any(|(former, before)| former == name && before == listener);
+        self.publish.borrow().get(name).filter(|_| same).cloned()
     }
 }
