@@ -166,9 +166,9 @@ impl<M: Machine> Host<M> {
         self.has_missed
     }
 
-    /// Acts on the deadlines that have passed; later while this broker gives way.
-    pub(super) fn tick(&mut self, now: Now) -> Outcome<M> {
-        self.act(now, M::tick).unwrap_or_default()
+    /// Acts on the deadlines that have passed; `None`: not while this broker gives way.
+    pub(super) fn tick(&mut self, now: Now) -> Option<Outcome<M>> {
+        self.act(now, M::tick)
     }
 
     /// Lets the machine act; `None`: not while this broker gives way.

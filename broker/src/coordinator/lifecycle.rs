@@ -227,10 +227,14 @@ impl<M: Machine> Coordinator<M> {
         self.turn(act);
     }
 
-    /// Acts on the deadlines that have passed; returns the next. For the one who sleeps until then: wakes nobody.
+    /// Acts on the deadlines that have passed; returns the next, or when to look again at one that has passed while
+    /// this broker gives way. For the one who sleeps until then: wakes nobody.
     pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
         let mut active = self.active().ok()?;
-        let outcome = active.host.tick(self.clock.now());
+        let now = self.clock.now();
+        let Some(outcome) = active.host.tick(now) else {
+            return active.host.next_deadline().map(|deadline| deadline.max(now.monotonic + PAUSE));
+        };
         self.carry_out(&mut active, outcome);
         active.host.next_deadline()
     }

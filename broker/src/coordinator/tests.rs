@@ -28,6 +28,7 @@ const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
 struct Diary {
     heard: Vec<String>,
     waiting: BTreeMap<AppendId, Ticket>,
+    deadline: Option<Duration>,
 }
 
 impl Diary {
@@ -88,12 +89,13 @@ impl Machine for Diary {
         Effects::default()
     }
 
-    fn tick(&mut self, _: Now) -> Effects<Diary> {
+    fn tick(&mut self, now: Now) -> Effects<Diary> {
+        self.deadline = self.deadline.filter(|deadline| *deadline > now.monotonic);
         Effects::default()
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        None
+        self.deadline
     }
 
     fn unload(self, _: Now) -> Vec<(Ticket, String)> {
@@ -159,6 +161,14 @@ fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
 
 fn write(host: &mut Host<Diary>, text: &str) -> Result<Outcome<Diary>, CoordinatorError> {
     host.ask("key", None, NOW, |diary, ticket, _| diary.write(text, ticket)).map(|(_, outcome)| outcome)
+}
+
+/// Broker 1 fetches, and a leader that gave way leads again.
+fn a_follower_comes(partition: &Partition) {
+    let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation, again: false };
+    let (offset, none) = (0, LeaderEpoch::NONE);
+    let from = ReadFrom { offset, current_leader_epoch: none, last_fetched_epoch: none, log_start: 0 };
+    partition.read(&from, 1, true, 1, follower).unwrap();
 }
 
 /// Gives the lead of a partition that broker 0 has alone.
@@ -283,11 +293,28 @@ async fn a_coordinator_that_missed_something_while_it_gave_way_is_replaced() {
         if misses {
             coordinator.turn(|diary, _| diary.write("a", Ticket(9)));
         }
-        let follower = Reader::Follower { broker: BrokerId(1), incarnation: member(1).incarnation, again: false };
-        let (offset, none) = (0, LeaderEpoch::NONE);
-        let from = ReadFrom { offset, current_leader_epoch: none, last_fetched_epoch: none, log_start: 0 };
-        partition.read(&from, 1, true, 1, follower).unwrap();
+        a_follower_comes(&partition);
         assert!(partition.leads_since(LeaderEpoch(1)), "a follower has come back");
         assert_eq!(coordinator.is_for(&partition), !misses);
     }
+}
+
+/// Else the task that ticks would never sleep. Seed 622000598 of the simulation did not end: time stood still.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_while_a_coordinator_gives_way_is_looked_at_now_and_then() {
+    let data = tempfile::tempdir().unwrap();
+    let partition = Arc::new(leading_alone(data.path()));
+    elect_in(&partition, 0, 1, &[0, 1], &[]);
+    let coordinator = loaded(&partition, 1).await;
+    coordinator.turn(|diary, now| {
+        diary.deadline = Some(now.monotonic);
+        Effects::default()
+    });
+    let passed = Duration::from_secs(1);
+    tokio::time::advance(passed).await;
+    partition.give_way(true);
+    let again = coordinator.tick().expect("it is still to be acted on");
+    assert!(again > passed, "{again:?}");
+    a_follower_comes(&partition);
+    assert_eq!(coordinator.tick(), None);
 }
