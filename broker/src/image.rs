@@ -13,6 +13,7 @@ use ottla_config::{BrokerSettings, GroupSettings, TopicSettings};
 use ottla_crds::names;
 pub use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, PartitionEpoch};
 use ottla_rules::features::Features;
+use ottla_wire::TopicIdPartition;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -218,6 +219,17 @@ impl ClusterImage {
     /// A partition's assignment.
     pub fn assignment(&self, topic: &str, partition: i32) -> Option<&Assignment> {
         self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// A partition by its topic's id: its topic and its assignment.
+    pub fn partition(&self, key: TopicIdPartition) -> Option<(&Arc<Topic>, &Assignment)> {
+        let topic = self.topics.get(&key.topic_id)?;
+        Some((topic, topic.partitions.get(usize::try_from(key.partition).ok()?)?))
+    }
+
+    /// The same, if `broker` is to have a replica of it.
+    pub fn replica_of(&self, broker: BrokerId, key: TopicIdPartition) -> Option<(&Arc<Topic>, &Assignment)> {
+        self.partition(key).filter(|(_, assignment)| assignment.replicas.contains(&broker))
     }
 
     /// Where clients of `listener` reach broker `id`, if it is alive.

@@ -129,7 +129,7 @@ impl Replicas {
             }
         };
         let running = self.running.read().get(&key).cloned();
-        if let (Some(partition), Some((topic, assignment))) = (running, self.mine(image, key)) {
+        if let (Some(partition), Some((topic, assignment))) = (running, image.replica_of(self.me.id, key)) {
             self.give_role(image, topic, assignment, partition.clone(), beside);
             if !beside.beginning.contains(&key) {
                 beside.gathered.push(partition);
@@ -145,7 +145,7 @@ impl Replicas {
         beside.gathered_at = None;
         let mut tried = self.fetchers.add(image, &gathered);
         for partition in &gathered {
-            let assignment = self.mine(image, partition.id()).map(|(_, assignment)| assignment);
+            let assignment = image.replica_of(self.me.id, partition.id()).map(|(_, assignment)| assignment);
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
             if let Some(assignment) = assignment.filter(asks_me) {
                 tried = tried.and(self.report(partition, assignment));

@@ -13,16 +13,16 @@ use ottla_rules::assignment::Remedy;
 use ottla_wire::TopicIdPartition;
 use tokio::sync::oneshot;
 
-use super::Replicas;
+use super::opening::Opener;
 use super::proposal::Proposal;
 use crate::ask::Ask;
 use crate::image::{Assignment, ClusterImage, Me};
 
-impl Replicas {
+impl Opener {
     /// Does what is to be done now about a replica whose log can't be read. True when it must be copied again: until it
     /// has opened, what can't be read of it may be quarantined. Is tried again together with that.
     pub(super) async fn remedy(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
-        let Some((topic, assignment)) = self.mine(image, key) else { return false };
+        let Some((topic, assignment)) = image.replica_of(self.me.id, key) else { return false };
         let dir = self.dir.join(partition_name(&topic.name, key.partition));
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy(me, &dir, &entry)).await {
@@ -42,9 +42,9 @@ impl Replicas {
 
     /// Whether a log may be opened that ends below the high watermark that its broker has checkpointed, with this very
     /// disk: somebody has removed or shortened its files meanwhile. Not before nobody counts on what it had. Is tried
-    /// again like [`Replicas::remedy`].
+    /// again like [`Opener::remedy`].
     pub(super) async fn may_open_shorter(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
-        let Some((topic, assignment)) = self.mine(image, key) else { return false };
+        let Some((topic, assignment)) = image.replica_of(self.me.id, key) else { return false };
         let dir = self.dir.join(partition_name(&topic.name, key.partition));
         let (me, entry) = (self.me, assignment.clone());
         match self.workers.run(move || remedy_of_lost(me, &dir, &entry)).await {
@@ -69,7 +69,7 @@ impl Replicas {
         }
     }
 
-    /// Puts the segment with the file `damaged`, and those behind it, aside: after [`Replicas::remedy`] said so. True
+    /// Puts the segment with the file `damaged`, and those behind it, aside: after [`Opener::remedy`] said so. True
     /// when there are fewer now.
     pub(super) async fn put_aside_damaged(&self, damaged: &Path) -> bool {
         let from = damaged.to_owned();

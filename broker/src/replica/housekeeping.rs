@@ -167,7 +167,7 @@ mod tests {
         let (log, _) = Log::open(&folder, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
         let found = Found { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
         let of_topic = replicas.metrics.topics.of("t");
-        let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.joining.clone()));
+        let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.opener.joining.clone()));
         replicas.running.write().insert(TopicIdPartition::new(id, 0), partition);
         replicas.store_checkpoints().await;
         assert_eq!(load().of("t", 0).1.log_start, 5);

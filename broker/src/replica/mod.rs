@@ -11,7 +11,7 @@
 //! - [`folders`]: whose the partitions' folders are
 //! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
 //! - `seen`: what the last image shows of replicas
-//! - [`opening`]: logs that should be open and are not yet; `damaged`: those that can't be read
+//! - [`opening`]: logs that should be open and are not yet, and how they are opened; `damaged`: those that can't be read
 //! - `beside`: what runs while the broker looks at the image
 //! - `span`: whose a log line is
 //! - `rules`: what a topic's settings mean for logs and batches
@@ -45,23 +45,21 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::future::join_all;
+use ottla_log::Files;
 use ottla_log::failure::Failure;
-use ottla_log::folder::partition_name;
-use ottla_log::{Files, LogError};
 use ottla_wire::TopicIdPartition;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use self::beside::RoleWorkers;
 use self::beside::{Beside, Counted, Done};
-use self::checkpoints::{Checkpoints, Positions};
+use self::checkpoints::Checkpoints;
 use self::fetching::{Doubts, Fetchers};
-use self::opening::{FIRST_RETRY, OpenError, OpenedLog, Unopened, hint_of_torn, open_log};
+use self::opening::{FIRST_RETRY, Opener, Unopened};
 use self::partition::leadership::Surroundings;
-use self::partition::{Busy, Extent, Found, Partition};
-use self::proposal::Proposal;
+use self::partition::{Busy, Extent, Partition};
 use self::removal::Removals;
 use self::seen::Seen;
 use self::span::span_of;
@@ -112,7 +110,7 @@ pub struct Replicas {
     me: Me,
     dialer: Dialer,
     dir: PathBuf,
-    files: Arc<Files>,
+    opener: Opener,
     workers: Workers,
     role_workers: RoleWorkers,
     metrics: Arc<Metrics>,
@@ -128,7 +126,6 @@ pub struct Replicas {
     running: RwLock<HashMap<TopicIdPartition, Arc<Partition>, BuildHasherDefault<DefaultHasher>>>,
     fetchers: Fetchers,
     leaders_throttle: Arc<Mutex<Throttle>>,
-    joining: mpsc::Sender<TopicIdPartition>,
     /// Says that replicas have come, gone or changed their role.
     roles: watch::Sender<()>,
     /// A full disk has torn a log: so look at the image again.
@@ -157,11 +154,20 @@ impl Replicas {
         let checkpoints = Arc::new(Mutex::new(checkpoints));
         let (joining, joined) = mpsc::channel(JOINING);
         let replicas = Arc::new(Replicas {
+            opener: Opener {
+                me,
+                dir: dir.to_owned(),
+                files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
+                workers: workers.clone(),
+                checkpoints: checkpoints.clone(),
+                metrics: metrics.clone(),
+                ask: ask.clone(),
+                joining,
+            },
             fetchers: Fetchers::new(me, dialer.clone(), workers.clone(), checkpoints.clone()),
             me,
             dialer,
             dir: dir.to_owned(),
-            files: Files::new(OPEN_SEGMENTS, INDEX_MEMORY),
             leaders_throttle: Arc::new(Mutex::new(Throttle::new(env::now()))),
             workers,
             role_workers,
@@ -172,7 +178,6 @@ impl Replicas {
             found: Mutex::new(folders::found(dir)?),
             removals: Removals::default(),
             running: RwLock::default(),
-            joining,
             roles: watch::Sender::new(()),
             torn: Notify::new(),
             failure,
@@ -296,11 +301,6 @@ impl Replicas {
         is_new || self.removals.are_to_be_told() || seen.mine_without_leader(image).next().is_some()
     }
 
-    /// What the image puts here, of a partition.
-    fn mine<'i>(&self, image: &'i ClusterImage, key: TopicIdPartition) -> Option<(&'i Arc<Topic>, &'i Assignment)> {
-        assigned(image, key).filter(|(_, assignment)| assignment.replicas.contains(&self.me.id))
-    }
-
     /// Begins to open what the image puts here, gives every open replica its role, retires what has a tombstone or has
     /// been moved away. What the image does not mention is left alone: absence is never deletion. Gives when something
     /// is to be tried again. Waits for nothing: an election is acted on at once, whatever the disk does for other
@@ -313,7 +313,7 @@ impl Replicas {
         beside: &mut Beside<'a>,
     ) -> Option<Instant> {
         let now = env::now();
-        self.unopened.lock().retain(|key| self.mine(image, key).is_some());
+        self.unopened.lock().retain(|key| image.replica_of(self.me.id, key).is_some());
         self.give_up_torn(beside);
         let mut missing = Vec::new();
         for topic in seen.mine(image) {
@@ -364,89 +364,8 @@ impl Replicas {
     /// The workers bound how many logs are recovered at a time.
     async fn open(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Done {
         let key = TopicIdPartition::new(topic.id, number);
-        Done::Opened(key, self.partition_of(images, topic, number).await)
-    }
-
-    async fn partition_of(&self, images: ImageReceiver, topic: Arc<Topic>, number: i32) -> Option<Arc<Partition>> {
-        let torn = self.unopened.lock().torn.get(&TopicIdPartition::new(topic.id, number)).copied();
-        // Recovery may take long: what is done after it looks at the newest image.
-        let newest = || images.borrow().clone();
-        let mut opened = self.try_to_open(&newest(), &topic, number, torn).await;
-        let mut copies_anew = false;
-        while let Err(OpenError::Log(LogError::Corrupt { path, .. })) = &opened {
-            // Asked once: the folder knows the answer, and would want another epoch for each segment.
-            copies_anew = copies_anew || self.remedy(&newest(), TopicIdPartition::new(topic.id, number)).await;
-            if !copies_anew || !self.put_aside_damaged(path).await {
-                break;
-            }
-            opened = self.try_to_open(&newest(), &topic, number, torn).await;
-        }
-        let opened = opened.ok()?;
-        let known = opened.known();
-        let OpenedLog { mut log, mut proposal, hint, stated, .. } = opened;
-        // With another incarnation no broker relies on what the disk had, nor on what was just quarantined, or was to
-        // be truncated.
-        let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
-        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is
-        // committed.
-        let had = known.high_watermark.max(known.recovery_point);
-        let has_lost = is_counted_on && log.log_end() < had;
-        if has_lost {
-            tracing::error!(
-                log_end = log.log_end(),
-                had,
-                "records are missing from a log: its files were removed or shortened while the broker was down; \
-                copying it again from the other replicas"
-            );
-            if !self.may_open_shorter(&newest(), TopicIdPartition::new(topic.id, number)).await {
-                return None;
-            }
-            let dir = self.dir.join(partition_name(&topic.name, number));
-            proposal = self.workers.run(move || Proposal::open(&dir)).await.ok()?;
-        }
-        if let Some(offset) = known.first_dirty {
-            log.set_first_dirty(offset);
-        }
-        let found = Found { log, high_watermark: known.high_watermark, proposal };
-        let metrics = self.metrics.topics.of(&topic.name);
-        let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
-        // Most logs are where they were. Thousands of them need not wait for another turn of a worker.
-        if torn.is_none() && !partition.positions().are_behind(&stated) {
-            return Some(partition);
-        }
-        let (opened, checkpoints) = (partition.clone(), self.checkpoints.clone());
-        let key = (topic.name.to_string(), number);
-        let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
-        let lowered = lowered.inspect_err(|error| {
-            tracing::error!(%error, "failed to write the checkpoints of a log that has lost records");
-        });
-        lowered.ok().map(|()| partition)
-    }
-
-    async fn try_to_open(
-        &self,
-        image: &Arc<ClusterImage>,
-        topic: &Arc<Topic>,
-        number: i32,
-        torn: Option<Positions>,
-    ) -> Result<OpenedLog, OpenError> {
-        let (data, files, checkpoints) = (self.dir.clone(), self.files.clone(), self.checkpoints.clone());
-        let (image, of) = (image.clone(), topic.clone());
-        let open = move || {
-            let (hint, stated) = match torn {
-                Some(known) => (hint_of_torn(known), known),
-                // The holder of the lock may be waiting for the disk.
-                None => checkpoints.lock().of(&of.name, number),
-            };
-            let (log, proposal, was) = open_log(&data, &image, &of, number, hint, &files)?;
-            Ok(OpenedLog { log, proposal, hint, stated, was })
-        };
-        let span = Span::current();
-        let opened = self.workers.run(move || span.in_scope(open)).await;
-        opened.inspect_err(|error| {
-            // Other partitions are served; this one is tried again.
-            tracing::error!(%error, "failed to open a log");
-        })
+        let torn = self.unopened.lock().torn.get(&key).copied();
+        Done::Opened(key, self.opener.open(images, topic, number, torn).await)
     }
 
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
@@ -520,11 +439,6 @@ impl Replicas {
 
 fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
-}
-
-fn assigned(image: &ClusterImage, key: TopicIdPartition) -> Option<(&Arc<Topic>, &Assignment)> {
-    let topic = image.topics.get(&key.topic_id)?;
-    Some((topic, topic.partitions.get(usize::try_from(key.partition).ok()?)?))
 }
 
 fn surroundings(image: &ClusterImage, assignment: &Assignment) -> Surroundings {

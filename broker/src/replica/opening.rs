@@ -1,7 +1,7 @@
 //! Logs that should be open and are not yet, and how one is opened.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,19 @@ use ottla_client::Backoff;
 use ottla_log::folder::partition_name;
 use ottla_log::{Files, Log, LogError, RecoveryHint};
 use ottla_wire::TopicIdPartition;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tracing::Span;
 
-use super::checkpoints::Positions;
+use super::checkpoints::{Checkpoints, Positions};
 use super::folders::{self, Was};
+use super::partition::{Found, Partition};
 use super::proposal::Proposal;
 use super::rules::log_config;
-use crate::env::{self, Instant};
-use crate::image::{ClusterImage, Topic};
+use crate::ask::AskSender;
+use crate::env::{self, Instant, Workers};
+use crate::image::{ClusterImage, ImageReceiver, Me, Topic};
+use crate::metrics::Metrics;
 
 /// Pause before logs that failed to open are tried again, doubled up to the second.
 pub const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -80,6 +86,111 @@ impl Unopened {
     /// When one is to be tried again.
     pub fn next_retry(&self) -> Option<Instant> {
         self.failed.iter().filter(|(key, _)| !self.opening.contains(*key)).map(|(_, retry)| retry.at).min()
+    }
+}
+
+/// Opens the logs of this broker's replicas.
+pub(super) struct Opener {
+    pub me: Me,
+    /// The data directory.
+    pub dir: PathBuf,
+    pub files: Arc<Files>,
+    pub workers: Workers,
+    pub checkpoints: Arc<Mutex<Checkpoints>>,
+    pub metrics: Arc<Metrics>,
+    pub ask: AskSender,
+    /// Where partitions name followers that have caught up.
+    pub joining: mpsc::Sender<TopicIdPartition>,
+}
+
+impl Opener {
+    /// Opens a log, or what is left of it, as the newest of these images has it; `torn`: what was known of it when a
+    /// full disk tore it in this process. `None`: it is to be tried again, and why is in the log.
+    pub(super) async fn open(
+        &self,
+        images: ImageReceiver,
+        topic: Arc<Topic>,
+        number: i32,
+        torn: Option<Positions>,
+    ) -> Option<Arc<Partition>> {
+        // Recovery may take long: what is done after it looks at the newest image.
+        let newest = || images.borrow().clone();
+        let mut opened = self.try_to_open(&newest(), &topic, number, torn).await;
+        let mut copies_anew = false;
+        while let Err(OpenError::Log(LogError::Corrupt { path, .. })) = &opened {
+            // Asked once: the folder knows the answer, and would want another epoch for each segment.
+            copies_anew = copies_anew || self.remedy(&newest(), TopicIdPartition::new(topic.id, number)).await;
+            if !copies_anew || !self.put_aside_damaged(path).await {
+                break;
+            }
+            opened = self.try_to_open(&newest(), &topic, number, torn).await;
+        }
+        let opened = opened.ok()?;
+        let known = opened.known();
+        let OpenedLog { mut log, mut proposal, hint, stated, .. } = opened;
+        // With another incarnation no broker relies on what the disk had, nor on what was just quarantined, or was to
+        // be truncated.
+        let is_counted_on = (hint.clean || hint.intact) && !copies_anew && torn.is_none();
+        // What was flushed counts as well: its leader may have heard of it, and this broker not yet that it is
+        // committed.
+        let had = known.high_watermark.max(known.recovery_point);
+        let has_lost = is_counted_on && log.log_end() < had;
+        if has_lost {
+            tracing::error!(
+                log_end = log.log_end(),
+                had,
+                "records are missing from a log: its files were removed or shortened while the broker was down; \
+                copying it again from the other replicas"
+            );
+            if !self.may_open_shorter(&newest(), TopicIdPartition::new(topic.id, number)).await {
+                return None;
+            }
+            let dir = self.dir.join(partition_name(&topic.name, number));
+            proposal = self.workers.run(move || Proposal::open(&dir)).await.ok()?;
+        }
+        if let Some(offset) = known.first_dirty {
+            log.set_first_dirty(offset);
+        }
+        let found = Found { log, high_watermark: known.high_watermark, proposal };
+        let metrics = self.metrics.topics.of(&topic.name);
+        let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
+        // Most logs are where they were. Thousands of them need not wait for another turn of a worker.
+        if torn.is_none() && !partition.positions().are_behind(&stated) {
+            return Some(partition);
+        }
+        let (opened, checkpoints) = (partition.clone(), self.checkpoints.clone());
+        let key = (topic.name.to_string(), number);
+        let lowered = self.workers.run(move || checkpoints.lock().lower(key, opened.positions())).await;
+        let lowered = lowered.inspect_err(|error| {
+            tracing::error!(%error, "failed to write the checkpoints of a log that has lost records");
+        });
+        lowered.ok().map(|()| partition)
+    }
+
+    async fn try_to_open(
+        &self,
+        image: &Arc<ClusterImage>,
+        topic: &Arc<Topic>,
+        number: i32,
+        torn: Option<Positions>,
+    ) -> Result<OpenedLog, OpenError> {
+        let (data, files, checkpoints) = (self.dir.clone(), self.files.clone(), self.checkpoints.clone());
+        let (image, of) = (image.clone(), topic.clone());
+        let open = move || {
+            let (hint, stated) = match torn {
+                Some(known) => (hint_of_torn(known), known),
+                // The holder of the lock may be waiting for the disk.
+                None => checkpoints.lock().of(&of.name, number),
+            };
+            let (log, proposal, was) = open_log(&data, &image, &of, number, hint, &files)?;
+            Ok(OpenedLog { log, proposal, hint, stated, was })
+        };
+        let span = Span::current();
+        let opened = self.workers.run(move || span.in_scope(open)).await;
+        opened.inspect_err(|error| {
+            // Other partitions are served; this one is tried again.
+            tracing::error!(%error, "failed to open a log");
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use super::opening::{FIRST_RETRY, LONGEST_RETRY};
 use super::partition::Partition;
 use super::proposal::Proposal;
 use super::span::span_of;
-use super::{Replicas, assigned, folders};
+use super::{Replicas, folders};
 use crate::ask::Ask;
 use crate::env::{self, Instant};
 use crate::image::{Assignment, ClusterImage};
@@ -153,7 +153,7 @@ impl Replicas {
         for partition in gone {
             let (key, topic) = (partition.id(), partition.topic.to_string());
             let leaving = Leaving { key, topic, how: How::Remove, partition: Some(partition) };
-            state.add(leaving, assigned(image, key).map(|(_, assignment)| assignment));
+            state.add(leaving, image.partition(key).map(|(_, assignment)| assignment));
         }
         self.queue_what_was_found(image, &mut state);
         // Also what was not running: a tombstone may be older than this process. Not what is being opened: that is
@@ -204,7 +204,7 @@ impl Replicas {
     fn is_gone(&self, image: &ClusterImage, key: TopicIdPartition) -> bool {
         let is_elsewhere = |assignment: &Assignment| !assignment.replicas.contains(&self.me.id);
         image.deleted.contains_key(&key.topic_id)
-            || assigned(image, key).is_some_and(|(_, assignment)| is_elsewhere(assignment))
+            || image.partition(key).is_some_and(|(_, assignment)| is_elsewhere(assignment))
     }
 
     /// Folders that nobody opens, of partitions that went while this broker was down or could not open them.
@@ -213,7 +213,7 @@ impl Replicas {
         let is_gone =
             |key: &TopicIdPartition, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);
         for (key, topic) in self.found.lock().extract_if(.., is_gone) {
-            let elsewhere = assigned(image, key).map(|(_, assignment)| assignment);
+            let elsewhere = image.partition(key).map(|(_, assignment)| assignment);
             let how = elsewhere.cloned().map_or(How::Remove, How::PutAside);
             state.add(Leaving { key, topic, how, partition: None }, elsewhere);
         }
