@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 use crate::ids::{GroupId, Producer, Ticket};
@@ -110,4 +111,4 @@ pub enum StateCallKind {
 }
 
 /// What became of each partition of a [`StateCall`].
-pub type StateResults = BTreeMap<(Uuid, i32), Result<(), StateError>>;
+pub type StateResults = BTreeMap<TopicIdPartition, Result<(), StateError>>;

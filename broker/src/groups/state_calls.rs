@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use ottla_group::share_state::{Reply, Request, SharePartition};
 use ottla_group::{Shard, StateCall, StateCallKind, StateResults};
+use ottla_wire::TopicIdPartition;
 
 use super::machine::effects;
 use crate::coordinator::Coordinator;
@@ -13,7 +14,7 @@ use crate::share_state::persister::Persister;
 /// Asks for each partition of a call; the results come back to the group.
 pub(super) async fn carry_out(persister: Arc<Persister>, coordinator: Arc<Coordinator<Shard>>, call: StateCall) {
     let asked = requests(&call).into_iter().map(async |(of, request)| {
-        let place = (of.topic_id, of.partition);
+        let place = TopicIdPartition::new(of.topic_id, of.partition);
         match persister.ask(of, request).await {
             Reply::Initialize(result) | Reply::Delete(result) => Some((place, result)),
             // What has no result has failed.

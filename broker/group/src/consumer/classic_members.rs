@@ -9,7 +9,7 @@ use crate::consumer::heartbeat::{Standing, without_epochs};
 use crate::consumer::migration::by_id;
 use crate::error::GroupError;
 use crate::ids::{InstanceId, MemberId};
-use crate::record::{ClassicMember, ConsumerMemberValue, MemberState};
+use crate::record::{ClassicMember, ConsumerMemberValue, MemberState, each_partition};
 use crate::request::{HeartbeatRequest, JoinRequest, Joined, Leaving, SyncRequest, Synced};
 use crate::timers::{TimerKey, millis};
 use crate::turn::Turn;
@@ -195,9 +195,7 @@ impl ConsumerGroup {
 
     /// Whether a partition that it is to have belongs to another member still.
     fn waits_for_others(&self, id: &MemberId, member: &Member) -> bool {
-        let target = self.target.get(id).into_iter().flatten();
-        let mut missing = target.flat_map(|(topic, all)| all.iter().map(move |partition| (*topic, *partition)));
-        missing.any(|(topic, partition)| self.is_taken(&member.current, topic, partition))
+        self.target.get(id).into_iter().flat_map(each_partition).any(|at| self.is_taken(&member.current, at))
     }
 
     /// It has the rebalance timeout to join.

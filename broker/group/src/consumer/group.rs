@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 use super::assignor::Assignor;
@@ -49,7 +50,7 @@ pub(crate) struct ConsumerGroup {
     has_old_partitions: bool,
 
     /// How many members have a partition: more than one only if an append failed between two that succeeded.
-    holders: BTreeMap<(Uuid, i32), usize>,
+    holders: BTreeMap<TopicIdPartition, usize>,
     /// The version of the topics whose hash was last compared with the group's.
     pub(crate) checked_topics: Option<u64>,
     /// The version of names in which the expressions were last looked up.
@@ -164,10 +165,11 @@ impl ConsumerGroup {
     }
 
     /// Whether another member than this has the partition, or has not said that it does not.
-    pub(crate) fn is_taken(&self, member: &CurrentValue, topic: Uuid, partition: i32) -> bool {
-        let mine = |assigned: &Assigned| assigned.get(&topic).is_some_and(|mine| mine.contains_key(&partition));
+    pub(crate) fn is_taken(&self, member: &CurrentValue, at: TopicIdPartition) -> bool {
+        let mine =
+            |assigned: &Assigned| assigned.get(&at.topic_id).is_some_and(|mine| mine.contains_key(&at.partition));
         let own = usize::from(mine(&member.assigned)) + usize::from(mine(&member.revoking));
-        self.holders.get(&(topic, partition)).copied().unwrap_or(0) > own
+        self.holders.get(&at).copied().unwrap_or(0) > own
     }
 
     /// What a group without members has in the log.

@@ -225,7 +225,7 @@ impl ConsumerGroup {
             subscribed: &self.subscribed_ids(&member.value, turn.topics),
             has_resubscribed,
             owned,
-            is_taken: &|topic, partition| self.is_taken(&member.current, topic, partition),
+            is_taken: &|at| self.is_taken(&member.current, at),
         };
         let next = reconcile::step(&member.current, &goal)?;
         if next != member.current {

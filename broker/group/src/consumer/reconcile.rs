@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 use crate::error::GroupError;
@@ -24,7 +25,7 @@ pub(crate) struct Goal<'a> {
     /// The partitions that it says it owns; `None` if it does not say.
     pub(crate) owned: Option<&'a Partitions>,
     /// Whether a member other than this one has the partition.
-    pub(crate) is_taken: &'a dyn Fn(Uuid, i32) -> bool,
+    pub(crate) is_taken: &'a dyn Fn(TopicIdPartition) -> bool,
 }
 
 /// Where the member is after its heartbeat.
@@ -59,7 +60,7 @@ fn advance(current: &CurrentValue, epoch: i32, goal: &Goal<'_>) -> CurrentValue 
         for partition in partitions {
             if assigned.get(topic).is_some_and(|mine| mine.contains_key(partition)) {
                 continue;
-            } else if (goal.is_taken)(*topic, *partition) {
+            } else if (goal.is_taken)(TopicIdPartition::new(*topic, *partition)) {
                 state = MemberState::Unreleased;
             } else {
                 assigned.entry(*topic).or_default().insert(*partition, goal.epoch);
@@ -231,7 +232,8 @@ mod tests {
         let subscribed = BTreeSet::from([Uuid::from_u128(1), Uuid::from_u128(2)]);
         for (before, target, owned, taken, after) in cases {
             let (target, owned, taken) = (partitions(target), owned.map(partitions), partitions(taken));
-            let is_taken = |topic, partition| taken.get(&topic).is_some_and(|taken| taken.contains(&partition));
+            let is_taken =
+                |at: TopicIdPartition| taken.get(&at.topic_id).is_some_and(|taken| taken.contains(&at.partition));
             let goal = Goal {
                 epoch: 11,
                 target: &target,
@@ -268,7 +270,7 @@ mod tests {
                 subscribed: &subscribed,
                 has_resubscribed: true,
                 owned: owned.as_ref(),
-                is_taken: &|_, _| false,
+                is_taken: &|_| false,
             };
             assert_eq!(step(&before, &goal), Ok(after), "{before:?}");
         }
@@ -283,7 +285,7 @@ mod tests {
                 subscribed: &BTreeSet::from([Uuid::from_u128(1)]),
                 has_resubscribed: false,
                 owned: owned.as_ref(),
-                is_taken: &|_, _| false,
+                is_taken: &|_| false,
             };
             assert_eq!(step(&current(10, 9, Unknown, "1-0@9", ""), &goal), Err(GroupError::FencedMemberEpoch));
         }

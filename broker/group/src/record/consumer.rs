@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use ottla_wire::Str;
 use ottla_wire::consumer_group_records::{
     self as wire, ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberKey, ConsumerGroupMemberMetadataValue,
     ConsumerGroupMetadataValue, ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue,
@@ -12,6 +11,7 @@ use ottla_wire::consumer_group_records::{
     TargetTopicPartitions,
 };
 use ottla_wire::coordinator_records::{CoordinatorKey, GroupMetadataKey, decode_value, encode_value};
+use ottla_wire::{Str, TopicIdPartition};
 use uuid::Uuid;
 
 use super::shared::{MemberState, Partitions, TargetValue};
@@ -101,16 +101,16 @@ pub struct CurrentValue {
 
 impl CurrentValue {
     /// All partitions that the member may own.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = (Uuid, i32)> {
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = TopicIdPartition> {
         let topics = self.assigned.iter().chain(&self.revoking);
-        topics.flat_map(|(topic, partitions)| partitions.keys().map(|partition| (*topic, *partition)))
+        topics.flat_map(|(id, partitions)| partitions.keys().map(|number| TopicIdPartition::new(*id, *number)))
     }
 
     /// The same by topic.
     pub(crate) fn by_topic(&self) -> Partitions {
         let mut by_topic = Partitions::new();
-        for (topic, partition) in self.partitions() {
-            by_topic.entry(topic).or_default().insert(partition);
+        for at in self.partitions() {
+            by_topic.entry(at.topic_id).or_default().insert(at.partition);
         }
         by_topic
     }

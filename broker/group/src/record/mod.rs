@@ -18,6 +18,7 @@ pub use consumer::{
 pub use share::{
     ShareCurrentValue, ShareGroupValue, ShareMemberValue, ShareRecord, SharedPartitions, SharedTopic, SharedTopics,
 };
+pub(crate) use shared::each_partition;
 pub use shared::{MemberState, Partitions, TargetValue};
 pub use streams::{
     Copartition, Endpoint, InternalTopic, StreamsAssigned, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue,

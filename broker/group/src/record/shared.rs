@@ -2,10 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 /// Partitions by topic. Always: no topic without partitions.
 pub type Partitions = BTreeMap<Uuid, BTreeSet<i32>>;
+
+/// Each of them.
+pub(crate) fn each_partition(partitions: &Partitions) -> impl Iterator<Item = TopicIdPartition> {
+    partitions.iter().flat_map(|(id, all)| all.iter().map(|number| TopicIdPartition::new(*id, *number)))
+}
 
 /// When the target assignment was computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

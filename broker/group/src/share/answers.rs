@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 use crate::effects::{StateCall, StateCallKind, StateResults};
@@ -132,7 +133,7 @@ impl ShareGroup {
 }
 
 fn result_of(results: &StateResults, topic: Uuid, partition: i32) -> Result<(), StateError> {
-    results.get(&(topic, partition)).copied().unwrap_or(Err(StateError::CoordinatorNotAvailable))
+    results.get(&TopicIdPartition::new(topic, partition)).copied().unwrap_or(Err(StateError::CoordinatorNotAvailable))
 }
 
 /// The state of a partition that does not exist is gone, or will be soon.

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_wire::TopicIdPartition;
 use uuid::Uuid;
 
 use crate::ids::MemberId;
-use crate::record::Partitions;
+use crate::record::{Partitions, each_partition};
 
 /// A member among whom partitions are to be shared.
 #[derive(Clone, Debug)]
@@ -21,8 +22,6 @@ pub(super) struct MemberSpec<'a> {
 }
 
 pub(super) const NAME: &str = "simple";
-
-type Partition = (Uuid, i32);
 
 /// What each member is to have. `partitions` are those that may be assigned.
 pub(super) fn assign(
@@ -36,17 +35,14 @@ pub(super) fn assign(
     let mut assigned: BTreeMap<MemberId, Partitions> =
         members.keys().map(|id| (Clone::clone(*id), Partitions::new())).collect();
     for topics in parts {
-        let targets: Vec<Partition> = flat(partitions).filter(|(topic, _)| topics.contains(topic)).collect();
+        let targets: Vec<TopicIdPartition> =
+            each_partition(partitions).filter(|at| topics.contains(&at.topic_id)).collect();
         for (id, partition) in Part::new(members, &topics, targets).share() {
             let topics = assigned.entry(id.clone()).or_default();
-            topics.entry(partition.0).or_default().insert(partition.1);
+            topics.entry(partition.topic_id).or_default().insert(partition.partition);
         }
     }
     assigned
-}
-
-fn flat(partitions: &Partitions) -> impl Iterator<Item = Partition> {
-    partitions.iter().flat_map(|(topic, all)| all.iter().map(|partition| (*topic, *partition)))
 }
 
 /// Partitions that are shared among the same members.
@@ -56,12 +52,16 @@ struct Part<'a> {
     wanted: Vec<usize>,
     /// How many members each partition is to have.
     sharing: usize,
-    members_of: BTreeMap<Partition, BTreeSet<usize>>,
-    partitions_of: Vec<BTreeSet<Partition>>,
+    members_of: BTreeMap<TopicIdPartition, BTreeSet<usize>>,
+    partitions_of: Vec<BTreeSet<TopicIdPartition>>,
 }
 
 impl<'a> Part<'a> {
-    fn new(members: &BTreeMap<&'a MemberId, MemberSpec<'_>>, topics: &BTreeSet<Uuid>, targets: Vec<Partition>) -> Self {
+    fn new(
+        members: &BTreeMap<&'a MemberId, MemberSpec<'_>>,
+        topics: &BTreeSet<Uuid>,
+        targets: Vec<TopicIdPartition>,
+    ) -> Self {
         let subscribers: Vec<bool> = members.values().map(|member| topics.is_subset(&member.topics)).collect();
         let count = subscribers.iter().filter(|is_subscribed| **is_subscribed).count();
         let sharing = if targets.is_empty() { 0 } else { count.div_ceil(targets.len()) };
@@ -83,8 +83,8 @@ impl<'a> Part<'a> {
             partitions_of: Vec::new(),
         };
         for (index, member) in members.values().enumerate() {
-            let old = member.before.into_iter().flat_map(flat).filter(|(topic, _)| topics.contains(topic));
-            let old: BTreeSet<Partition> = old.collect();
+            let old = member.before.into_iter().flat_map(each_partition).filter(|at| topics.contains(&at.topic_id));
+            let old: BTreeSet<TopicIdPartition> = old.collect();
             for partition in &old {
                 part.members_of.entry(*partition).or_default().insert(index);
             }
@@ -96,7 +96,7 @@ impl<'a> Part<'a> {
         part
     }
 
-    fn share(mut self) -> impl Iterator<Item = (&'a MemberId, Partition)> {
+    fn share(mut self) -> impl Iterator<Item = (&'a MemberId, TopicIdPartition)> {
         self.take_from_members_with_too_many();
         self.take_from_partitions_with_too_many();
         self.fill();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ottla_group::record::{Partitions, ShareRecord, SharedTopics};
 use ottla_group::share_state::StateError;
 use ottla_group::*;
+use ottla_wire::TopicIdPartition;
 
 use super::consumer::{topic_id, topic_name};
 use super::{Client, GROUP, Options, World, repeated, short};
@@ -53,15 +54,17 @@ impl World {
     /// The share coordinators do what was asked, but for one partition, all of them, or none.
     pub fn answer_states(&mut self, fails: impl Fn(&str) -> bool) {
         for call in std::mem::take(&mut self.state_calls) {
-            let asked: Vec<(uuid::Uuid, i32)> = match &call.what {
-                StateCallKind::Initialize { offsets, .. } => {
-                    offsets.iter().flat_map(|(id, all)| all.keys().map(|one| (*id, *one))).collect()
-                }
-                StateCallKind::Delete { partitions } => {
-                    partitions.iter().flat_map(|(id, all)| all.iter().map(|one| (*id, *one))).collect()
-                }
+            let asked: Vec<TopicIdPartition> = match &call.what {
+                StateCallKind::Initialize { offsets, .. } => offsets
+                    .iter()
+                    .flat_map(|(id, all)| all.keys().map(|one| TopicIdPartition::new(*id, *one)))
+                    .collect(),
+                StateCallKind::Delete { partitions } => partitions
+                    .iter()
+                    .flat_map(|(id, all)| all.iter().map(|one| TopicIdPartition::new(*id, *one)))
+                    .collect(),
             };
-            let result = |(id, partition)| match fails(&format!("{}-{partition}", topic_name(id))) {
+            let result = |at: TopicIdPartition| match fails(&format!("{}-{}", topic_name(at.topic_id), at.partition)) {
                 true => Err(StateError::NotCoordinator),
                 false => Ok(()),
             };

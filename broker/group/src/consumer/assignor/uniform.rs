@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use uuid::Uuid;
+use ottla_wire::TopicIdPartition;
 
 use super::{Counts, Members};
 use crate::ids::MemberId;
-use crate::record::Partitions;
+use crate::record::{Partitions, each_partition};
 
 pub(super) fn assign(members: &Members, partitions: &Counts) -> BTreeMap<MemberId, Partitions> {
     let Some(topics) = members.values().next().map(|member| &member.topics) else { return BTreeMap::new() };
     let (mut total, mut free) = (0usize, Vec::new());
-    let had: BTreeSet<(Uuid, i32)> = members.values().flat_map(|member| pairs(&member.before)).collect();
+    let had: BTreeSet<TopicIdPartition> = members.values().flat_map(|member| each_partition(&member.before)).collect();
     for topic in topics.iter() {
         let all = 0..partitions.get(topic).copied().unwrap_or(0);
         total += all.len();
-        free.extend(all.map(|partition| (*topic, partition)).filter(|at| !had.contains(at)));
+        free.extend(all.map(|number| TopicIdPartition::new(*topic, number)).filter(|at| !had.contains(at)));
     }
     let quota = total / members.len();
     // Members that may have one more than the quota, and how many members are still to be asked.
@@ -28,14 +28,14 @@ pub(super) fn assign(members: &Members, partitions: &Counts) -> BTreeMap<MemberI
         let mut has_extra = extra > 0;
         let mut room = quota + usize::from(has_extra);
         let mut kept = Partitions::new();
-        for (topic, partition) in pairs(&member.before) {
-            if !topics.contains(&topic) {
+        for at in each_partition(&member.before) {
+            if !topics.contains(&at.topic_id) {
                 continue;
             } else if room > 0 {
                 room -= 1;
-                kept.entry(topic).or_default().insert(partition);
+                kept.entry(at.topic_id).or_default().insert(at.partition);
             } else {
-                free.push((topic, partition));
+                free.push(at);
             }
         }
         if room > 0 && has_extra && left > extra {
@@ -54,13 +54,9 @@ pub(super) fn assign(members: &Members, partitions: &Counts) -> BTreeMap<MemberI
     let mut free = free.into_iter();
     for (id, room) in unfilled {
         let taken = assignment.entry(id.clone()).or_default();
-        for (topic, partition) in free.by_ref().take(room) {
-            taken.entry(topic).or_default().insert(partition);
+        for at in free.by_ref().take(room) {
+            taken.entry(at.topic_id).or_default().insert(at.partition);
         }
     }
     assignment
-}
-
-fn pairs(partitions: &Partitions) -> impl Iterator<Item = (Uuid, i32)> {
-    partitions.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |partition| (*topic, *partition)))
 }
