@@ -20,8 +20,8 @@ const GIVES_WAY: Duration = Duration::from_secs(12);
 /// The client.
 pub(crate) struct Loyal {
     client: Client<()>,
-    /// Since when each broker believes that it coordinates, cut off and deserted, while another leads, and has been sent
-    /// nothing by others; `None`: it does not.
+    /// Since when each broker believes that it coordinates, cut off and deserted, while another leads, and others have
+    /// sent it nothing; `None`: it does not.
     deserted: Vec<Option<Duration>>,
 }
 

@@ -11,7 +11,7 @@
 //! - [`folders`]: whose the partitions' folders are
 //! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
 //! - `seen`: what the last image shows of replicas
-//! - [`opening`]: logs that should be open and are not yet, and how they are opened; `damaged`: those that can't be read
+//! - [`opening`]: logs that should be open and are not yet, and how one is opened; `damaged`: those that can't be read
 //! - `beside`: what runs while the broker looks at the image
 //! - `span`: whose a log line is
 //! - `rules`: what a topic's settings mean for logs and batches

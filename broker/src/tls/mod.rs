@@ -2,8 +2,8 @@
 //!
 //! On Kubernetes the files are mounted Secrets; on a laptop the program writes them. Whatever changes, certificates,
 //! keys or authorities, makes new configurations for connections to come: there is no restart, and connections that
-//! exist stay. Files that can't be used change nothing, as in Kafka: a listener continues with what it had. Sessions that were begun under former authorities can't be resumed, because each configuration has a
-//! ticketer of its own.
+//! exist stay. Files that can't be used change nothing, as in Kafka: a listener continues with what it had. Sessions
+//! that were begun under former authorities can't be resumed, because each configuration has a ticketer of its own.
 //!
 //! - [`files`]: where they are, and what they hold
 //! - [`config`]: from files to rustls' configurations
