@@ -42,7 +42,7 @@ const SECURED: &str = "### A secured cluster";
 
 /// README, the beginning of its command, and how that is proved.
 const ROWS: &[(&str, &str, How)] = &[
-    ("README.md", "cargo run --release -p ottla ", Cargo("")),
+    ("README.md", "cargo run -p ottla ", Cargo("")),
     ("README.md", "cargo test --workspace", Cargo("")),
     ("README.md", "kafka-topics.sh --bootstrap-server localhost:9092", Run(kafkas_tool)),
     ("README.md", "kubectl --server http://127.0.0.1:9080 get kafkatopics", Run(kubectl)),
