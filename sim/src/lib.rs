@@ -68,11 +68,12 @@ mod topics;
 mod transactional;
 pub mod world;
 
+use clap::ValueEnum;
 pub use tally::Tally;
 pub use world::Outcome;
 
 /// A half of the simulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Half {
     /// Partitions, logs, clients.
     Replicas,
@@ -83,6 +84,11 @@ pub enum Half {
 impl Half {
     /// Both.
     pub const ALL: [Half; 2] = [Half::Replicas, Half::ControlPlane];
+
+    /// Its name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 
     /// Plays one seed. Blocks.
     ///

@@ -2,6 +2,9 @@
 //! `--minutes`.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -11,6 +14,11 @@ use ottla_sim::{Half, Tally};
 // A third of a run's time goes into allocations otherwise.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// CPU time that a seed may use; most use a second or two.
+const MOST: Duration = Duration::from_secs(300);
+/// The time between two looks at that.
+const LOOK: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 #[command(about = "Brokers, operators and faults in one thread; a seed plays the whole story again")]
@@ -46,6 +54,8 @@ fn main() -> Result<ExitCode> {
 }
 
 fn tell(half: Half, seed: u64) -> Result<bool> {
+    let playing = Arc::new(seed.into());
+    watch(half, Arc::downgrade(&playing));
     let outcome = half.play(seed)?;
     println!("{}seed {seed}: {}", outcome.trace, outcome.verdict());
     Ok(outcome.is_good())
@@ -59,9 +69,37 @@ fn play(half: Half, options: &Options, halves: u32) -> Result<bool> {
     };
     let patience = options.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes) / halves);
     let mut tally = Tally::of(half);
+    let playing = Arc::new(AtomicU64::new(first));
+    watch(half, Arc::downgrade(&playing));
     for seed in (first..).take_while(|seed| seed - first < count && began.elapsed() < patience) {
+        playing.store(seed, SeqCst);
         tally.play(seed)?;
     }
     println!("{tally}");
     Ok(tally.is_good())
+}
+
+/// Names a seed that does not end, and ends the program. Time passes only while all tasks wait: with one that never
+/// does, as in seed 622000598, it stands still.
+fn watch(half: Half, playing: Weak<AtomicU64>) {
+    thread::spawn(move || {
+        let mut began = None;
+        while let Some(seed) = playing.upgrade().map(|playing| playing.load(SeqCst)) {
+            let now = used();
+            let (same, since) = *began.get_or_insert((seed, now));
+            if seed != same {
+                began = Some((seed, now));
+            } else if now.saturating_sub(since) > MOST {
+                println!("seed {seed} of {} does not end: a task never waits, so no time passes", half.name());
+                std::process::exit(1);
+            }
+            thread::sleep(LOOK);
+        }
+    });
+}
+
+/// The CPU time that the main thread, which plays, has used; 0 where the kernel does not say it.
+fn used() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Instant;
 
-use clap::ValueEnum;
 use ottla_history::transactions::Counts as Ended;
 
 use crate::fault::{Counts, Fault, Stage};
@@ -63,7 +62,7 @@ impl Tally {
             println!(
                 "seed {seed}: {}\nagain, with its trace: cargo run -p ottla-sim -- --half {} --seed {seed}",
                 outcome.verdict(),
-                name(self.half)
+                self.half.name()
             );
             self.bad.push(seed);
         }
@@ -93,7 +92,7 @@ impl fmt::Display for Tally {
         writeln!(
             f,
             "{}: {seeds} seeds, {} of them bad; {steps} steps, {acknowledged} records acknowledged; {speed:.2} seeds per second",
-            name(*half),
+            half.name(),
             bad.len()
         )?;
         if *half == Half::Replicas {
@@ -102,9 +101,4 @@ impl fmt::Display for Tally {
         let counts: Vec<String> = counts.iter().map(|(fault, count)| format!("{fault:?} {count}")).collect();
         write!(f, "faults: {}", counts.join(", "))
     }
-}
-
-/// As it is called on the command line.
-fn name(half: Half) -> String {
-    half.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
