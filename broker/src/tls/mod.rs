@@ -107,10 +107,14 @@ impl Keys {
                     }
                     files = again;
                 }
-                self.make(listeners, files);
+                self.make(listeners.clone(), files);
             }
             tokio::select! {
-                changed = self.images.changed() => if changed.is_err() { return },
+                other = self.images.wait_for(|image| image.access.listeners != listeners) => {
+                    if other.is_err() {
+                        return;
+                    }
+                }
                 () = env::sleep_until(env::now() + LOOK), if needs_keys => {}
             }
         }
