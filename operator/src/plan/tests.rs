@@ -216,6 +216,29 @@ fn the_first_topics_wait_for_all_brokers_of_a_new_cluster_and_later_ones_for_nob
     assert_eq!(world.assignments.len(), 2);
 }
 
+/// Seed 621001892 of the simulation: of two operators one still saw the assignments of the topic before.
+#[test]
+fn a_status_of_an_earlier_topic_of_the_name_hides_no_partitions() {
+    let mut world = world(&[(0, false)]);
+    world.topics.push(Arc::new(topic("orders", 1)));
+    settle(&mut world);
+    let mut overwritten = KafkaTopic::clone(&world.topics[0]);
+    let status = overwritten.status.as_mut().unwrap();
+    (status.topic_id, status.partitions) = (Some(Uuid::from_u128(6)), Some(3));
+    world.topics = vec![Arc::new(overwritten)];
+    settle(&mut world);
+    assert_eq!(ready_because(&world, "orders"), "Ready");
+    let status = world.topics[0].status.as_ref().unwrap();
+    assert_eq!((status.topic_id, status.partitions), (Some(Uuid::from_u128(7)), Some(1)));
+
+    // Without assignments nobody knows which of them is the topic whose records brokers hold.
+    let mut overwritten = KafkaTopic::clone(&world.topics[0]);
+    overwritten.status.as_mut().unwrap().topic_id = Some(Uuid::from_u128(6));
+    (world.topics, world.assignments) = (vec![Arc::new(overwritten)], Vec::new());
+    settle(&mut world);
+    assert_eq!(ready_because(&world, "orders"), "AssignmentsMissing");
+}
+
 #[test]
 fn of_two_objects_for_one_topic_the_one_without_a_part_can_be_deleted() {
     let mut world = world(&[(0, false)]);

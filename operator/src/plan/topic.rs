@@ -349,9 +349,13 @@ impl<'a> Plan<'a> {
         wanted.or(others).unwrap_or_else(default).max(1)
     }
 
-    /// The largest number of partitions that the status or the assignments have shown.
+    /// The most partitions that the status has shown; 0 where it is that of an earlier topic of this name: an operator
+    /// wrote it that did not see the new assignments yet.
     fn known_partitions(&self) -> i32 {
-        self.status().and_then(|status| status.partitions).unwrap_or(0)
+        let of_another = |status: &&KafkaTopicStatus| {
+            !self.entries.is_empty() && status.topic_id.is_some_and(|topic_id| topic_id != self.id)
+        };
+        self.status().filter(|status| !of_another(status)).and_then(|status| status.partitions).unwrap_or(0)
     }
 
     fn place(&self, missing: &[i32]) -> Result<Vec<Step>, Obstacle> {
@@ -470,7 +474,8 @@ impl<'a> Plan<'a> {
         let count = |partitions: usize| Some(i32::try_from(partitions).unwrap_or(i32::MAX));
         let placed = !entries.is_empty();
         let replication_factor = entries.iter().map(Assignment::replication_factor).min().and_then(count);
-        let partitions = count(entries.len()).max(before.partitions).filter(|_| placed || before.partitions.is_some());
+        let known = Some(self.known_partitions());
+        let partitions = count(entries.len()).max(known).filter(|_| placed || before.partitions.is_some());
         let status = KafkaTopicStatus {
             observed_generation: self.topic.metadata.generation,
             cluster_id: self.cluster_id().cloned().or(before.cluster_id),
