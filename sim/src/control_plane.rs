@@ -47,7 +47,7 @@ use ottla_history::Report;
 use ottla_kube::lease::BrokerSession;
 use ottla_local_api::{Server, Store, uids};
 use ottla_operator::clock;
-use ottla_rules::assignment::BrokerId;
+use ottla_rules::assignment::{Assignment, BrokerId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -374,11 +374,13 @@ impl World {
     fn describe(&self, view: &View) -> String {
         let referee = self.referee.lock();
         let behind: Vec<_> = view.entries().filter(|(_, entry)| !referee.is_in_sync(entry)).take(3).collect();
+        let led_by_another = |entry: &Assignment| entry.leader.as_ref() != entry.replicas.first();
+        let away: Vec<_> = view.entries().filter(|(_, entry)| led_by_another(entry)).take(3).collect();
         let leases: Vec<_> = view.leases.iter().map(|lease| (lease.name_any(), BrokerSession::of(lease))).collect();
         let topics: Vec<_> =
             view.topics.iter().map(|topic| topic.status.as_ref().map(|status| &status.conditions)).collect();
         format!(
-            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; seen {:?}; files {:?}; epochs {:?}",
+            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; led by others than the preferred {away:?}; seen {:?}; files {:?}; epochs {:?}",
             view.cluster.status,
             referee.incarnations,
             referee.seen,
