@@ -89,18 +89,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("rustls", &["dialer", "server", "tls"]),
             ("ottla_txn", &["transactions", "handle"]),
         ],
-        circles: &[&[
-            "replica",
-            "replica/beside",
-            "replica/fetching",
-            "replica/fetching/fetcher",
-            "replica/fetching/round",
-            "replica/partition",
-            "replica/partition/following",
-            "replica/partition/role",
-            "replica/partition/upkeep",
-            "replica/removal",
-        ]],
+        circles: &[&["replica/partition", "replica/partition/following", "replica/partition/role"]],
         ..Rooms::default()
     };
     table.check(env!("CARGO_MANIFEST_DIR"));

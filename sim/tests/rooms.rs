@@ -27,7 +27,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("transactional", &["client", "judges"]),
             ("control", &[]),
             ("network", &[]),
-            ("client", &["judges"]),
+            ("client", &["judges", "network"]),
             ("judges", &[]),
             ("node", &["disk"]),
             ("disk", &[]),

@@ -7,6 +7,7 @@
 //! - [`proposal`]: the change of the ISR that was asked for last, on disk
 //! - `in_sync`: followers that lag behind leave the ISR, those that have caught up join
 //! - `zombie`: a broker that is cut off gives way
+//! - `not_served`: why a partition can't be used here and now
 //! - [`checkpoints`]: what the data directory says of all logs
 //! - [`folders`]: whose the partitions' folders are
 //! - `removal`: replicas that are not here any more, and their folders, which go beside everything else
@@ -27,6 +28,7 @@ pub mod fetching;
 pub mod folders;
 pub mod housekeeping;
 mod in_sync;
+mod not_served;
 pub mod opening;
 pub mod partition;
 pub mod proposal;
@@ -57,6 +59,7 @@ pub use self::beside::RoleWorkers;
 use self::beside::{Beside, Counted, Done};
 use self::checkpoints::Checkpoints;
 use self::fetching::{Doubts, Fetchers};
+pub use self::not_served::NotServed;
 use self::opening::{FIRST_RETRY, Opener, Unopened};
 use self::partition::leadership::Surroundings;
 use self::partition::{Busy, Extent, Partition};
@@ -70,32 +73,6 @@ use crate::env::{self, Instant, Workers};
 use crate::image::Me;
 use crate::image::{Assignment, Broker, BrokerId, ClusterImage, ImageReceiver, Topic};
 use crate::metrics::Metrics;
-
-/// Why a partition can't be used here and now. A client asks elsewhere or again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotServed {
-    /// There is no topic of this name, or it has no such partition.
-    #[error("no such topic or partition")]
-    UnknownTopicOrPartition,
-    /// There is no topic of this id.
-    #[error("no such topic id")]
-    UnknownTopicId,
-    /// The client may not use the topic.
-    #[error("the client is not authorized to use the topic")]
-    Denied,
-    /// This broker does not lead the partition, or does not know yet that it does.
-    #[error("not the leader")]
-    NotLeader,
-    /// The client knows an older leader epoch.
-    #[error("the leader epoch is older than the present one")]
-    FencedLeaderEpoch,
-    /// The client knows a newer leader epoch.
-    #[error("the leader epoch is newer than the one that this broker knows")]
-    UnknownLeaderEpoch,
-    /// Its disk or its files failed.
-    #[error("the partition's disk failed")]
-    Storage,
-}
 
 /// Sealed segments that stay open, of all logs; common limits allow 20,000 descriptors to a process, and connections
 /// need most.

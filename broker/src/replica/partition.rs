@@ -45,7 +45,7 @@ use uuid::Uuid;
 use self::leadership::Look;
 use self::role::Role;
 pub use self::role::Waits;
-use super::NotServed;
+use super::not_served::NotServed;
 use super::proposal::Proposal;
 use super::rules::produce_rules;
 use super::span::span_of;

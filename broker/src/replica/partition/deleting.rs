@@ -8,7 +8,7 @@ use super::role::Role;
 use super::{Partition, State};
 use crate::env::{self, Instant};
 use crate::image::LeaderEpoch;
-use crate::replica::NotServed;
+use crate::replica::not_served::NotServed;
 
 /// Why records were not deleted, or not everywhere.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use parking_lot::MutexGuard;
 use super::role::Role;
 use super::{Appended, Partition, State, check_epoch};
 use crate::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch};
-use crate::replica::NotServed;
+use crate::replica::not_served::NotServed;
 use crate::watermark::Watermark;
 
 /// What a client is sent of a partition is copied to memory up to this size, in bytes, and else sent from the file.

@@ -258,7 +258,7 @@ mod tests {
     use super::super::{AppendError, LOOK};
     use crate::env;
     use crate::image::LeaderEpoch;
-    use crate::replica::NotServed;
+    use crate::replica::not_served::NotServed;
 
     #[test]
     fn only_the_first_look_waits_for_a_partition_that_stays_busy() {

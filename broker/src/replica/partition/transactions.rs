@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 use super::{AppendError, Appended, Partition, State};
 use crate::env;
 use crate::image::LeaderEpoch;
-use crate::replica::NotServed;
+use crate::replica::not_served::NotServed;
 
 /// What a marker says, as in WriteTxnMarkers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
