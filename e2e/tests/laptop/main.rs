@@ -615,7 +615,7 @@ fn metrics_pass_promtool_and_cover_what_people_watch() -> Result<()> {
 
     // What the chart's alerts and dashboard rest on; the operator's own are to be had on a cluster only, and those of
     // certificates where there is TLS (`secure`). Clients that log in are counted in `broker/tests/sasl.rs`.
-    let of_secured = [secure::CERTIFICATES, "ottla_authentications_total"];
+    let of_secured = [secure::CERTIFICATES, secure::UNUSABLE_FILES, "ottla_authentications_total"];
     let elsewhere = |name: &str| name.starts_with("ottla_operator_") || of_secured.contains(&name);
     let names = regex::Regex::new(r"\bottla_[a-z_]+[a-z]")?;
     for file in ["rules.yaml", "dashboard.json"] {

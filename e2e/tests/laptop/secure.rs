@@ -23,6 +23,8 @@ use super::issuer::Issuer;
 
 /// The metric of when certificates end.
 pub const CERTIFICATES: &str = "ottla_certificate_expiry_timestamp_seconds";
+/// The metric of listeners that can't use their files.
+pub const UNUSABLE_FILES: &str = "ottla_tls_files_unusable";
 
 /// A laptop where clients authenticate by password at one port, by certificate at the next, and by a token of this
 /// issuer at the third.
@@ -119,8 +121,12 @@ fn stock_clients_use_tls_with_what_their_secrets_have() -> Result<()> {
     ensure!(!succeeds && said.contains("if it has TLS, use --client-properties"), "{said}");
 
     for listener in ["apps", "mtls", "replication"] {
-        let metric = format!("{CERTIFICATES}{{listener=\"{listener}\"}} ");
-        ensure!(laptop.metrics()?.contains(&metric), "{metric} is missing");
+        let (ends, usable) = (
+            format!("{CERTIFICATES}{{listener=\"{listener}\"}} "),
+            format!("{UNUSABLE_FILES}{{listener=\"{listener}\"}} 0"),
+        );
+        let metrics = laptop.metrics()?;
+        ensure!(metrics.contains(&ends) && metrics.contains(&usable), "{ends} or {usable} is missing");
     }
 
     // A user of the same name is another user: the certificate of the former one is good no more.
