@@ -327,13 +327,14 @@ impl<'a> Plan<'a> {
         self.status()?.preferred_election.as_deref()
     }
 
-    /// The topic's status; `None` if it is about an earlier cluster of this name, which had other records.
+    /// The topic's status; `None` if it is about an earlier cluster or topic of this name, which had other records. Of
+    /// an earlier topic it is where an operator wrote it that did not see the new assignments yet.
     fn status(&self) -> Option<&KafkaTopicStatus> {
-        let of_another = |status: &KafkaTopicStatus| {
-            let ids = status.cluster_id.as_ref().zip(self.cluster_id());
-            ids.is_some_and(|(told, here)| told != here)
-        };
-        self.topic.status.as_ref().filter(|status| !of_another(status))
+        let status = self.topic.status.as_ref()?;
+        let clusters = status.cluster_id.as_ref().zip(self.cluster_id());
+        let of_this_cluster = clusters.is_none_or(|(written, here)| written == here);
+        let of_this_topic = self.entries.is_empty() || status.topic_id.is_none_or(|written| written == self.id);
+        (of_this_cluster && of_this_topic).then_some(status)
     }
 
     fn cluster_id(&self) -> Option<&String> {
@@ -349,13 +350,9 @@ impl<'a> Plan<'a> {
         wanted.or(others).unwrap_or_else(default).max(1)
     }
 
-    /// The most partitions that the status has shown; 0 where it is that of an earlier topic of this name: an operator
-    /// wrote it that did not see the new assignments yet.
+    /// The most partitions that the status has shown.
     fn known_partitions(&self) -> i32 {
-        let of_another = |status: &&KafkaTopicStatus| {
-            !self.entries.is_empty() && status.topic_id.is_some_and(|topic_id| topic_id != self.id)
-        };
-        self.status().filter(|status| !of_another(status)).and_then(|status| status.partitions).unwrap_or(0)
+        self.status().and_then(|status| status.partitions).unwrap_or(0)
     }
 
     fn place(&self, missing: &[i32]) -> Result<Vec<Step>, Obstacle> {
