@@ -194,7 +194,7 @@ impl Keys {
     /// The present configuration of a listener, if it asks the same of clients as it shall from now on.
     fn former(&self, name: &Str, listener: &ListenerAccess) -> Option<Arc<ServerConfig>> {
         let (listeners, _) = self.made_of.as_ref()?;
-        let same = listeners.named().any(|(former, before)| former == name && before == listener);
-        self.publish.borrow().get(name).filter(|_| same).cloned()
+        listeners.get(name).filter(|before| *before == listener)?;
+        self.publish.borrow().get(name).cloned()
     }
 }
