@@ -103,6 +103,10 @@ pub fn run(seed: u64) -> Result<Outcome> {
     played
 }
 
+fn is_led_by_preferred(entry: &Assignment) -> bool {
+    entry.leader.as_ref() == entry.replicas.first()
+}
+
 /// Who draws what the real code draws for itself, and connects; none: chance and the machine.
 fn draw_by(seeded: Option<(u64, Network)>) {
     let ids = |seed| -> Box<dyn FnMut() -> Uuid> {
@@ -374,13 +378,13 @@ impl World {
     fn describe(&self, view: &View) -> String {
         let referee = self.referee.lock();
         let behind: Vec<_> = view.entries().filter(|(_, entry)| !referee.is_in_sync(entry)).take(3).collect();
-        let led_by_another = |entry: &Assignment| entry.leader.as_ref() != entry.replicas.first();
-        let away: Vec<_> = view.entries().filter(|(_, entry)| led_by_another(entry)).take(3).collect();
+        let away: Vec<_> = view.entries().filter(|(_, entry)| !is_led_by_preferred(entry)).take(3).collect();
         let leases: Vec<_> = view.leases.iter().map(|lease| (lease.name_any(), BrokerSession::of(lease))).collect();
         let topics: Vec<_> =
             view.topics.iter().map(|topic| topic.status.as_ref().map(|status| &status.conditions)).collect();
         format!(
-            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; led by others than the preferred {away:?}; seen {:?}; files {:?}; epochs {:?}",
+            "{:?}; leases {leases:?}; topics {topics:?}; running {:?}; not in sync {behind:?}; \
+             led by others than the preferred {away:?}; seen {:?}; files {:?}; epochs {:?}",
             view.cluster.status,
             referee.incarnations,
             referee.seen,
@@ -408,9 +412,8 @@ impl World {
     /// Waits until leaders have returned to the brokers that are preferred.
     fn settle(&mut self) -> Result<()> {
         self.pass(SETTLED)?;
-        let at_home = |world: &World, view: &View| {
-            world.is_whole(view) && view.entries().all(|(_, entry)| entry.leader.as_ref() == entry.replicas.first())
-        };
+        let at_home =
+            |world: &World, view: &View| world.is_whole(view) && view.entries().all(|(_, e)| is_led_by_preferred(e));
         self.until(HEALING, "leaders have returned", at_home)
     }
 
