@@ -29,6 +29,8 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 /// What the cluster's objects say.
 pub struct Objects {
     pub assignment: Assignment,
+    /// Of the topic's other partitions, of which it has none at first.
+    pub others: Vec<Assignment>,
     pub alive: BTreeMap<BrokerId, bool>,
     pub ports: BTreeMap<BrokerId, u16>,
     /// Whether changes of the ISR are made when they are asked for.
@@ -55,6 +57,8 @@ pub struct Running {
     pub metrics: Arc<Metrics>,
     /// Each broker sees the cluster through its own window, which can be frozen.
     pub window: tokio::task::JoinHandle<()>,
+    /// Whether the window shows nothing new for now.
+    pub held: watch::Sender<bool>,
     pub asks: tokio::task::JoinHandle<()>,
 }
 
@@ -100,6 +104,7 @@ impl Cluster {
         };
         let objects = Objects {
             assignment,
+            others: vec![],
             alive: ids.map(|id| (BrokerId(id), true)).into(),
             ports: BTreeMap::new(),
             grants: true,
@@ -145,8 +150,10 @@ impl Cluster {
         let (ask, asks) = mpsc::channel(QUEUE_BOUND);
         let (window, images) = watch::channel(self.images.borrow().clone());
         let mut all = self.images.subscribe();
+        let (held, mut is_held) = watch::channel(false);
         let window = tokio::spawn(async move {
             loop {
+                _ = is_held.wait_for(|held| !held).await;
                 window.send_replace(all.borrow_and_update().clone());
                 if all.changed().await.is_err() {
                     return;
@@ -171,7 +178,7 @@ impl Cluster {
         };
         let broker = Broker::start(setup).await.unwrap();
         let asks = tokio::spawn(answer(asks, self.objects.clone(), self.images.clone(), self.render()));
-        self.brokers.insert(id, Running { broker, metrics, window, asks });
+        self.brokers.insert(id, Running { broker, metrics, window, held, asks });
     }
 
     pub async fn stop(&mut self, id: i32) {
@@ -185,6 +192,11 @@ impl Cluster {
     pub fn freeze(&self, id: i32) {
         self.brokers[&id].window.abort();
         self.brokers[&id].asks.abort();
+    }
+
+    /// The broker sees nothing new, or from now on everything again.
+    pub fn hold(&self, id: i32, held: bool) {
+        self.brokers[&id].held.send_replace(held);
     }
 
     pub fn topic(&self, assignment: Assignment) -> Topic {
@@ -203,8 +215,8 @@ impl Cluster {
         let (topic, old) = (self.topic(self.objects.lock().assignment.clone()), self.images.borrow().clone());
         let resolved = old.topics.get(&topic.id).map_or(topic.settings.clone(), |old| old.settings.clone());
         move |objects| {
-            let topic =
-                Topic { partitions: vec![objects.assignment.clone()], settings: resolved.clone(), ..topic.clone() };
+            let partitions = std::iter::once(&objects.assignment).chain(&objects.others).cloned().collect();
+            let topic = Topic { partitions, settings: resolved.clone(), ..topic.clone() };
             let broker = |(id, port): (&BrokerId, &u16)| {
                 let endpoint = Endpoint { host: "127.0.0.1".into(), port: *port };
                 let broker = ottla_broker::image::Broker {

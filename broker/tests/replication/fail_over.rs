@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_broker::image::BrokerId;
+use ottla_broker::image::{Assignment, BrokerId};
 use ottla_wire::m00_produce::ProduceRequest;
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use ottla_wire::m03_metadata::MetadataRequest;
 use ottla_wire::{ApiKey, ErrorCode};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::cluster::{Cluster, DEADLINE, life, until};
+use crate::cluster::{Cluster, DEADLINE, life, settings, until};
 use crate::common::{Client, values};
 
 #[tokio::test]
@@ -81,6 +81,29 @@ async fn a_leader_that_wrote_nothing_in_its_epoch_follows_the_next() {
     cluster.produce(2, &["third"]).await;
     cluster.all_alike(&[0, 1, 2]).await;
     assert_eq!(cluster.seen(2).await, ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn a_partition_whose_leader_knows_nothing_of_it_yet_is_asked_for_again_though_others_have_no_news() {
+    let cluster = Cluster::start(&[]).await;
+    cluster.change(|objects| {
+        // The longest that a follower may have its fetches wait.
+        objects.settings = settings(&[
+            ("replica.fetch.wait.max.ms", "30000"),
+            ("replica.lag.time.max.ms", "60000"),
+            ("replica.fetch.backoff.ms", "20"),
+        ]);
+        objects.others = vec![Assignment { partition: 1, ..objects.assignment.clone() }];
+    });
+    until("all have both", || cluster.brokers.values().all(|one| one.broker.replicas().all().len() == 2)).await;
+    cluster.hold(0, true);
+    cluster.elect(0);
+    let fetches = &cluster.brokers[&0].metrics.clients.api(ApiKey::Fetch).requests;
+    let before = fetches.get();
+    until("followers ask again and again", || fetches.get() > before + 100).await;
+    cluster.hold(0, false);
+    cluster.produce(0, &["x"]).await;
+    cluster.all_alike(&[0, 1, 2]).await;
 }
 
 #[tokio::test]

@@ -1,9 +1,14 @@
 //! What is accepted, one setting at a time and all together.
 
+use std::time::Duration;
+
 use crate::Config;
 use crate::groups;
 use crate::resolved::{BrokerSettings, TopicSettings};
 use crate::setting::{Entity, SettingError, UpdateMode};
+
+/// `replica.socket.timeout.ms`, which is fixed: how long a follower waits for an answer.
+pub const REPLICA_SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a topic may have this setting with this value.
 pub fn check_topic(name: &str, value: &str) -> Result<(), SettingError> {
@@ -70,6 +75,13 @@ fn check_together(broker: &BrokerSettings) -> Result<(), SettingError> {
     if broker.queued_max_request_bytes.is_some_and(|queued| queued < broker.socket_request_max_bytes as u64) {
         return Err(SettingError::Conflict(
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes".to_owned(),
+        ));
+    }
+    if broker.replica_fetch_wait_max > REPLICA_SOCKET_TIMEOUT {
+        return Err(SettingError::Conflict(
+            "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary socket \
+timeouts"
+                .to_owned(),
         ));
     }
     if broker.replica_fetch_wait_max > broker.replica_lag_time_max {

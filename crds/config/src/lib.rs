@@ -44,8 +44,8 @@ use std::collections::BTreeMap;
 pub use alter::{alter_broker, alter_group, alter_one_broker, alter_topic, check_client_metrics};
 pub use broker::SETTINGS as BROKER_SETTINGS;
 pub use checks::{
-    check_broker, check_broker_config, check_cluster, check_group_config, check_own_config, check_topic,
-    check_topic_config,
+    REPLICA_SOCKET_TIMEOUT, check_broker, check_broker_config, check_cluster, check_group_config, check_own_config,
+    check_topic, check_topic_config,
 };
 pub use client_metrics::SETTINGS as CLIENT_METRICS_SETTINGS;
 pub use describe::{

@@ -192,6 +192,11 @@ fn settings_that_contradict_each_other_are_refused() {
             "queued.max.request.bytes must be larger or equal to socket.request.max.bytes",
         ),
         (
+            &[("replica.lag.time.max.ms", "60000"), ("replica.fetch.wait.max.ms", "30001")][..],
+            "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary socket \
+             timeouts",
+        ),
+        (
             &[("replica.lag.time.max.ms", "1000"), ("replica.fetch.wait.max.ms", "1001")][..],
             "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent \
              changes in ISR",

@@ -144,8 +144,12 @@ impl Fetcher {
                     () = news(&mut self.todo, work) => return Ok(()),
                 }
             }
-            let request = round::request(self.me, &asked, &work.settings);
-            let due = now + work.settings.replica_fetch_wait_max;
+            // A partition is asked for again when it has rested, also if the others have nothing new until then:
+            // producers that wait for it may send them nothing.
+            let wait_max = work.settings.replica_fetch_wait_max;
+            let longest_wait = rounds.resting.next(now).map_or(wait_max, |until| wait_max.min(until - now));
+            let request = round::request(self.me, &asked, &work.settings, longest_wait);
+            let due = now + wait_max;
             let Some(response) = self.wait(work, due, connection.call(FETCH_VERSION, &request)).await else {
                 return Ok(());
             };

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_config::BrokerSettings;
+use ottla_config::{BrokerSettings, REPLICA_SOCKET_TIMEOUT};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -30,7 +30,7 @@ use crate::image::{BrokerId, ClusterImage, LeaderEpoch, Me, Route};
 /// For connections to leaders. A broker that does not answer for Kafka's default of `replica.socket.timeout.ms` is
 /// asked again.
 const LIMITS: Limits =
-    Limits { connect: Duration::from_secs(30), request: Duration::from_secs(30), max_response: 256 << 20 };
+    Limits { connect: Duration::from_secs(30), request: REPLICA_SOCKET_TIMEOUT, max_response: 256 << 20 };
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {

@@ -30,8 +30,9 @@ pub struct Asked {
     pub room: Option<usize>,
 }
 
-/// A fetch for all of `asked`, in this order: who comes first is served first.
-pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchRequest {
+/// A fetch for all of `asked`, in this order: who comes first is served first. While there is nothing new, the leader
+/// waits for `longest_wait` with its answer.
+pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings, longest_wait: Duration) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
     for Asked { key: TopicIdPartition { topic_id, partition }, next, room } in asked {
         if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
@@ -54,7 +55,8 @@ pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings) -> FetchReque
     }
     FetchRequest {
         replica_state: ReplicaState { replica_id: me.id.0, replica_epoch: me.incarnation.0 },
-        max_wait_ms: i32::try_from(settings.replica_fetch_wait_max.as_millis()).unwrap_or(i32::MAX),
+        // Not before that: a partition that rests until then would not be asked for yet.
+        max_wait_ms: i32::try_from(longest_wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX),
         min_bytes: settings.replica_fetch_min_bytes,
         max_bytes: settings.replica_fetch_response_max_bytes,
         topics,
@@ -206,8 +208,9 @@ mod tests {
         let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)]
             .map(|(id, number)| Asked { key: TopicIdPartition::new(id, number), next, room: None })
             .into();
-        let request = request(me, &asked, &BrokerSettings::default());
+        let request = request(me, &asked, &BrokerSettings::default(), Duration::from_micros(7_001));
         assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
+        assert_eq!(request.max_wait_ms, 8);
         let counts: Vec<_> = request.topics.iter().map(|topic| (topic.topic_id, topic.partitions.len())).collect();
         assert_eq!(counts, [(a, 2), (b, 1)]);
         let first = &request.topics[0].partitions[0];
