@@ -1,5 +1,5 @@
-//! One connection to each broker, and a ping on it every quarter of a second: a request of Kafka's ApiVersions, so no
-//! RPC of our own.
+//! One connection to each broker, and a ping on it every quarter of a second, and when somebody else holds its Lease: a
+//! request of Kafka's ApiVersions, so no RPC of our own.
 //!
 //! Always: what is said is about the process that held the Lease when it last answered; one that was refused after its
 //! connection broke stays gone until an answer comes from that address.
@@ -62,6 +62,8 @@ pub enum Heard {
 pub struct Pings {
     /// With what the operator connects to brokers with TLS; `None`: with nothing yet.
     identity: watch::Receiver<Option<Arc<ClientConfig>>>,
+    /// [`INTERVAL`], but in tests.
+    interval: Duration,
     tasks: BTreeMap<BrokerId, Task>,
     heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
 }
@@ -80,7 +82,7 @@ impl Drop for Task {
 impl Pings {
     /// No connections yet. To brokers with TLS they are made with `identity`.
     pub fn new(identity: watch::Receiver<Option<Arc<ClientConfig>>>) -> Pings {
-        Pings { identity, tasks: BTreeMap::new(), heard: watch::Sender::default() }
+        Pings { identity, interval: INTERVAL, tasks: BTreeMap::new(), heard: watch::Sender::default() }
     }
 
     /// Keeps connections to these brokers and no others.
@@ -100,8 +102,8 @@ impl Pings {
                 continue;
             }
             let (target, receiver) = watch::channel(target);
-            let (identity, heard) = (self.identity.clone(), self.heard.clone());
-            let listener = Listener { id, identity, target: receiver, heard, answered: None };
+            let (identity, interval, heard) = (self.identity.clone(), self.interval, self.heard.clone());
+            let listener = Listener { id, identity, interval, target: receiver, heard, answered: None };
             self.tasks.insert(id, Task { target, task: tokio::spawn(listener.run().in_current_span()).abort_handle() });
         }
     }
@@ -116,6 +118,7 @@ impl Pings {
 struct Listener {
     id: BrokerId,
     identity: watch::Receiver<Option<Arc<ClientConfig>>>,
+    interval: Duration,
     target: watch::Receiver<Target>,
     heard: watch::Sender<BTreeMap<BrokerId, Heard>>,
     /// Who held the Lease when an answer came last, of those that have not been refused since.
@@ -181,8 +184,10 @@ impl Listener {
             self.say(Heard::Answers);
             tokio::select! {
                 biased;
-                () = sleep(INTERVAL) => {}
+                () = sleep(self.interval) => {}
                 ended = connection.ended() => return (answers, ended),
+                // A new holder of the Lease has not answered yet. An error can't come: the sender lives as long as this.
+                _ = self.target.changed() => {}
             }
             if self.address() != connected_to {
                 self.answered = None;
@@ -261,8 +266,9 @@ mod tests {
         assert!(told.is_ok(), "never heard {expected:?}, but {:?}", pings.heard().borrow());
     }
 
-    fn target(port: u16, holder: &str) -> BTreeMap<BrokerId, Target> {
-        let target = Target { host: "127.0.0.1".to_owned(), port, tls_name: None, holder: Some(holder.to_owned()) };
+    fn target<'a>(port: u16, holder: impl Into<Option<&'a str>>) -> BTreeMap<BrokerId, Target> {
+        let holder = holder.into().map(str::to_owned);
+        let target = Target { host: "127.0.0.1".to_owned(), port, tls_name: None, holder };
         BTreeMap::from([(BrokerId(0), target)])
     }
 
@@ -284,6 +290,21 @@ mod tests {
         hears(&pings, Some(Heard::Answers)).await;
         pings.follow(BTreeMap::new());
         hears(&pings, None).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_just_got_the_lease_is_pinged_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut pings = Pings::new(watch::channel(None).1);
+        pings.interval = Duration::from_secs(3600);
+        pings.follow(target(port, None));
+        let mut connection = broker(&listener, 1).await;
+        hears(&pings, Some(Heard::Answers)).await;
+        pings.follow(target(port, "first"));
+        timeout(Duration::from_secs(60), answer(&mut connection)).await.unwrap();
+        drop((listener, connection));
+        hears(&pings, Some(Heard::Gone(Some("first".to_owned())))).await;
     }
 
     #[tokio::test]
