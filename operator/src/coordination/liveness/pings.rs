@@ -186,7 +186,7 @@ impl Listener {
                 biased;
                 () = sleep(self.interval) => {}
                 ended = connection.ended() => return (answers, ended),
-                // A new holder of the Lease has not answered yet. An error can't come: the sender lives as long as this.
+                // A new holder of the Lease has not answered yet. The sender lives as long as this: no error can come.
                 _ = self.target.changed() => {}
             }
             if self.address() != connected_to {
