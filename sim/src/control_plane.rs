@@ -47,7 +47,7 @@ use ottla_history::Report;
 use ottla_kube::lease::BrokerSession;
 use ottla_local_api::{Server, Store, uids};
 use ottla_operator::clock;
-use ottla_rules::assignment::{Assignment, BrokerId};
+use ottla_rules::assignment::BrokerId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -101,10 +101,6 @@ pub fn run(seed: u64) -> Result<Outcome> {
     });
     draw_by(None);
     played
-}
-
-fn is_led_by_preferred(entry: &Assignment) -> bool {
-    entry.leader.as_ref() == entry.replicas.first()
 }
 
 /// Who draws what the real code draws for itself, and connects; none: chance and the machine.
@@ -378,7 +374,7 @@ impl World {
     fn describe(&self, view: &View) -> String {
         let referee = self.referee.lock();
         let behind: Vec<_> = view.entries().filter(|(_, entry)| !referee.is_in_sync(entry)).take(3).collect();
-        let away: Vec<_> = view.entries().filter(|(_, entry)| !is_led_by_preferred(entry)).take(3).collect();
+        let away: Vec<_> = view.entries().filter(|(_, entry)| !entry.is_led_by_preferred()).take(3).collect();
         let leases: Vec<_> = view.leases.iter().map(|lease| (lease.name_any(), BrokerSession::of(lease))).collect();
         let topics: Vec<_> =
             view.topics.iter().map(|topic| topic.status.as_ref().map(|status| &status.conditions)).collect();
@@ -413,7 +409,7 @@ impl World {
     fn settle(&mut self) -> Result<()> {
         self.pass(SETTLED)?;
         let at_home =
-            |world: &World, view: &View| world.is_whole(view) && view.entries().all(|(_, e)| is_led_by_preferred(e));
+            |world: &World, view: &View| world.is_whole(view) && view.entries().all(|(_, e)| e.is_led_by_preferred());
         self.until(HEALING, "leaders have returned", at_home)
     }
 

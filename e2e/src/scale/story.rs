@@ -278,7 +278,7 @@ fn entries(objects: &[Arc<KafkaAssignment>]) -> impl Iterator<Item = &Assignment
 
 /// Whether every replica is in sync, and the first one leads.
 fn is_whole(entry: &Assignment) -> bool {
-    entry.isr.len() == REPLICAS && entry.leader.as_ref() == entry.replicas.first()
+    entry.isr.len() == REPLICAS && entry.is_led_by_preferred()
 }
 
 /// Whether the broker leads, or is in sync beside as many others as the floor asks for.

@@ -168,9 +168,7 @@ impl Desk {
         self.swap(&read, &topic).await?;
         let partitions = partitions.to_vec();
         Ok(Granted::when((), move |image| {
-            all_entries(image, topic_id, partitions.iter().map(|p| (*p, ())), |entry, ()| {
-                entry.leader.as_ref() == entry.replicas.first()
-            })
+            all_entries(image, topic_id, partitions.iter().map(|p| (*p, ())), |entry, ()| entry.is_led_by_preferred())
         }))
     }
 

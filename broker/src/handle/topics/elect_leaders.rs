@@ -103,7 +103,7 @@ fn is_possible(context: &Context, topic: &Topic, partition: i32, election: i8) -
             let message = "Eligible topic partition leaders are not available.";
             Err(Refused::new(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE, message))
         }
-        _ if is_led_by_preferred(entry) => Err(not_needed()),
+        _ if entry.is_led_by_preferred() => Err(not_needed()),
         _ if !can_lead(context, entry) => {
             let message = "The preferred leader was not available.";
             Err(Refused::new(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE, message))
@@ -114,10 +114,6 @@ fn is_possible(context: &Context, topic: &Topic, partition: i32, election: i8) -
 
 fn not_needed() -> Refused {
     Refused::new(ErrorCode::ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
-}
-
-fn is_led_by_preferred(entry: &Assignment) -> bool {
-    entry.leader.is_some() && entry.leader.as_ref() == entry.replicas.first()
 }
 
 fn can_lead(context: &Context, entry: &Assignment) -> bool {

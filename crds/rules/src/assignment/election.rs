@@ -36,6 +36,11 @@ impl Assignment {
         self.changed_to(next)
     }
 
+    /// Whether the preferred replica, the first one, leads.
+    pub fn is_led_by_preferred(&self) -> bool {
+        self.leader.is_some() && self.leader.as_ref() == self.replicas.first()
+    }
+
     /// Who should lead: the present leader if it is valid; else the first valid replica in order of preference; else,
     /// in the same order, a draining one.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
