@@ -115,7 +115,8 @@ struct State {
     /// When the first record was appended that no flush has begun to bring to the device; `None`: there is none, or it
     /// was there before this process.
     unflushed_since: Option<Instant>,
-    /// A flush could not be run for want of files, and is to be tried again.
+    /// A flush is to be run that nobody asks for: it could not be run for want of files, or this broker follows now,
+    /// and its first fetch acknowledges what it had before.
     flush_put_off: bool,
     /// The checkpoints say that the log begins there, or later than it did: no restart brings back what lies before.
     kept_log_start: i64,
@@ -371,8 +372,7 @@ impl Partition {
         let end = state.log.log_end();
         self.log_end.advance(end);
         self.advance_high_watermark(&mut state);
-        let unflushed = end - self.durable.get();
-        let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
+        let must_flush = self.must_flush(&state);
         Ok(Appended { base_offset, end, append_time_ms, log_start, leader_epoch, must_flush })
     }
 

@@ -175,8 +175,7 @@ impl Partition {
         let log_start = copied.log_start.min(committed);
         state.log.advance_log_start(log_start);
         self.advance_last_stable(&mut state);
-        let unflushed = state.log.log_end() - self.durable.get();
-        let must_flush = state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most);
+        let must_flush = self.must_flush(&state);
         if must_flush {
             state.flush_due = state.log.log_end();
         }
@@ -344,6 +343,8 @@ fn where_to_cut(state: &State, epoch: LeaderEpoch, end_offset: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::fixtures::{Fixture, batch};
     use super::*;
 
@@ -406,6 +407,21 @@ mod tests {
             (partition.durable.get(), partition.next_fetch(LeaderEpoch(0)).map(|next| next.offset)),
             (2, Some(2))
         );
+    }
+
+    #[test]
+    fn who_has_led_acknowledges_nothing_that_it_has_not_flushed() {
+        let fixture = Fixture::new(&[("flush.messages", "1"), ("min.insync.replicas", "1")]);
+        let partition = &fixture.partition;
+        let next = || partition.next_fetch(LeaderEpoch(2)).map(|next| next.offset);
+        let is_due = || partition.flush_is_due(env::now(), Duration::MAX, u64::MAX);
+        fixture.elect(0, 1);
+        partition.append_own(&batch(b'x', 10), LeaderEpoch(1), 0).unwrap();
+        assert!(!is_due(), "the append asks for the flush itself");
+        fixture.elect(1, 2);
+        assert_eq!((next(), is_due()), (None, true));
+        partition.flush();
+        assert_eq!((next(), is_due()), (Some(1), false));
     }
 
     #[test]

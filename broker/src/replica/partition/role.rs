@@ -246,6 +246,10 @@ impl Partition {
     fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
         let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
         state.log.forget_epochs_without_records()?;
+        // The first fetch acknowledges what this broker has written as leader, too, or has found after a restart.
+        if self.must_flush(state) {
+            (state.flush_due, state.flush_put_off) = (state.log.log_end(), true);
+        }
         let (leader_epoch, in_sync) = (assignment.leader_epoch, self.is_in_sync(assignment));
         let added = assignment.adding.contains(&self.me.id);
         Ok(Role::Follower(Following { leader, leader_epoch, told: -1, in_sync, added }))

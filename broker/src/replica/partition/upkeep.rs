@@ -67,6 +67,12 @@ impl Partition {
         state.flush_put_off || state.log.unflushed_bytes() >= bytes || state.unflushed_since.is_some_and(is_old)
     }
 
+    /// Whether so much is not on the device yet that the topic's `flush.messages` asks for a flush.
+    pub(super) fn must_flush(&self, state: &State) -> bool {
+        let unflushed = state.log.log_end() - self.durable.get();
+        state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most)
+    }
+
     /// True for the first who asks since the last flush began: that one has it run.
     pub fn ask_to_flush(&self) -> bool {
         !self.flush_asked.swap(true, Ordering::SeqCst)
