@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_broker::image::BrokerId;
+use ottla_broker::image::{Assignment, BrokerId};
 
 use crate::cluster::{Cluster, Objects, life, member, settings, until};
 
@@ -93,5 +93,16 @@ async fn a_backlog_takes_at_least_its_size_over_the_rate() {
 async fn replicas_that_no_list_names_are_not_slowed_down() {
     let others = [("follower.replication.throttled.replicas", "0:1"), ("leader.replication.throttled.replicas", "0:2")];
     let cluster = lacking(10, &others, &RATES.map(|rate| (rate, "1"))).await;
+    until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
+}
+
+#[tokio::test]
+async fn who_has_no_room_is_copied_when_there_is_some_though_other_partitions_have_no_news() {
+    // A step of the backlog takes 0.1 s; a fetch that waited for the other partition would take 30.
+    let rate = [("follower.replication.throttled.rate", "100000"), ("replica.fetch.wait.max.ms", "30000")];
+    let beside = |objects: &mut Objects| {
+        objects.others = vec![Assignment { partition: 1, ..objects.assignment.clone() }];
+    };
+    let cluster = lacking_while(40, THROTTLED, &rate, beside).await;
     until("it is in sync", || cluster.isr().contains(&member(2, life(2)))).await;
 }

@@ -134,20 +134,20 @@ impl Fetcher {
             if let (Some(reserved), Some(left)) = (&mut reserved, left) {
                 reserved.keep(reserved.bytes() - left);
             }
+            // When to ask for a partition again that is not asked for now.
+            let has_room = rate.filter(|_| lacks_room).map(|rate| now + self.throttle.lock().pause(rate));
+            let next_ask = rounds.resting.next(now).into_iter().chain(has_room).min();
             if asked.is_empty() {
-                let has_room = rate.filter(|_| lacks_room).map(|rate| now + self.throttle.lock().pause(rate));
-                let until = rounds.resting.next(now).into_iter().chain(has_room).min();
-                let until = until.unwrap_or(now + work.settings.replica_fetch_backoff);
+                let until = next_ask.unwrap_or(now + work.settings.replica_fetch_backoff);
                 tokio::select! {
                     biased;
                     () = env::sleep_until(until) => continue,
                     () = news(&mut self.todo, work) => return Ok(()),
                 }
             }
-            // A partition is asked for again when it has rested, also if the others have nothing new until then:
-            // producers that wait for it may send them nothing.
+            // It does not wait until the others have something new: producers that wait for it may send them nothing.
             let wait_max = work.settings.replica_fetch_wait_max;
-            let longest_wait = rounds.resting.next(now).map_or(wait_max, |until| wait_max.min(until - now));
+            let longest_wait = next_ask.map_or(wait_max, |until| wait_max.min(until - now));
             let request = round::request(self.me, &asked, &work.settings, longest_wait);
             let due = now + wait_max;
             let Some(response) = self.wait(work, due, connection.call(FETCH_VERSION, &request)).await else {
@@ -236,12 +236,18 @@ impl Rounds {
     }
 
     /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is
-    /// left; and whether anything is left out for want of room.
-    fn ask(&self, now: env::Instant, throttled: Throttled, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
+    /// left; and whether anything is left out for want of room. What cannot be asked for yet rests.
+    fn ask(&mut self, now: env::Instant, throttled: Throttled, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
         let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
-        for key in self.order.iter().filter(|key| !self.resting.holds(key, now)) {
+        for key in &self.order {
             let Some((partition, epoch)) = self.partitions.get(key) else { continue };
-            let Some(next) = partition.next_fetch(*epoch) else { continue };
+            if self.resting.holds(key, now) {
+                continue;
+            }
+            let Some(next) = partition.next_fetch(*epoch) else {
+                self.resting.put(*key, now);
+                continue;
+            };
             let room = match &mut *room {
                 Some(left) if partition.follows_slowly(throttled) => match round::room_for(&next, self.most, left) {
                     None => {
