@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_config::{
-    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, GroupSettings, Kind, Op, SettingError,
-    Source, Status, Synonym, TimestampType, TopicSettings, alter_broker, alter_group, alter_one_broker, alter_topic,
-    check_broker, check_broker_config, check_client_metrics, check_own_config, check_topic, check_topic_config,
-    describe_broker, describe_client_metrics, describe_cluster, describe_group, describe_topic,
+    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, GroupSettings, Kind, Op,
+    REPLICA_SOCKET_TIMEOUT, SettingError, Source, Status, Synonym, TimestampType, TopicSettings, alter_broker,
+    alter_group, alter_one_broker, alter_topic, check_broker, check_broker_config, check_client_metrics,
+    check_own_config, check_topic, check_topic_config, describe_broker, describe_client_metrics, describe_cluster,
+    describe_group, describe_topic,
 };
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -32,6 +33,12 @@ fn synonyms(described: &Described) -> Vec<String> {
         format!("{}={}@{}", synonym.name, synonym.value.as_deref().unwrap_or("null"), synonym.source as i8)
     };
     described.synonyms.iter().map(show).collect()
+}
+
+#[test]
+fn followers_wait_for_as_long_as_the_setting_says() {
+    let described = find(describe_broker(&BrokerSettings::default(), &BTreeMap::new()), "replica.socket.timeout.ms");
+    assert_eq!(described.value, Some(REPLICA_SOCKET_TIMEOUT.as_millis().to_string()));
 }
 
 #[test]
