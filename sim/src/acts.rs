@@ -72,11 +72,14 @@ impl World {
         Ok(())
     }
 
-    fn start(&mut self, at: usize, away: bool) -> Result<()> {
+    pub(crate) fn start(&mut self, at: usize, away: bool) -> Result<()> {
         let (told, around, now) = (self.told(), self.around(), self.now);
         let shown = (!away).then(|| self.api.entries());
         match self.nodes[at].start(shown.as_deref(), &told, &around, now) {
-            Ok(true) => self.note(format!("start {at}")),
+            Ok(true) => {
+                self.note(format!("start {at}"));
+                self.has_started(at);
+            }
             Ok(false) => {}
             Err(error) => {
                 self.nodes[at].kill();
@@ -142,7 +145,7 @@ impl World {
     }
 
     /// Where the logs of a broker end, by entry.
-    fn log_ends(&self, at: usize) -> [Option<i64>; topics::MOST_ENTRIES] {
+    pub(crate) fn log_ends(&self, at: usize) -> [Option<i64>; topics::MOST_ENTRIES] {
         std::array::from_fn(|entry| self.nodes[at].partition(entry).map(|partition| partition.log_end.get()))
     }
 

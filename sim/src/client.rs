@@ -8,12 +8,12 @@ use std::time::Duration;
 use ottla_batch::header::add_sequence;
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
 use ottla_broker::replica::partition::Partition;
-use ottla_broker::replica::partition::reading::{Bound, ReadFrom, Reader};
+use ottla_broker::replica::partition::reading::{Bound, Read, ReadFrom, Reader};
 use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered, transactions};
 use ottla_rules::assignment::LeaderEpoch;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_wire::{Bytes, RequestMessage, encode_request};
+use ottla_wire::{Bytes, Chunk, RequestMessage, encode_request};
 
 use crate::judges::Judges;
 use crate::network::Network;
@@ -96,7 +96,8 @@ pub(crate) struct Producer {
     pub partition: usize,
     /// Kafka's sequence of its first record; none: without idempotence, acknowledged by the leader alone.
     first: Option<i32>,
-    /// All of its records are of one size, as those of other producers: one may lie where another was.
+    /// All of its batches are of one size, as those of other producers: one may lie where another was. Two of them are
+    /// a piece of what a broker sends from a file (`process`).
     is_even: bool,
     /// The next record that it has not made yet.
     next: u32,
@@ -210,7 +211,7 @@ impl Producer {
     }
 
     fn make(&self, sequence: u32, now: Duration) -> Bytes {
-        let value = self.id(sequence).payload(if self.is_even { 50 } else { 30 + sequence as usize % 50 });
+        let value = self.id(sequence).payload(if self.is_even { 59 } else { 30 + sequence as usize % 50 });
         let mut builder = BatchBuilder::new(Codec::None);
         if let Some(first) = self.first {
             builder = builder.producer(i64::from(self.number), 0, add_sequence(first, sequence as i32));
@@ -428,29 +429,53 @@ pub(crate) fn read_whole(
     (start, end)
 }
 
+/// The batches that consumers may read from here on: base offset, leader epoch, and checksum of the rest.
+pub(crate) fn batches_from(partition: &Partition, mut next: i64) -> Vec<(i64, i32, u32)> {
+    let mut all = Vec::new();
+    loop {
+        let Some(read) = read_at(partition, next, Bound::HighWatermark) else { return all };
+        let before = all.len();
+        for batch in Batches::new(in_memory(read.chunk)).map_while(|batch| batch.ok()) {
+            let header = batch.header();
+            all.push((header.base_offset, header.partition_leader_epoch, header.crc));
+            next = header.next_offset();
+        }
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
 /// The records that a consumer may see, and where it ends.
 fn read_up_to(partition: &Partition, start: i64, bound: Bound) -> (Vec<(i64, Option<Id>)>, i64) {
     let (mut next, mut all) = (start, Vec::new());
     loop {
-        let from = ReadFrom {
-            offset: next,
-            current_leader_epoch: LeaderEpoch::NONE,
-            last_fetched_epoch: LeaderEpoch::NONE,
-            log_start: -1,
-        };
-        let read = partition.read(&from, MAX_READ, true, MAX_READ, Reader::Consumer(bound)).ok();
-        let Some(read) = read else { return (all, next) };
+        let Some(read) = read_at(partition, next, bound) else { return (all, next) };
         let aborted: Vec<_> = read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();
-        let bytes = match read.chunk {
-            Some(ottla_wire::Chunk::Bytes(bytes)) => bytes,
-            Some(ottla_wire::Chunk::File(slice)) => crate::process::read_slice(&slice).unwrap_or_default(),
-            None => Bytes::new(),
-        };
-        let found = parse(bytes, &aborted).unwrap_or(Found { records: Vec::new(), next: 0 });
+        let found = parse(in_memory(read.chunk), &aborted).unwrap_or(Found { records: Vec::new(), next: 0 });
         all.extend(found.records.into_iter().filter(|(offset, _)| *offset >= next));
         if found.next <= next {
             return (all, next);
         }
         next = found.next;
+    }
+}
+
+/// What a broker would send to a consumer, where it can.
+fn read_at(partition: &Partition, offset: i64, bound: Bound) -> Option<Read> {
+    let from = ReadFrom {
+        offset,
+        current_leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
+        log_start: -1,
+    };
+    partition.read(&from, MAX_READ, true, MAX_READ, Reader::Roaming(bound)).ok()
+}
+
+fn in_memory(chunk: Option<Chunk>) -> Bytes {
+    match chunk {
+        Some(Chunk::Bytes(bytes)) => bytes,
+        Some(Chunk::File(slice)) => crate::process::read_slice(&slice).unwrap_or_default(),
+        None => Bytes::new(),
     }
 }

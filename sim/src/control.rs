@@ -94,9 +94,16 @@ impl Operator {
     pub(crate) fn reassign(&self, entry: usize, brokers: usize, random: &mut Random) -> Option<Assignment> {
         let entry = &self.seen[entry];
         if entry.is_reassigning() {
-            return entry.cancel_reassignment(&self.live, self.min_in_sync).ok();
+            return entry.cancel_reassignment(&self.live, self.min_in_sync).ok().filter(|_| random.happens(500));
         }
         let mut left: Vec<BrokerId> = (0..brokers as i32).map(BrokerId).collect();
+        let is_spare = |broker: &&BrokerId| !entry.replicas.contains(broker);
+        if let Some(spare) = left.iter().find(is_spare).filter(|_| random.happens(700)) {
+            // One replica moves; that takes the least time.
+            let mut target = entry.replicas.clone();
+            target[random.below(entry.replicas.len())] = *spare;
+            return entry.start_reassignment(&target).ok();
+        }
         let factor = 3 + random.below(brokers - 2);
         let target: Vec<BrokerId> = (0..factor).map(|_| left.swap_remove(random.below(left.len()))).collect();
         entry.start_reassignment(&target).ok()

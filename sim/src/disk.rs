@@ -38,8 +38,9 @@ struct State {
     cut: BTreeMap<PathBuf, (u64, Vec<u8>)>,
     /// How many files a loss of power has made as they were before they were cut.
     cut_undone: u64,
-    /// Files whose sync has failed: what was not on the device may be gone, for the kernel believes that it is.
-    unwritten: Vec<PathBuf>,
+    /// What was not on the device of files whose sync has failed: from where to where. It may be gone, for the kernel
+    /// believes that it is there; another sync changes nothing.
+    unwritten: BTreeMap<PathBuf, (u64, u64)>,
     trouble: Trouble,
     /// The disk has refused something.
     refused: bool,
@@ -120,18 +121,21 @@ impl Disk {
         self.write_back()
     }
 
-    /// The kernel lets pages go that it could not write. How many files are not what they were.
+    /// Whether the kernel has pages that it could not write.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.0.borrow().unwritten.is_empty()
+    }
+
+    /// The kernel lets those go. How many files are not what they were.
     pub(crate) fn lose_unwritten(&self, random: &mut Random) -> Result<usize> {
         let mut state = self.0.borrow_mut();
         let mut lost = 0;
-        for path in std::mem::take(&mut state.unwritten) {
-            let synced = state.synced.get(&path).copied().unwrap_or(0);
+        for (path, (from, to)) in std::mem::take(&mut state.unwritten) {
             let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { continue };
-            let size = file.metadata()?.len();
-            if size > synced && random.happens(700) {
+            let to = to.min(file.metadata()?.len());
+            if to > from && random.happens(700) {
                 lost += 1;
-                file.set_len(synced)?;
-                file.set_len(size)?;
+                file.write_all_at(&vec![0; (to - from) as usize], from)?;
             }
         }
         Ok(lost)
@@ -286,7 +290,9 @@ impl State {
             }
             Trouble::SyncFails => {
                 if let Change::Sync(path) = change {
-                    self.unwritten.push((*path).to_owned());
+                    let synced = self.synced.get(*path).copied().unwrap_or(0);
+                    let size = fs::metadata(path).map_or(0, |file| file.len());
+                    self.unwritten.insert((*path).to_owned(), (synced, size));
                     self.trouble = Trouble::None;
                     return Err(io::Error::other("the device does not write"));
                 }

@@ -119,6 +119,8 @@ faults! {
     Overtaken: Replicas;
     /// replica moved to other brokers, which removes its files, and back (beyond §7)
     Moved: Replicas;
+    /// replica moved away and back before its leader, which stays, heard of either (beyond §7)
+    MovedBack: Replicas;
     /// process killed, its directory intact (beyond §7)
     Killed: Replicas;
     /// fsync that fails during a stop, and loses what it had to write (beyond §7)

@@ -31,10 +31,15 @@ impl World {
                 _ => {}
             }
         }
-        match self.random.below(26) {
+        match self.random.below(27) {
             0 if is_up => {
                 self.happened(Fault::Killed, format!("kill {at}"));
                 self.nodes[at].kill();
+                self.nodes[at].lose_unwritten(&mut self.random)?;
+                // Who leads may lead on when it is back at once.
+                if self.may_lose_content(at) && self.random.happens(600) && self.shorten(at)? {
+                    self.start(at, self.api.away || self.nodes[at].cut_off_from_api)?;
+                }
             }
             1 if self.may_lose_content(at) => self.cut_power(at)?,
             2 if self.may_lose_content(at) && self.random.happens(300) => {
@@ -60,7 +65,7 @@ impl World {
                 self.api.away = !self.api.away;
                 self.note(format!("API server away: {}", self.api.away));
             }
-            9 if self.random.happens(500) => self.reassign(),
+            9 => self.reassign(),
             10 => {
                 let operator = self.random.below(self.operators.len());
                 let paused = !self.operators[operator].paused;
@@ -107,22 +112,25 @@ impl World {
                 let count = self.network.stall(at, until);
                 self.happened(Fault::StalledConnections, format!("{at} is not heard on {count} connections"));
             }
-            22 if is_up => self.overtake(at),
+            22 | 26 => self.overtake(),
             25 if is_up => {
                 let until = self.now + Duration::from_millis(500 + self.random.below(12_000) as u64);
                 self.nodes[at].hang(self.now, until);
                 self.happened(Fault::HangingDisk, format!("the disk of {at} hangs until {}", until.as_millis()));
             }
-            23 if !is_up
-                && self.may_lose_content(at)
-                && self.random.happens(500)
-                && self.nodes[at].shorten(&mut self.random)? =>
-            {
-                self.happened(Fault::Shortened, format!("a log of {at} is shorter than it was"));
-            }
+            23 if !is_up && self.may_lose_content(at) && self.random.happens(500) => _ = self.shorten(at)?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Somebody shortens a log of a broker without a process; whether there was one to shorten.
+    fn shorten(&mut self, at: usize) -> Result<bool> {
+        let is_shorter = self.nodes[at].shorten(&mut self.random)?;
+        if is_shorter {
+            self.happened(Fault::Shortened, format!("a log of {at} is shorter than it was"));
+        }
+        Ok(is_shorter)
     }
 
     /// A list lacks the producers' topic, or has it again: a broker sees it no more, or again. Nobody has deleted it.
@@ -154,32 +162,13 @@ impl World {
         }
         let fails = self.nodes[at].disk.trouble() == Trouble::SyncFails;
         self.nodes[at].stop();
+        self.nodes[at].lose_unwritten(&mut self.random)?;
         if fails && self.nodes[at].disk.trouble() == Trouble::None {
-            self.nodes[at].lose_unwritten(&mut self.random)?;
             self.happened(Fault::StopFails, format!("stop {at}, while its disk fails"));
         } else {
             self.note(format!("stop {at}"));
         }
         Ok(())
-    }
-
-    /// A leader's answers are under way while another leads in its place, and it is cut back and copies that; a
-    /// follower that hears of nothing takes the answers then.
-    fn overtake(&mut self, at: usize) {
-        let led = (0..self.api.count()).find(|entry| self.leader_epoch(at, *entry).is_some());
-        let Some(entry) = led else { return };
-        let follows = |other: &usize| {
-            let partition = self.nodes[*other].partition(entry);
-            partition.and_then(|partition| partition.follows()).is_some_and(|(leader, _)| leader == self.nodes[at].id)
-        };
-        let Some(last) = (0..self.nodes.len()).rfind(follows) else { return };
-        let until = self.now + Duration::from_millis(2_000 + self.random.below(5_000) as u64);
-        self.network.stall(at, until);
-        self.nodes[last].cut_off_from_api = true;
-        for operator in &mut self.operators {
-            operator.live.remove(&self.nodes[at].id);
-        }
-        self.happened(Fault::Overtaken, format!("{at} is to be overtaken, and {last} hears of nothing"));
     }
 
     fn link(&mut self, at: usize) {
@@ -211,6 +200,9 @@ impl World {
     fn reassign(&mut self) {
         let operator = self.random.below(self.operators.len());
         let entry = self.random.below(self.api.count());
+        if self.random.happens(500) {
+            return self.begin_errand();
+        }
         let brokers = self.nodes.len();
         let moved = self.operators[operator].reassign(entry, brokers, &mut self.random);
         if let Some(next) = moved.filter(|_| !self.api.away) {

@@ -35,7 +35,8 @@
 //! - `transactional`: producers that make transactions; `ledger`: what they do, and what happens to them. In every
 //!   fourth seed. In every second of those they are jobs: `input` is what they make their records of
 //! - `judges`: who judges what clients see
-//! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive
+//! - [`fault`]: COORDINATION's list; `faults`: what goes wrong, within what the protocol must survive; `errand`: a move
+//!   that is taken back; `overtaking`: a leader whose answers are late when others lead
 //! - `random`: the seed's numbers
 //!
 //! A run: some thousand steps with faults; then all is healed, and it must converge; then `ottla_history` judges what
@@ -49,6 +50,7 @@ mod clients;
 mod control;
 pub mod control_plane;
 mod disk;
+mod errand;
 pub mod fault;
 mod faults;
 mod groups;
@@ -60,6 +62,7 @@ mod loyal;
 mod member;
 mod network;
 mod node;
+mod overtaking;
 mod process;
 mod random;
 mod shortening;

@@ -42,6 +42,13 @@ impl World {
         self.loyal = Some(loyal);
     }
 
+    /// A new process of a broker has to find out by itself.
+    pub(crate) fn has_started(&mut self, at: usize) {
+        if let Some(loyal) = &mut self.loyal {
+            loyal.deserted[at] = None;
+        }
+    }
+
     fn is_deserted(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let is_cut_off = self.api.away || node.cut_off_from_api;

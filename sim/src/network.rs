@@ -109,7 +109,7 @@ impl Network {
 
     fn link(&mut self, from: Option<usize>, to: usize, client: End, random: &mut Random) -> (u64, Made) {
         self.made += 1;
-        let (stream, worlds) = duplex([200, 1000, 64 << 10][random.below(3)]);
+        let (stream, worlds) = duplex([200, 200, 200, 1000, 64 << 10][random.below(5)]);
         let (number, server) = (self.made, End::Process(worlds));
         self.links.push(Link {
             number,

@@ -188,6 +188,11 @@ impl Node {
         running.process.handler().replicas.get(image.topics.get(&topic)?, number).ok()
     }
 
+    /// Whether it has files of the partition with this entry.
+    pub(crate) fn has_files(&self, entry: usize) -> bool {
+        self.data().join(topics::folder(entry)).exists()
+    }
+
     /// The newest entry that its process has seen.
     pub(crate) fn seen(&self, entry: usize) -> Option<&Assignment> {
         self.running.as_ref()?.seen.get(entry)
@@ -376,7 +381,7 @@ impl Node {
     /// The kernel forgets what a failed sync has not written. How many files are not what they were.
     pub(crate) fn lose_unwritten(&mut self, random: &mut Random) -> Result<usize> {
         // Also what is still there is not believed any more: the directory is disowned.
-        self.has_lost_content = true;
+        self.has_lost_content |= self.disk.has_unwritten();
         self.disk.lose_unwritten(random)
     }
 

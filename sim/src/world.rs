@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
 use ottla_history::{Id, Partition as Numbered, Report, transactions};
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LeaderEpoch, Live, LiveBroker};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
@@ -16,6 +16,7 @@ use crate::client::{self, BEGINNING_MS, Consumer, Producer};
 use crate::clients::{Deleter, Group};
 use crate::control::{Api, Operator};
 use crate::disk::{Installed, Trouble};
+use crate::errand::Errand;
 use crate::fault::{Counts, Fault};
 use crate::groups::Members;
 use crate::judges::Judges;
@@ -24,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::loyal::Loyal;
 use crate::network::Network;
 use crate::node::Node;
+use crate::overtaking::Overtaking;
 use crate::random::Random;
 use crate::topics::{self, GROUPS, JOBS, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE, Taste, Told};
 
@@ -31,6 +33,8 @@ use crate::topics::{self, GROUPS, JOBS, MOST_ENTRIES, OFFSETS, PARTITIONS, STATE
 const STEPS: usize = 8_000;
 /// How often, in a thousand times that there may be one, there is a fault.
 const FAULTS: usize = 500;
+/// After so many steps the copies of a partition are compared.
+const COMPARED_EACH: u64 = 100;
 /// Steps in which it must converge when there are none any more.
 const HEALING: usize = 60_000;
 /// Every so many seeds have transactions: they take longer, and the others play as if there were none.
@@ -94,7 +98,7 @@ pub fn run(seed: u64) -> Result<Outcome> {
     let outcome = World::new(seed, dir.path()).and_then(|mut world| {
         let _disks = Installed::new(world.nodes.iter().map(|node| node.disk.clone()).collect());
         ottla_client::simulated::connect_by(Some(Box::new(world.network.connector())));
-        env::copy_at_most([usize::MAX, 0][world.random.below(2)]);
+        env::copy_at_most([usize::MAX, 0, 0][world.random.below(3)]);
         world.begin()?;
         let played = world.play();
         world.nodes.clear(); // closes files before their disks are gone
@@ -140,6 +144,8 @@ pub(crate) struct World {
     pub group: Group,
     /// There in seeds in which brokers lose sight of the producers' topic.
     pub loyal: Option<Loyal>,
+    pub errand: Option<Errand>,
+    pub overtaking: Option<Overtaking>,
     pub members: Option<Members>,
     pub ledger: Option<Ledger>,
     pub checker: Judges,
@@ -185,7 +191,7 @@ impl World {
         let mut checker = Judges::new(has_jobs);
         // One of them has sent nearly as many records as can be counted, and one does not count.
         let first = [Some(0), Some(0), Some(i32::MAX - 20), Some(0), None, None];
-        let is_even = random.happens(500);
+        let is_even = random.happens(700);
         let producer = |(number, first)| Producer::new(number as u32, number % PARTITIONS, first, is_even);
         let mut consumers: Vec<Consumer> = (0..PARTITIONS).map(|n| Consumer::new(n as u32, n, None)).collect();
         consumers.extend((0..PARTITIONS).map(|n| Consumer::new((PARTITIONS + n) as u32, n, Some("rack 1".into()))));
@@ -217,6 +223,8 @@ impl World {
             consumers,
             deleter: Deleter::default(),
             group: Group::default(),
+            errand: None,
+            overtaking: None,
             loyal: (seed % UNSEEN_IN == UNSEEN_FROM).then(|| Loyal::new(brokers)),
             members: (seed % MEMBERS_IN == 2).then(Members::new),
             ledger,
@@ -280,6 +288,7 @@ impl World {
                 made.zip(expiration).is_some_and(|(made, after)| written.is_late(partition, offset, made, after))
             };
             let (start, end) = client::read_whole(&leader, &mut self.checker, self.ledger.is_some(), is_late);
+            self.compare_copies(partition)?;
             self.note(format!("partition {partition} converged at {start}–{end}"));
             if start > 0 {
                 *self.counts.entry(Fault::LogStart).or_default() += 1;
@@ -308,6 +317,23 @@ impl World {
         Ok(())
     }
 
+    /// In-sync replicas hold the same committed batches, of the same leader epochs.
+    fn compare_copies(&self, number: usize) -> Result<()> {
+        let copy = |member: &IsrMember| {
+            let node = &self.nodes[member.broker.0 as usize];
+            let is_trusted = node.incarnation == member.incarnation && !node.is_doomed();
+            node.partition(number).filter(|_| is_trusted).map(|copy| (member.broker, copy))
+        };
+        let copies: Vec<_> = self.api.entry(number).isr.iter().filter_map(copy).collect();
+        for [(one, first), (another, second)] in copies.array_windows() {
+            let from = first.standing().log_start.max(second.standing().log_start);
+            let [ones, others] = [first, second].map(|copy| client::batches_from(copy, from));
+            let differs = ones.iter().zip(&others).find(|(first, second)| first != second);
+            ensure!(differs.is_none(), "the copies of {number} on {one} and {another} differ: {differs:?}");
+        }
+        Ok(())
+    }
+
     fn step(&mut self) -> Result<()> {
         self.steps += 1;
         self.now += Duration::from_millis(1 + self.random.below(19) as u64);
@@ -332,7 +358,13 @@ impl World {
             self.see_written(at);
             self.look_after(at)?;
         }
+        if self.steps.is_multiple_of(COMPARED_EACH) {
+            let number = self.random.below(PARTITIONS);
+            self.compare_copies(number)?;
+        }
         self.see_deserted();
+        self.run_errand();
+        self.run_overtaking();
         Ok(())
     }
 
@@ -494,7 +526,8 @@ impl World {
         let has_all = |id: &BrokerId| {
             let node = &self.nodes[id.0 as usize];
             let in_sync = entry.isr.iter().any(|m| m.broker == *id && m.incarnation == node.incarnation);
-            in_sync && node.partition(number).is_some_and(|partition| partition.log_end.get() == end)
+            let has_it = |copy: Arc<Partition>| copy.log_end.get() == end && copy.high_watermark.get() == end;
+            in_sync && node.partition(number).is_some_and(has_it)
         };
         !entry.is_reassigning() && entry.replicas.iter().all(has_all) && leader.high_watermark.get() == end
     }
