@@ -169,7 +169,10 @@ impl Log {
         };
         self.start_epochs_of(batches).map_err(|error| self.refused(error))?;
         if self.active.must_roll(len, &last, now_ms, &self.config) {
-            self.roll_at(first.base_offset, now_ms).map_err(|error| self.refused(error))?;
+            // A gap comes to be behind the new segment's base, not before it: so a segment that has lost its end shows.
+            let is_wide = last.last_offset() - self.log_end > i64::from(i32::MAX);
+            let base_offset = if is_wide { first.base_offset } else { self.log_end };
+            self.roll_at(base_offset, now_ms).map_err(|error| self.refused(error))?;
         }
         if let Err(error) = self.active.append(batches, len, &self.config) {
             if self.active.cut().is_err() {
@@ -237,6 +240,10 @@ impl Log {
         self.producers.expire(now_ms, self.config.producer_expiration_ms);
         // A full disk must find the log as it was: first what may fail, then the exchange.
         self.active.finish()?;
+        if base_offset > self.log_end {
+            // Before a gap nothing would show that this segment has lost its end.
+            self.active.file().sync()?;
+        }
         self.write_snapshot(base_offset)?;
         let next = Active::create(&self.dir, base_offset, now_ms).inspect_err(|_| {
             // A file of the next segment that stays would hide what the active one gets from now on.

@@ -8,8 +8,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use common::{Fixture, NOW, batch_of, bytes_of, hint, read_all};
-use ottla_batch::{Batch, HEADER_LEN, Stamped};
+use common::{Fixture, NOW, batch, batch_of, bytes_of, hint, in_transaction, marker, read_all};
+use ottla_batch::{Batch, HEADER_LEN, Outcome, Stamped};
 use ottla_log::folder::Folder;
 use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint, put_aside_from};
 
@@ -196,32 +196,83 @@ fn behind_a_torn_segment_the_later_ones_are_put_aside() {
 
 #[test]
 fn behind_a_segment_that_lost_its_last_batches_the_later_ones_are_put_aside() {
-    let crashed = Crashed::new();
+    let mut crashed = Crashed::new();
     let segments = crashed.segments();
     let third = fs::read(&segments[2]).unwrap();
     let batch_len = bytes_of(&crashed.batches[0]).len();
     for kept in 0..third.len() / batch_len {
-        let (log, opened, _dir) = crashed.open_with(&segments[2], &third[..kept * batch_len]).unwrap();
-        let left = crashed.written(0..23).len() - third.len() - fs::read(&segments[3]).unwrap().len();
-        let before = left / batch_len;
-        assert_eq!(log.log_end(), (before + kept) as i64 * 3, "{kept} batches of the third segment are left");
-        assert_eq!(read_all(&log, 0), crashed.written(0..before + kept));
-        let last = (PathBuf::from(segments[3].file_name().unwrap()), fs::read(&segments[3]).unwrap());
-        assert_eq!((opened.cut_bytes, put_aside(&opened)), (0, vec![last]));
+        // A compacted log has lawful holes, but not there.
+        for compaction in [None, Some(CompactionConfig::default())] {
+            crashed.fixture.config.compaction = compaction;
+            let (log, opened, _dir) = crashed.open_with(&segments[2], &third[..kept * batch_len]).unwrap();
+            let left = crashed.written(0..23).len() - third.len() - fs::read(&segments[3]).unwrap().len();
+            let before = left / batch_len;
+            assert_eq!(log.log_end(), (before + kept) as i64 * 3, "{kept} batches of the third segment are left");
+            assert_eq!(read_all(&log, 0), crashed.written(0..before + kept));
+            let last = (PathBuf::from(segments[3].file_name().unwrap()), fs::read(&segments[3]).unwrap());
+            assert_eq!((opened.cut_bytes, put_aside(&opened)), (0, vec![last]));
+        }
     }
 }
 
 #[test]
-fn a_compacted_log_has_holes_but_does_not_end_with_one() {
-    let mut crashed = Crashed::new();
-    crashed.fixture.config.compaction = Some(CompactionConfig::default());
-    let segments = crashed.segments();
-    let (log, opened, _dir) = crashed.open_with(&segments[2], &[]).unwrap();
-    assert_eq!((log.log_end(), opened.cut_bytes), (69, 0));
+fn gaps_that_a_follower_copied_are_no_lost_ends() {
+    let wide = i64::from(i32::MAX) + 2;
+    for gap in [1, 5, wide - 2, wide - 1, wide, 3 * wide] {
+        let config = LogConfig { segment_bytes: 1_000, index_interval_bytes: 300, ..LogConfig::default() };
+        let mut fixture = Fixture::new(config);
+        let batches: Vec<Stamped> = (0..20).map(|i| batch(i * (gap + 2), 2, 300)).collect();
+        batches.iter().for_each(|batch| fixture.append(batch));
+        let written: Vec<u8> = batches.iter().flat_map(bytes_of).collect();
+        let opened = fixture.reopen(RecoveryHint::default());
+        assert_eq!((opened.cut_bytes, opened.aside), (0, None), "{gap}");
+        assert_eq!(read_all(&fixture.log, 0), written, "{gap}");
+    }
+}
 
-    crashed.fixture.log.roll(NOW).unwrap();
-    let (log, opened, _dir) = crashed.open_with(&segments[3], &[]).unwrap();
-    assert_eq!((log.log_end(), opened.aside), (60, None));
+/// Nothing would show there that the end of the segment is lost.
+#[cfg(feature = "simulated")]
+#[test]
+fn what_lies_before_a_wide_gap_is_on_the_device_before_the_next_segment_is_there() {
+    use std::sync::mpsc;
+
+    use ottla_log::disk::{Change, simulated::stand_in_below};
+
+    let mut fixture = Fixture::new(LogConfig::default());
+    fixture.append(&batch(0, 1, 100));
+    let first = fixture.dir().join("00000000000000000000.log");
+    let (hears, heard) = mpsc::channel();
+    let disk = stand_in_below(fixture.root.path(), move |change| {
+        let change = match change {
+            Change::Sync(path) if path == first => Some("sync"),
+            Change::Create(path) if path.extension().is_some_and(|extension| extension == "log") => Some("create"),
+            _ => None,
+        };
+        change.map_or(Ok(()), |change| hears.send(change).map_err(std::io::Error::other))
+    });
+    fixture.append(&batch(i64::from(u32::MAX), 1, 100));
+    drop(disk);
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["sync", "create"]);
+}
+
+#[test]
+fn what_compaction_has_removed_is_no_lost_end() {
+    let compaction = CompactionConfig { min_dirty_ratio: 0.0, ..CompactionConfig::default() };
+    let mut fixture =
+        Fixture::new(LogConfig { segment_bytes: 300, compaction: Some(compaction), ..LogConfig::default() });
+    for offset in 0..30 {
+        fixture.append(&in_transaction(7, 0, offset, offset.into()));
+    }
+    fixture.append(&marker(7, 0, Outcome::Commit, 30));
+    fixture.log.roll(NOW).unwrap();
+    let mut compaction = fixture.log.start_compaction(31).unwrap();
+    compaction.dirty_ratio(NOW).unwrap().unwrap();
+    let outcome = compaction.run(NOW, |cleaned| Ok(fixture.log.swap_in(cleaned)?.is_some())).unwrap();
+    assert!(outcome.completed && outcome.removed_bytes > 1_000);
+    let left = read_all(&fixture.log, 0);
+    let opened = fixture.reopen(RecoveryHint::default());
+    assert_eq!((opened.cut_bytes, opened.aside), (0, None));
+    assert_eq!((fixture.log.log_end(), read_all(&fixture.log, 0)), (31, left));
 }
 
 #[test]

@@ -496,18 +496,19 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     fixture.append(&batch(2, 1, 100));
     assert_eq!(headers(read_all(&fixture.log, 0)).len(), 3);
 
-    // Behind a gap: the segment is made, but its device takes nothing and can't be cut back either.
+    // Behind a wide gap: the segment is made, but its device takes nothing and can't be cut back either.
     fixture.append(&batch(3, 1, 100));
-    let next = fixture.dir().join("00000000000000000020.log");
+    let far = i64::from(u32::MAX);
+    let next = fixture.dir().join(format!("{far:020}.log"));
     std::os::unix::fs::symlink("/dev/full", &next).unwrap();
-    let error = fixture.log.append(&[batch(20, 1, 100)], NOW).unwrap_err();
+    let error = fixture.log.append(&[batch(far, 1, 100)], NOW).unwrap_err();
     assert!(matches!(error, AppendError::Disk(_)), "{error}");
     assert!(error.to_string().contains("failed to write"), "{error}");
-    assert!(matches!(fixture.log.append(&[batch(20, 1, 100)], NOW), Err(AppendError::Failed)));
-    assert_eq!(fixture.log.log_end(), 20, "the gap belongs to the log");
+    assert!(matches!(fixture.log.append(&[batch(far, 1, 100)], NOW), Err(AppendError::Failed)));
+    assert_eq!(fixture.log.log_end(), far, "the gap belongs to the log");
     std::fs::remove_file(&next).unwrap();
     std::fs::write(&next, []).unwrap();
     fixture.reopen(RecoveryHint { intact: true, ..common::hint(false, 0) });
-    assert_eq!(fixture.log.log_end(), 20, "so it does after a restart");
+    assert_eq!(fixture.log.log_end(), far, "so it does after a restart");
     assert_eq!(headers(read_all(&fixture.log, 0)).len(), 4);
 }

@@ -31,7 +31,10 @@ enum Step {
     Close,
     Crash,
     /// The machine crashes: the last file loses so many thousandths of what was not flushed.
-    PowerCut(i64),
+    PowerCut {
+        thousandths: i64,
+        older: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -47,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Retain),
         1 => Just(Step::Close),
         1 => Just(Step::Crash),
-        1 => (0..=1000i64).prop_map(Step::PowerCut),
+        1 => (0..=1000i64, 0..3usize).prop_map(|(thousandths, older)| Step::PowerCut { thousandths, older }),
     ]
 }
 
@@ -98,11 +101,15 @@ impl Model {
     }
 }
 
-fn last_segment(dir: &Path) -> (PathBuf, i64) {
+/// The segments' files with their base offsets, the newest first.
+fn segments(dir: &Path) -> Vec<(i64, PathBuf)> {
     let paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let path = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap();
-    let base_offset = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-    (path, base_offset)
+    let logs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    let mut segments: Vec<_> =
+        logs.map(|path| (path.file_stem().unwrap().to_str().unwrap().parse().unwrap(), path)).collect();
+    segments.sort();
+    segments.reverse();
+    segments
 }
 
 fn run(steps: &[Step]) {
@@ -159,17 +166,24 @@ fn run(steps: &[Step]) {
                 let opened = fixture.reopen(hint);
                 assert_eq!((opened.cut_bytes, opened.corrupt.len()), (0, 0), "nothing was torn");
             }
-            Step::PowerCut(thousandths) => {
+            Step::PowerCut { thousandths, older } => {
                 let recovery_point = log.recovery_point();
-                let (path, base_offset) = last_segment(&fixture.dir());
-                let lost = model
-                    .batches
-                    .iter()
-                    .map(Stamped::header)
-                    .filter(|header| header.base_offset >= base_offset.max(recovery_point));
-                let unflushed: usize = lost.map(|header| header.total_len().unwrap()).sum();
+                let segments = segments(&fixture.dir());
+                // Of the segment that has lost its end the part is left that was flushed, at least. What lies behind
+                // it goes with it.
+                let flushed = segments.partition_point(|(base_offset, _)| *base_offset >= recovery_point);
+                let torn = older.min(flushed).min(segments.len() - 1);
+                let (base_offset, path) = &segments[torn];
+                let behind = torn.checked_sub(1).map_or(i64::MAX, |next| segments[next].0);
+                let from = (*base_offset).max(recovery_point);
+                let bytes_of = |offsets: std::ops::Range<i64>| {
+                    let headers = model.batches.iter().map(Stamped::header);
+                    let lost = headers.filter(|header| offsets.contains(&header.base_offset));
+                    lost.map(|header| header.total_len().unwrap() as u64).sum::<u64>()
+                };
+                let cut = bytes_of(from..behind) * thousandths as u64 / 1000;
+                let behind = if cut > 0 { bytes_of(behind..i64::MAX) } else { 0 };
                 let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-                let cut = unflushed as u64 * thousandths as u64 / 1000;
                 file.set_len(file.metadata().unwrap().len() - cut).unwrap();
                 let opened = fixture.reopen(RecoveryHint {
                     recovery_point,
@@ -177,7 +191,7 @@ fn run(steps: &[Step]) {
                     ..RecoveryHint::default()
                 });
                 assert!(opened.corrupt.is_empty());
-                model.keep_prefix(fixture.log.log_end(), cut, opened.cut_bytes);
+                model.keep_prefix(fixture.log.log_end(), cut + behind, opened.cut_bytes);
                 assert!(model.log_end >= recovery_point.min(model.log_end));
             }
         }

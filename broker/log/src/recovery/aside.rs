@@ -1,7 +1,7 @@
 //! Segments that recovery takes out of a log: put beside it, for somebody to look at.
 //!
 //! What lies behind a hole can't stay, for no reader would get past the hole, and the log would give a wrong length.
-//! But a log that was compacted once has lawful holes, and recovery can't always distinguish them: so nothing that is
+//! But another program's log, or one of an earlier version, may have had that hole from the start: so nothing that is
 //! whole disappears unseen.
 
 use std::path::{Path, PathBuf};

@@ -8,11 +8,14 @@ use ottla_batch::BatchHeader;
 use super::hint::RecoveryHint;
 use crate::chunk::Chunk;
 use crate::config::LogConfig;
-use crate::disk::{self, DiskFile};
+use crate::disk::DiskFile;
 use crate::epochs::Epochs;
 use crate::indexes::Indexes;
 use crate::segment::{self, LOG};
 use crate::walk::{LogError, plausible};
+
+/// That a segment can hold: its indexes count them from its base, in 31 bits.
+const MOST_OFFSETS: i64 = i32::MAX as i64 + 1;
 
 /// The outcome of checking a segment's batches.
 pub(super) struct Scan {
@@ -56,7 +59,7 @@ impl Scan {
             corrupt: Vec::new(),
         };
         let mut epoch = before.map_or(i32::MIN, |last| last.partition_leader_epoch);
-        let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(i64::from(i32::MAX) + 1));
+        let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(MOST_OFFSETS));
         while position < file_size {
             let in_order = |header: &BatchHeader, from: i64| {
                 header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
@@ -108,23 +111,13 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the next
-    /// segment's file. Such a log would give a wrong length, and no reader would get past the hole. A compacted log has
-    /// lawful holes: there it is one only if nothing follows. Other holes can't be judged here: above what is compacted
-    /// a leader's own log has none, but a follower's has those of the log that it copied.
-    pub(super) fn has_lost_its_end(&self, dir: &Path, later: &[i64], config: &LogConfig, hint: &RecoveryHint) -> bool {
-        let is_hole = later.first().is_some_and(|next| self.next_offset < *next);
-        if !is_hole || hint.intact || self.next_offset < hint.recovery_point {
-            return false;
-        }
-        let is_empty =
-            |base_offset: &i64| disk::stat(&segment::path(dir, *base_offset, LOG)).is_ok_and(|(size, _)| size == 0);
-        let is_lost = config.compaction.is_none() || later.iter().all(is_empty);
-        if !is_lost {
-            tracing::warn!(dir = %dir.display(), from = self.next_offset, to = later.first(),
-                "the end of a segment is missing: compaction has removed it, or the crash");
-        }
-        is_lost
+    /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the segment
+    /// that begins at `next`. Such a log would give a wrong length, and no reader would get past the hole. A segment
+    /// ends where the next one begins, also where compaction has removed records and where a follower copies a log with
+    /// gaps; only in a gap that is wider than a segment's offsets reach it can't.
+    pub(super) fn has_lost_its_end(&self, base_offset: i64, next: i64, hint: &RecoveryHint) -> bool {
+        let is_hole = self.next_offset < next && next - base_offset <= MOST_OFFSETS;
+        is_hole && self.next_offset >= hint.recovery_point && !hint.intact
     }
 
     fn take(&mut self, batch: &BatchHeader, len: u64, config: &LogConfig) -> u64 {

@@ -105,7 +105,7 @@ impl Segments {
             last = scan.last.or(last);
             let later = bases.get(i + 1..).unwrap_or_default();
             match end_offset {
-                Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(dir, later, config, hint) => {
+                Some(end_offset) if scan.cut_bytes == 0 && !scan.has_lost_its_end(base_offset, end_offset, hint) => {
                     scan.indexes.finish();
                     segment::write_indexes(dir, base_offset, &scan.indexes, (0, 0))?;
                     let segment = Sealed::open(dir, base_offset, end_offset, false, config, files)?;
