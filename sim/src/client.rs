@@ -6,22 +6,22 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ottla_batch::header::add_sequence;
-use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord};
+use ottla_batch::{BatchBuilder, Codec, NewRecord};
 use ottla_broker::replica::partition::Partition;
-use ottla_broker::replica::partition::reading::{Bound, Read, ReadFrom, Reader};
+use ottla_broker::replica::partition::reading::Bound;
 use ottla_history::{Checker, Id, Operation, Outcome, Partition as Numbered, transactions};
 use ottla_rules::assignment::LeaderEpoch;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m01_fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_wire::{Bytes, Chunk, RequestMessage, encode_request};
+use ottla_wire::{Bytes, RequestMessage, encode_request};
 
 use crate::judges::Judges;
 use crate::network::Network;
+use crate::records::{Found, parse, read_up_to};
 use crate::topics;
 
 /// What the wall clock shows at the beginning, in milliseconds since 1970.
 pub(crate) const BEGINNING_MS: i64 = 1_700_000_000_000;
-const MAX_READ: usize = 16 << 10;
 /// Batches that a producer has on their way to one partition: Kafka's most.
 const IN_FLIGHT: u32 = 5;
 
@@ -343,48 +343,6 @@ impl Consumer {
     }
 }
 
-/// What is in some batches.
-struct Found {
-    /// Offsets and names.
-    records: Vec<(i64, Option<Id>)>,
-    /// The offset behind the last batch; 0 without any.
-    next: i64,
-}
-
-/// Offsets and names of the records in these batches, of which the last may be cut; without those of these aborted
-/// transactions, by producer and first offset (Kafka's `CompletedFetch`).
-fn parse(records: Bytes, aborted: &[(i64, i64)]) -> Result<Found, String> {
-    let mut found = Found { records: Vec::new(), next: 0 };
-    let (mut aborted, mut aborting) = (aborted.to_vec(), Vec::new());
-    aborted.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
-    for batch in Batches::new(records) {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(bad) if matches!(bad.error, ottla_batch::BatchError::Truncated { .. }) => break,
-            Err(bad) => return Err(bad.to_string()),
-        };
-        let header = batch.header();
-        let (base, producer) = (header.base_offset, header.producer_id);
-        found.next = header.next_offset();
-        while let Some((aborted, _)) = aborted.pop_if(|(_, first)| *first <= header.last_offset()) {
-            aborting.push(aborted);
-        }
-        if header.is_control() {
-            aborting.retain(|aborting| *aborting != producer);
-            continue;
-        }
-        if header.is_transactional() && aborting.contains(&producer) {
-            continue;
-        }
-        let records = batch.records(1 << 20).map_err(|error| error.to_string())?;
-        for (at, record) in records.enumerate() {
-            let record = record.map_err(|error| error.to_string())?;
-            found.records.push((base + at as i64, record.value().and_then(Id::read)));
-        }
-    }
-    Ok(found)
-}
-
 /// Everything in the log, when all is over; a record at an offset may be a late copy. With transactions, once more as
 /// consumers with read_committed read it.
 pub(crate) fn read_whole(
@@ -427,55 +385,4 @@ pub(crate) fn read_whole(
         judges.transactions.observe(Seen::LogRead { isolation, partition: number, start, end });
     }
     (start, end)
-}
-
-/// The batches that consumers may read from here on: base offset, leader epoch, and checksum of the rest.
-pub(crate) fn batches_from(partition: &Partition, mut next: i64) -> Vec<(i64, i32, u32)> {
-    let mut all = Vec::new();
-    loop {
-        let Some(read) = read_at(partition, next, Bound::HighWatermark) else { return all };
-        let before = all.len();
-        for batch in Batches::new(in_memory(read.chunk)).map_while(|batch| batch.ok()) {
-            let header = batch.header();
-            all.push((header.base_offset, header.partition_leader_epoch, header.crc));
-            next = header.next_offset();
-        }
-        if all.len() == before {
-            return all;
-        }
-    }
-}
-
-/// The records that a consumer may see, and where it ends.
-fn read_up_to(partition: &Partition, start: i64, bound: Bound) -> (Vec<(i64, Option<Id>)>, i64) {
-    let (mut next, mut all) = (start, Vec::new());
-    loop {
-        let Some(read) = read_at(partition, next, bound) else { return (all, next) };
-        let aborted: Vec<_> = read.aborted.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();
-        let found = parse(in_memory(read.chunk), &aborted).unwrap_or(Found { records: Vec::new(), next: 0 });
-        all.extend(found.records.into_iter().filter(|(offset, _)| *offset >= next));
-        if found.next <= next {
-            return (all, next);
-        }
-        next = found.next;
-    }
-}
-
-/// What a broker would send to a consumer, where it can.
-fn read_at(partition: &Partition, offset: i64, bound: Bound) -> Option<Read> {
-    let from = ReadFrom {
-        offset,
-        current_leader_epoch: LeaderEpoch::NONE,
-        last_fetched_epoch: LeaderEpoch::NONE,
-        log_start: -1,
-    };
-    partition.read(&from, MAX_READ, true, MAX_READ, Reader::Roaming(bound)).ok()
-}
-
-fn in_memory(chunk: Option<Chunk>) -> Bytes {
-    match chunk {
-        Some(Chunk::Bytes(bytes)) => bytes,
-        Some(Chunk::File(slice)) => crate::process::read_slice(&slice).unwrap_or_default(),
-        None => Bytes::new(),
-    }
 }

@@ -32,13 +32,17 @@ impl World {
         let entry = self.random.below(PARTITIONS);
         let now = self.api.entry(entry).clone();
         let may_go = self.errand.is_none() && !self.api.away && now.replicas.len() >= ENOUGH;
-        let Some(leader) = now.leader.filter(|_| may_go) else { return };
+        let is_heard = |leader: &BrokerId| !self.nodes[leader.0 as usize].cut_off_from_api;
+        let Some(leader) = now.leader.filter(|_| may_go).filter(is_heard) else { return };
         let followers: Vec<BrokerId> = now.replicas.iter().copied().filter(|broker| *broker != leader).collect();
         let Some(broker) = self.random.pick(&followers).copied() else { return };
         let left: Vec<BrokerId> = now.replicas.iter().copied().filter(|other| *other != broker).collect();
         let live: Live = self.nodes.iter().filter_map(|node| Some((node.id, node.truth()?))).collect();
         let Ok(begun) = now.start_reassignment(&left) else { return };
         let Ok(gone) = begun.complete_reassignment(&live) else { return };
+        if gone.leader != Some(leader) {
+            return;
+        }
         for next in [begun, gone] {
             self.write("somebody", entry, next);
         }
@@ -56,14 +60,11 @@ impl World {
         let (leads, held) = (leader.0 as usize, broker.0 as usize);
         if !self.faulty || self.now >= until || now.leader != Some(leader) {
             self.nodes[leads].cut_off_from_api &= is_back;
-            self.nodes.iter_mut().for_each(|node| node.cut_off.retain(|other| *other != leads));
+            (0..self.nodes.len()).for_each(|follower| self.let_reach(follower, leads));
             return;
         }
         if is_back && now.isr.iter().any(|member| member.broker == broker) {
-            for operator in &mut self.operators {
-                operator.live.remove(&leader);
-                operator.seen[entry].clone_from(&now);
-            }
+            self.believed_dead(leader, entry);
         }
         if !is_back && !self.api.away && self.nodes[held].is_up() && !self.nodes[held].has_files(entry) {
             let target: Vec<BrokerId> = [broker].into_iter().chain(now.target()).collect();

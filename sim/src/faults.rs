@@ -149,9 +149,7 @@ impl World {
         for other in (0..self.nodes.len()).filter(|other| *other != at) {
             self.nodes[other].cut_off.push(at);
         }
-        for operator in &mut self.operators {
-            operator.live.remove(&self.nodes[at].id);
-        }
+        self.believed_dead(self.nodes[at].id, OFFSETS);
         self.note(format!("{at} is deserted"));
     }
 
@@ -198,11 +196,11 @@ impl World {
     }
 
     fn reassign(&mut self) {
-        let operator = self.random.below(self.operators.len());
-        let entry = self.random.below(self.api.count());
         if self.random.happens(500) {
             return self.begin_errand();
         }
+        let operator = self.random.below(self.operators.len());
+        let entry = self.random.below(self.api.count());
         let brokers = self.nodes.len();
         let moved = self.operators[operator].reassign(entry, brokers, &mut self.random);
         if let Some(next) = moved.filter(|_| !self.api.away) {

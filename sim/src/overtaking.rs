@@ -79,11 +79,7 @@ impl World {
             }
             Stage::Asked if self.now >= due => {
                 self.let_reach(next, leader);
-                let id = self.nodes[leader].id;
-                for operator in &mut self.operators {
-                    operator.live.remove(&id);
-                    operator.seen[entry].clone_from(self.api.entry(entry));
-                }
+                self.believed_dead(self.nodes[leader].id, entry);
                 let log_end = self.log_ends(leader)[entry].unwrap_or_default();
                 self.happened(
                     Fault::Overtaken,
@@ -105,9 +101,5 @@ impl World {
             Stage::Alone | Stage::Asked | Stage::Overtaken(_) | Stage::CutBack(_) | Stage::Answered => {}
         }
         self.overtaking = Some(overtaking);
-    }
-
-    fn let_reach(&mut self, follower: usize, leader: usize) {
-        self.nodes[follower].cut_off.retain(|other| *other != leader);
     }
 }

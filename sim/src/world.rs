@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ottla_broker::env::simulated as env;
 use ottla_broker::replica::partition::Partition;
 use ottla_history::{Id, Partition as Numbered, Report, transactions};
-use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Live, LiveBroker};
+use ottla_rules::assignment::{Assignment, BrokerId, Incarnation, LeaderEpoch, Live, LiveBroker};
 use uuid::Uuid;
 
 use crate::acts::Flight;
@@ -288,7 +288,6 @@ impl World {
                 made.zip(expiration).is_some_and(|(made, after)| written.is_late(partition, offset, made, after))
             };
             let (start, end) = client::read_whole(&leader, &mut self.checker, self.ledger.is_some(), is_late);
-            self.compare_copies(partition)?;
             self.note(format!("partition {partition} converged at {start}–{end}"));
             if start > 0 {
                 *self.counts.entry(Fault::LogStart).or_default() += 1;
@@ -296,6 +295,7 @@ impl World {
             let deleted = self.deleter.acknowledged[partition];
             ensure!(start >= deleted, "partition {partition} begins at {start}, and was deleted up to {deleted}");
         }
+        (0..self.api.count()).try_for_each(|entry| self.compare_copies(entry))?;
         let compactions: u64 = self.nodes.iter().map(Node::compactions).sum();
         if compactions > 0 {
             *self.counts.entry(Fault::Compacted).or_default() += compactions;
@@ -313,23 +313,6 @@ impl World {
             // Jobs leave no request behind that may come in a later transaction.
             let is_good = report.is_good() && (!self.has_jobs() || report.delayed_kinds().is_empty());
             ensure!(is_good, "{report}");
-        }
-        Ok(())
-    }
-
-    /// In-sync replicas hold the same committed batches, of the same leader epochs.
-    fn compare_copies(&self, number: usize) -> Result<()> {
-        let copy = |member: &IsrMember| {
-            let node = &self.nodes[member.broker.0 as usize];
-            let is_trusted = node.incarnation == member.incarnation && !node.is_doomed();
-            node.partition(number).filter(|_| is_trusted).map(|copy| (member.broker, copy))
-        };
-        let copies: Vec<_> = self.api.entry(number).isr.iter().filter_map(copy).collect();
-        for [(one, first), (another, second)] in copies.array_windows() {
-            let from = first.standing().log_start.max(second.standing().log_start);
-            let [ones, others] = [first, second].map(|copy| client::batches_from(copy, from));
-            let differs = ones.iter().zip(&others).find(|(first, second)| first != second);
-            ensure!(differs.is_none(), "the copies of {number} on {one} and {another} differ: {differs:?}");
         }
         Ok(())
     }
@@ -359,8 +342,8 @@ impl World {
             self.look_after(at)?;
         }
         if self.steps.is_multiple_of(COMPARED_EACH) {
-            let number = self.random.below(PARTITIONS);
-            self.compare_copies(number)?;
+            let entry = self.random.below(self.api.count());
+            self.compare_copies(entry)?;
         }
         self.see_deserted();
         self.run_errand();
@@ -414,6 +397,19 @@ impl World {
             self.happened(Fault::NoSpace, format!("the disk of {at} has refused something"));
         }
         Ok(())
+    }
+
+    /// All operators believe that a broker is dead, and see this entry as it is.
+    pub(crate) fn believed_dead(&mut self, broker: BrokerId, entry: usize) {
+        for operator in &mut self.operators {
+            operator.live.remove(&broker);
+            operator.seen[entry].clone_from(self.api.entry(entry));
+        }
+    }
+
+    /// One that was cut off from another reaches it again.
+    pub(crate) fn let_reach(&mut self, from: usize, to: usize) {
+        self.nodes[from].cut_off.retain(|other| *other != to);
     }
 
     /// What is done from now on happens at this broker, and by its clock.
