@@ -1,11 +1,15 @@
 //! The way from an older release to this one and back, under load: definitions, operators, then brokers, which are of
-//! both releases for a while. `e2e/cluster/older.commit` names the older one.
+//! both releases for a while. `e2e/cluster/older.commit` names the older one. And objects of other releases: with what
+//! this one does not know, and with what it refuses.
 
 use anyhow::{Context, Result, ensure};
 use ottla_e2e::cluster::bed::{Bed, OLDER_IMAGE, charts};
-use ottla_e2e::cluster::namespace::Namespace;
+use ottla_e2e::cluster::namespace::{Namespace, cluster};
+use ottla_e2e::cluster::{LIMIT, judge};
+use ottla_e2e::wait::until;
+use ottla_e2e::witness::Load;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::chaos::{BROKERS, Chaos, durable};
 use crate::rolls::{PROGRESSING, patch, started_since, until_it_is};
@@ -120,4 +124,51 @@ fn what_only_the_next_release_knows_stays_in_objects_and_stops_nobody() -> Resul
     define(&bed, "kafkaassignments", json!({ "op": "remove", "path": format!("{FIELDS}/next") }))?;
     define(&bed, "kafkaclusters", json!({ "op": "remove", "path": format!("{POLICIES}/0") }))?;
     story
+}
+
+/// Where the definition of KafkaClusters has what a listener must be.
+const LISTENER_RULES: &str =
+    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/listeners/items/x-kubernetes-validations";
+const OPEN: &str = "a listener outside of the Kubernetes cluster needs tls and authentication, or insecure: true";
+
+#[test]
+fn a_listener_from_before_such_were_refused_serves_on_and_a_condition_says_so() -> Result<()> {
+    let Some(bed) = Bed::to_break()? else { return Ok(()) };
+    let definition: Value = serde_json::from_str(&bed.kubectl("get crd/kafkaclusters.ottla.io -o json")?)?;
+    let rules = definition.pointer(LISTENER_RULES).and_then(Value::as_array).context("rules for listeners")?;
+    let at = rules.iter().position(|rule| rule["message"] == OPEN).context("the rule that refuses it")?;
+    let place = format!("{LISTENER_RULES}/{at}");
+
+    let before = cluster(1, "").replace(", insecure: true", "");
+    ensure!(before != cluster(1, ""), "the case edits this");
+    let namespace = Namespace::new(&bed, "open")?;
+    define(&bed, "kafkaclusters", json!({ "op": "remove", "path": place }))?;
+    let served = until(LIMIT, "the API server to take it", || Ok(namespace.apply(&before).ok()))
+        .and_then(|()| namespace.ready("okc/kafka", "Ready"))
+        .and_then(|_| {
+            namespace.load("history", 3, Load { producers: 1, pace: Duration::from_millis(5), members: 1, java: false })
+        });
+    // The definitions of this release. The rule has blanks.
+    let add = json!([{ "op": "add", "path": place, "value": rules[at] }]);
+    let patch_crd = "patch crd/kafkaclusters.ottla.io --type=json --patch-file=/dev/stdin";
+    namespace.kubectl_with(patch_crd, &add.to_string())?;
+    let load = served?;
+
+    let more = before.replace("  rack:", "  - {name: more, port: 9095, type: nodePort}\n  rack:");
+    until(LIMIT, "the API server to refuse another", || {
+        let refused = namespace.kubectl_with("apply --dry-run=server -f -", &more).err();
+        Ok(refused.filter(|why| why.to_string().contains(OPEN)))
+    })?;
+    // Everything else about that cluster can be changed, and its status still written.
+    patch(&namespace, json!({ "config": { "message.max.bytes": "2000000" } }))?;
+    let ready = "{.status.conditions[?(@.type==\"Ready\")].status}";
+    let seen = format!("get okc/kafka -o jsonpath={{.metadata.generation}}/{{.status.observedGeneration}}/{ready}");
+    namespace.satisfies(
+        &seen,
+        |printed| matches!(printed.split('/').collect::<Vec<_>>()[..], [spec, status, "True"] if spec == status),
+    )?;
+    let open = "get okc/kafka -o jsonpath={.status.conditions[?(@.type==\"Insecure\")].reason}";
+    namespace.prints(open, "OpenListeners")?;
+    load.go_on()?;
+    judge("a listener without TLS", load).map(drop)
 }
