@@ -12,6 +12,10 @@ use crate::fault::Fault;
 use crate::topics::{OFFSETS, PARTITIONS};
 use crate::world::World;
 
+/// For so long after a follower's process has ended, its leader may take it into the ISR for what it asked for before:
+/// longer than `replica.lag.time.max.ms` here.
+const TAKEN_IN: Duration = Duration::from_secs(3);
+
 impl World {
     /// Something goes wrong.
     pub(crate) fn fault(&mut self) -> Result<()> {
@@ -333,8 +337,8 @@ impl World {
         let mut members = now.isr.clone();
         members.extend(self.members_under_way(entry));
         if now.leader.is_some() || (0..self.nodes.len()).any(|at| self.leader_epoch(at, entry).is_some()) {
-            let followers =
-                now.replicas.iter().map(|broker| &self.nodes[broker.0 as usize]).filter(|node| node.is_up());
+            let replicas = now.replicas.iter().map(|broker| &self.nodes[broker.0 as usize]);
+            let followers = replicas.filter(|node| self.now < node.ran + TAKEN_IN);
             members.extend(followers.map(|node| IsrMember { broker: node.id, incarnation: node.incarnation }));
         }
         members.sort_by_key(|member| (member.broker, member.incarnation));

@@ -54,6 +54,8 @@ pub(crate) struct Node {
     /// Which process this is, counted.
     pub life: u64,
     running: Option<Running>,
+    /// When it had a process last.
+    pub ran: Duration,
     /// It runs, but does nothing (SIGSTOP).
     pub frozen: bool,
     /// It was, and has not run since.
@@ -117,6 +119,7 @@ impl Node {
             has_lost_content: false,
             has_cut: false,
             is_damaged: false,
+            ran: Duration::ZERO,
             life: 0,
             running: None,
             frozen: false,

@@ -378,6 +378,9 @@ impl World {
     /// What becomes of a machine and a process whose disk has failed.
     fn look_after(&mut self, at: usize) -> Result<()> {
         let node = &mut self.nodes[at];
+        if node.is_up() {
+            node.ran = self.now;
+        }
         let refused = node.disk.take_refused();
         if node.disk.trouble() == Trouble::DiesAfter(0) {
             if !node.is_up() {
