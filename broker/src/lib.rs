@@ -70,7 +70,7 @@
 //! - `transactions`, `share_state`: `Markers.waiting`, `Nodes` of verifier and persister, `Node.waiting` of both
 //! - `coordinator`: `Coordinators.here`; `watermark`: `Watermark.waiters`; `loads`: `Loads.state`
 //! - `server`: `Buffers.idle`, `Connections.waiting` and `.sockets`, `Unserved`, `Refused`
-//! - `handle`: `Passwords.remembered`, `Places`, `Creations.known`; `fetch_sessions`: `Session`
+//! - `handle`: `Passwords.remembered`, `Places`, `Creations.known`, `Client.questions`; `fetch_sessions`: `Session`
 //! - `quotas`: `Used`, `Muted`, `Meter.state`, `Gate.connections`
 //! - `coord`: `IsrChanges`, `Unheard`
 //! - `env`: `Workers.work`, and the queue of jobs, which a thread holds that waits for one

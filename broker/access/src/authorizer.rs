@@ -1,7 +1,8 @@
 //! May a principal do this? The rules of Kafka's `StandardAuthorizer`, on an immutable snapshot.
 //!
 //! Super users first, then any denial, then what is allowed. Each question takes a probe of a hash table for the name,
-//! one for the wildcard, and one for each length of prefix that occurs; so there is no cache.
+//! one for the wildcard, and one for each length of prefix that occurs; so there is no cache but
+//! [`Questions`](crate::Questions).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -10,6 +10,7 @@
 //! | [`access`] | everything that decides about clients, as one value |
 //! | [`acl`] | one access control list entry, and what selects entries |
 //! | [`authorizer`] | whether a principal may do something |
+//! | [`questions`] | what a connection was answered before |
 //! | [`certificate`] | who a certificate is for |
 //! | [`listener`] | how clients of a listener connect and say who they are |
 //! | [`login`] | which requests are allowed while a client says who it is |
@@ -27,6 +28,7 @@ mod listener;
 pub mod login;
 mod operation;
 mod principal;
+mod questions;
 pub mod quotas;
 pub mod sasl;
 
@@ -38,3 +40,4 @@ pub use listener::{Authentication, ListenerAccess, Listeners};
 pub use login::Login;
 pub use operation::{Operation, ResourceType};
 pub use principal::Principal;
+pub use questions::Questions;

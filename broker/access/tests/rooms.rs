@@ -14,6 +14,7 @@ fn rooms_use_only_what_the_table_allows() {
             ("certificate", &[]),
             ("listener", &["certificate", "sasl"]),
             ("login", &["sasl"]),
+            ("questions", &["access", "acl", "authorizer"]),
             ("quotas", &[]),
             ("sasl", &[]),
         ],

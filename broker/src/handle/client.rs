@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_access::{Access, Login, Principal};
+use ottla_access::{Access, Login, Principal, Questions};
 use ottla_wire::Str;
+use parking_lot::Mutex;
 
 use super::authentication::Authentication;
 use super::records::refusals::Refusals;
@@ -24,6 +26,8 @@ pub struct Client {
     pub software: Option<String>,
     /// How far it has come with saying who it is. Shared with a token that is being checked.
     pub(super) authentication: Rc<RefCell<Authentication>>,
+    /// What it may do, as far as it was asked before.
+    pub(super) questions: Arc<Mutex<Questions>>,
     /// Producers' batches that were refused, so that those sent behind them are refused, too. Shared with a request
     /// that holds the connection.
     pub(super) refusals: Rc<RefCell<Refusals>>,
@@ -43,6 +47,7 @@ impl Client {
             peer,
             software: None,
             authentication,
+            questions: Arc::default(),
             refusals: Rc::default(),
             shares: None,
             quotas: OfConnection::default(),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_access::Operation;
+use ottla_access::{Operation, Questions};
 use ottla_wire::{ApiKey, ErrorCode, Frame, FrameTooLarge, ResponseMessage, Str, encode_response};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ pub struct Context {
     pub image: Arc<ClusterImage>,
     /// The client's address and listener.
     pub peer: Peer,
+    /// What the client may do, as far as its connection was asked before.
+    pub(super) questions: Arc<Mutex<Questions>>,
     /// The request's version.
     pub version: i16,
     /// The client's `client.id`; empty if it has none.

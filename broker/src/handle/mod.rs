@@ -118,6 +118,7 @@ impl Handler {
             handler: self.clone(),
             image,
             peer: client.peer(),
+            questions: client.questions.clone(),
             version: header.api_version,
             client_id: header.client_id.unwrap_or_default(),
             api: header.api_key,
