@@ -13,6 +13,8 @@ use crate::{Access, Operation, Principal, ResourceType};
 
 /// So many are remembered, the first: a client that uses more topics asks again for the others.
 const MOST: usize = 8;
+/// No longer name is remembered, in bytes. Topics have none; a client may ask for any.
+const LONGEST: usize = 249;
 
 /// The questions of one connection.
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl Questions {
             return known.is_allowed;
         }
         let is_allowed = rules.allows(principal, host, operation, kind, name);
-        if self.answered.len() < MOST {
+        if self.answered.len() < MOST && name.len() <= LONGEST {
             let (principal, name) = (principal.clone(), name.into());
             self.answered.push(Answered { principal, host, operation, kind, name, is_allowed });
         }
@@ -133,5 +135,13 @@ mod tests {
             }
         }
         assert_eq!(questions.answered.len(), MOST);
+
+        let mut questions = Questions::default();
+        for (length, remembered) in [(LONGEST + 1, 0), (LONGEST, 1)] {
+            let (host, name) = ("10.0.0.1".parse().unwrap(), "t".repeat(length));
+            let answer =
+                questions.allows(&rules, &Principal::ANONYMOUS, host, Operation::Write, ResourceType::Topic, &name);
+            assert!(!answer && questions.answered.len() == remembered, "{length}");
+        }
     }
 }

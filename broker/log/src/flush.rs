@@ -40,6 +40,11 @@ impl Dirty {
         self.add_indexes(segment);
     }
 
+    /// Wait until the segments that were sealed since the last flush are on the device.
+    pub(crate) fn sync_sealed(&self) -> DiskResult<()> {
+        self.sealed.iter().try_for_each(|file| file.sync())
+    }
+
     pub(crate) fn add_indexes(&mut self, segment: &Active) {
         self.paths.extend(segment.index_paths());
     }

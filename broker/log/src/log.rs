@@ -169,7 +169,7 @@ impl Log {
         };
         self.start_epochs_of(batches).map_err(|error| self.refused(error))?;
         if self.active.must_roll(len, &last, now_ms, &self.config) {
-            // A gap comes to be behind the new segment's base, not before it: so a segment that has lost its end shows.
+            // The segment begins before a gap, not behind it: so it shows if the one before has lost its end.
             let is_wide = last.last_offset() - self.log_end > i64::from(i32::MAX);
             let base_offset = if is_wide { first.base_offset } else { self.log_end };
             self.roll_at(base_offset, now_ms).map_err(|error| self.refused(error))?;
@@ -241,8 +241,9 @@ impl Log {
         // A full disk must find the log as it was: first what may fail, then the exchange.
         self.active.finish()?;
         if base_offset > self.log_end {
-            // Before a gap nothing would show that this segment has lost its end.
-            self.active.file().sync()?;
+            // In front of such a gap nothing would show that a segment has lost its end.
+            let synced = self.dirty.sync_sealed().and_then(|()| self.active.file().sync());
+            synced.inspect_err(|_| self.failed = true)?;
         }
         self.write_snapshot(base_offset)?;
         let next = Active::create(&self.dir, base_offset, now_ms).inspect_err(|_| {

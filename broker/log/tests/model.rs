@@ -30,7 +30,8 @@ enum Step {
     Retain,
     Close,
     Crash,
-    /// The machine crashes: the last file loses so many thousandths of what was not flushed.
+    /// The machine crashes: one of the last segments loses so many thousandths of what was not flushed of it, and the
+    /// log what lies behind that.
     PowerCut {
         thousandths: i64,
         older: usize,

@@ -14,7 +14,7 @@ use crate::indexes::Indexes;
 use crate::segment::{self, LOG};
 use crate::walk::{LogError, plausible};
 
-/// That a segment can hold: its indexes count them from its base, in 31 bits.
+/// How many offsets a segment can hold: its indexes count them from its base, in 31 bits.
 const MOST_OFFSETS: i64 = i32::MAX as i64 + 1;
 
 /// The outcome of checking a segment's batches.
@@ -114,7 +114,7 @@ impl Scan {
     /// Whether the machine's crash took this segment's last batches, all that was left of them, and kept the segment
     /// that begins at `next`. Such a log would give a wrong length, and no reader would get past the hole. A segment
     /// ends where the next one begins, also where compaction has removed records and where a follower copies a log with
-    /// gaps; only in a gap that is wider than a segment's offsets reach it can't.
+    /// gaps. The exception is a gap wider than a segment can span: what lies in front of it was synced.
     pub(super) fn has_lost_its_end(&self, base_offset: i64, next: i64, hint: &RecoveryHint) -> bool {
         let is_hole = self.next_offset < next && next - base_offset <= MOST_OFFSETS;
         is_hole && self.next_offset >= hint.recovery_point && !hint.intact
