@@ -16,6 +16,10 @@ use crate::world::World;
 /// longer than `replica.lag.time.max.ms` here.
 const TAKEN_IN: Duration = Duration::from_secs(3);
 
+/// How far a machine's clock is off, in milliseconds. No two of these are a day apart, which is
+/// `delete.retention.ms`: then a leader may remove a tombstone before a follower has copied it.
+const SKEWS_MS: [i64; 4] = [0, 3_600_000, -3_600_000, 82_000_000];
+
 impl World {
     /// Something goes wrong.
     pub(crate) fn fault(&mut self) -> Result<()> {
@@ -93,7 +97,7 @@ impl World {
             }
             // Producers are forgotten by the clock.
             16 if self.producer_expiration.is_none() => {
-                self.nodes[at].skew_ms = [0, 3_600_000, -3_600_000, 86_000_000][self.random.below(4)];
+                self.nodes[at].skew_ms = SKEWS_MS[self.random.below(SKEWS_MS.len())];
                 self.most_skew_ms = self.most_skew_ms.max(self.nodes[at].skew_ms);
                 self.happened(Fault::ClockJumps, format!("the clock of {at} is off by {} ms", self.nodes[at].skew_ms));
             }
