@@ -170,7 +170,7 @@ impl Log {
         self.start_epochs_of(batches).map_err(|error| self.refused(error))?;
         if self.active.must_roll(len, &last, now_ms, &self.config) {
             // The segment begins before a gap, not behind it: so it shows if the one before has lost its end.
-            let is_wide = last.last_offset() - self.log_end > i64::from(i32::MAX);
+            let is_wide = !segment::spans(self.log_end, last.last_offset());
             let base_offset = if is_wide { first.base_offset } else { self.log_end };
             self.roll_at(base_offset, now_ms).map_err(|error| self.refused(error))?;
         }

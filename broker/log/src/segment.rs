@@ -38,6 +38,12 @@ pub(crate) fn path(dir: &Path, base_offset: i64, extension: &str) -> PathBuf {
     dir.join(format!("{base_offset:020}.{extension}"))
 }
 
+/// Whether a segment that begins at `base_offset` can hold this offset: its indexes count offsets from its base, in 31
+/// bits.
+pub(crate) fn spans(base_offset: i64, offset: i64) -> bool {
+    offset.saturating_sub(base_offset) <= i64::from(i32::MAX)
+}
+
 /// The offset and the extension in a file name such as [`path`] gives.
 pub(crate) fn parse_name(name: &str) -> Option<(i64, &str)> {
     let (offset, extension) = name.split_once('.')?;
@@ -167,7 +173,7 @@ impl Active {
 
     /// Must batches of `len` bytes, of which this is the last, go to a new segment?
     pub(crate) fn must_roll(&self, len: u64, last: &BatchHeader, now_ms: i64, config: &LogConfig) -> bool {
-        let offset_too_far = last.last_offset() - self.base_offset > i64::from(i32::MAX);
+        let offset_too_far = !spans(self.base_offset, last.last_offset());
         if self.size == 0 {
             return offset_too_far;
         }

@@ -36,6 +36,7 @@ use crate::index;
 use crate::log::Log;
 use crate::producers::Producer;
 use crate::sealed::Sealed;
+use crate::segment;
 use crate::time_index;
 use crate::transactions::AbortedSearch;
 use crate::walk::{LogError, Walk};
@@ -266,7 +267,7 @@ impl Compaction {
             let index_room = self.config.segment_index_bytes as usize;
             let fits = size <= u64::from(self.config.segment_bytes)
                 && offsets.max(times) <= index_room
-                && segment.end_offset - 1 - base_offset <= i64::from(i32::MAX);
+                && segment::spans(base_offset, segment.end_offset - 1);
             match groups.last_mut().filter(|_| fits) {
                 Some(group) => group.push(segment),
                 None => {

@@ -14,9 +14,6 @@ use crate::indexes::Indexes;
 use crate::segment::{self, LOG};
 use crate::walk::{LogError, plausible};
 
-/// How many offsets a segment can hold: its indexes count them from its base, in 31 bits.
-const MOST_OFFSETS: i64 = i32::MAX as i64 + 1;
-
 /// The outcome of checking a segment's batches.
 pub(super) struct Scan {
     pub file: Arc<DiskFile>,
@@ -59,10 +56,13 @@ impl Scan {
             corrupt: Vec::new(),
         };
         let mut epoch = before.map_or(i32::MIN, |last| last.partition_leader_epoch);
-        let max_offset = end_offset.unwrap_or(i64::MAX).min(base_offset.saturating_add(MOST_OFFSETS));
+        let max_offset = end_offset.unwrap_or(i64::MAX);
         while position < file_size {
             let in_order = |header: &BatchHeader, from: i64| {
-                header.base_offset >= from && header.last_offset_delta >= 0 && header.next_offset() <= max_offset
+                header.base_offset >= from
+                    && header.last_offset_delta >= 0
+                    && header.next_offset() <= max_offset
+                    && segment::spans(base_offset, header.last_offset())
             };
             if end_offset.is_some_and(|end_offset| scan.next_offset >= end_offset) {
                 // It was cut there, which a loss of power has undone: the next segment holds what follows.
@@ -116,7 +116,7 @@ impl Scan {
     /// ends where the next one begins, also where compaction has removed records and where a follower copies a log with
     /// gaps. The exception is a gap wider than a segment can span: what lies in front of it was synced.
     pub(super) fn has_lost_its_end(&self, base_offset: i64, next: i64, hint: &RecoveryHint) -> bool {
-        let is_hole = self.next_offset < next && next - base_offset <= MOST_OFFSETS;
+        let is_hole = self.next_offset < next && segment::spans(base_offset, next - 1);
         is_hole && self.next_offset >= hint.recovery_point && !hint.intact
     }
 
