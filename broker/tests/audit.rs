@@ -50,7 +50,7 @@ async fn changes_and_denials_of_real_requests_have_their_lines() {
     // The connections' threads print as well as this one.
     tracing_subscriber::fmt().with_writer(Arc::new(File::create(&file).unwrap())).with_ansi(false).init();
     let t = topic("t", &[]);
-    let access = Access { authorizer: Some(rules()), ..Access::default() };
+    let access = Access { authorizer: Some(Arc::new(rules())), ..Access::default() };
     let one = OneBroker::start_secured(data.path(), vec![t.clone()], access).await;
     one.led(&t).await;
     tokio::spawn(agree(one.asks));

@@ -64,10 +64,10 @@ impl Setup {
             operation: AclOperation::One(*operation),
             permission: Permission::Allow,
         };
-        self.set(Some(Authorizer::new([], false, grants.iter().map(acl))));
+        self.set(Some(Arc::new(Authorizer::new([], false, grants.iter().map(acl)))));
     }
 
-    fn set(&self, authorizer: Option<Authorizer>) {
+    fn set(&self, authorizer: Option<Arc<Authorizer>>) {
         self.one.images.send_modify(|image| {
             let image = Arc::make_mut(image);
             let mut access = (*image.access).clone();

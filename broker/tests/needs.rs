@@ -580,7 +580,7 @@ fn allow(one: &OneBroker, rights: &[Right]) {
         operation: AclOperation::One(*operation),
         permission: Permission::Allow,
     };
-    let authorizer = Some(Authorizer::new([], false, rights.iter().map(acl)));
+    let authorizer = Some(Arc::new(Authorizer::new([], false, rights.iter().map(acl))));
     one.images.send_modify(|image| Arc::make_mut(&mut Arc::make_mut(image).access).authorizer = authorizer);
 }
 

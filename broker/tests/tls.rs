@@ -332,7 +332,7 @@ async fn brokers_and_the_operator_are_served_there_what_they_need_and_nothing_el
     let broker = client(&setup.cluster, Some(&setup.cluster.issue(&["ottla://c/broker/1"])));
     let operator = client(&setup.cluster, Some(&setup.cluster.issue(&["ottla://c/operator"])));
     // The same with rules that allow nobody anything.
-    for authorizer in [None, Some(Authorizer::new([], false, []))] {
+    for authorizer in [None, Some(Arc::new(Authorizer::new([], false, [])))] {
         setup.one.images.send_modify(|image| {
             Arc::make_mut(&mut Arc::make_mut(image).access).authorizer = authorizer.clone();
         });

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use ottla_access::{
-    Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
+    Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, Question, ResourceType,
 };
 use ottla_e2e::choices::Choices;
 use ottla_e2e::java;
@@ -112,7 +112,7 @@ fn play(seed: u64) -> Result<Round> {
             round.expected.push(rules.allows_any(&principal, address, operation, kind));
         } else {
             writeln!(round.commands, "may {who} {name}")?;
-            round.expected.push(rules.allows(&principal, address, operation, kind, name));
+            round.expected.push(rules.allows(Question { principal: &principal, host: address, operation, kind, name }));
         }
     }
     Ok(round)

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use ottla_access::{
-    Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, ResourceType,
+    Acl, AclHost, AclOperation, Authorizer, Operation, PatternType, Permission, Principal, Question, ResourceType,
 };
 
 const QUESTIONS: u32 = 1_000_000;
@@ -35,7 +35,8 @@ fn main() {
     let authorizer = Authorizer::new([], false, own.into_iter().chain(elsewhere).chain(others));
     let (app, host) = (Principal::new("app"), IpAddr::V4(Ipv4Addr::LOCALHOST));
     for (name, expected) in [("run-17", true), ("elsewhere-17", false), ("unknown", false)] {
-        let ask = || authorizer.allows(&app, host, Operation::Write, ResourceType::Topic, black_box(name));
+        let (operation, kind) = (Operation::Write, ResourceType::Topic);
+        let ask = || authorizer.allows(Question { principal: &app, host, operation, kind, name: black_box(name) });
         assert_eq!(ask(), expected, "{name}");
         let mut nanoseconds: Vec<f64> = (0..ROUNDS)
             .map(|_| {

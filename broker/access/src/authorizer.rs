@@ -13,6 +13,21 @@ use ottla_wire::Str;
 use crate::acl::{Acl, AclHost, AclOperation, PatternType, Permission, WILDCARD};
 use crate::{Operation, Principal, ResourceType};
 
+/// May this client do this to that resource?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who the client is.
+    pub principal: &'a Principal,
+    /// From where it is connected.
+    pub host: IpAddr,
+    /// What it wants to do.
+    pub operation: Operation,
+    /// The type of the resource.
+    pub kind: ResourceType,
+    /// The name of the resource.
+    pub name: &'a str,
+}
+
 /// Operations, as bits by Kafka's codes.
 type Operations = u16;
 
@@ -103,15 +118,9 @@ impl Authorizer {
         &self.acls
     }
 
-    /// Whether `principal`, connected from `host`, may do `operation` to the resource.
-    pub fn allows(
-        &self,
-        principal: &Principal,
-        host: IpAddr,
-        operation: Operation,
-        kind: ResourceType,
-        name: &str,
-    ) -> bool {
+    /// Whether it may.
+    pub fn allows(&self, question: Question<'_>) -> bool {
+        let Question { principal, host, operation, kind, name } = question;
         if self.super_users.contains(principal) {
             return true;
         }
@@ -138,7 +147,7 @@ impl Authorizer {
     pub fn allows_any(&self, principal: &Principal, host: IpAddr, operation: Operation, kind: ResourceType) -> bool {
         // Kafka's own name for a resource that no entry names: so super users, and clusters that allow what no entry
         // matches.
-        if self.allows(principal, host, operation, kind, "hardcode") {
+        if self.allows(Question { principal, host, operation, kind, name: "hardcode" }) {
             return true;
         }
         let host = host.to_canonical();

@@ -34,7 +34,7 @@ pub mod sasl;
 
 pub use access::Access;
 pub use acl::{Acl, AclFilter, AclHost, AclOperation, PatternType, Permission};
-pub use authorizer::Authorizer;
+pub use authorizer::{Authorizer, Question};
 pub use certificate::{Certified, Holder, MappingRules};
 pub use listener::{Authentication, ListenerAccess, Listeners};
 pub use login::Login;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use ottla_wire::Str;
 
-use crate::{Access, Operation, Principal, ResourceType};
+use crate::{Authorizer, Operation, Principal, Question, ResourceType};
 
 /// So many are remembered, the first: a client that uses more topics asks again for the others.
 const MOST: usize = 8;
@@ -19,9 +19,9 @@ const LONGEST: usize = 249;
 /// The questions of one connection.
 #[derive(Debug, Default)]
 pub struct Questions {
-    /// By whose rules they were answered. Weak, so that an idle connection keeps no former rules in memory; their
+    /// The rules by which they were answered. Weak, so that an idle connection keeps no former ones in memory; their
     /// address is nobody else's meanwhile.
-    by: Weak<Access>,
+    rules: Weak<Authorizer>,
     answered: Vec<Answered>,
 }
 
@@ -36,35 +36,33 @@ struct Answered {
 }
 
 impl Questions {
-    /// Whether `principal`, connected from `host`, may do `operation` to the resource, as
-    /// [`Authorizer::allows`](crate::Authorizer::allows) says; without an authorizer everybody may.
-    pub fn allows(
-        &mut self,
-        access: &Arc<Access>,
-        principal: &Principal,
-        host: IpAddr,
-        operation: Operation,
-        kind: ResourceType,
-        name: &str,
-    ) -> bool {
-        let Some(rules) = &access.authorizer else { return true };
-        if !std::ptr::eq(self.by.as_ptr(), Arc::as_ptr(access)) {
-            (self.by, self.answered) = (Arc::downgrade(access), Vec::new());
+    /// What [`Authorizer::allows`] says.
+    pub fn allows(&mut self, rules: &Arc<Authorizer>, question: Question<'_>) -> bool {
+        if !std::ptr::eq(self.rules.as_ptr(), Arc::as_ptr(rules)) {
+            (self.rules, self.answered) = (Arc::downgrade(rules), Vec::new());
         }
-        let is_same = |known: &&Answered| {
-            (known.operation, known.kind, known.host) == (operation, kind, host)
-                && known.name == name
-                && known.principal == *principal
-        };
-        if let Some(known) = self.answered.iter().find(is_same) {
+        if let Some(known) = self.answered.iter().find(|known| known.is(question)) {
             return known.is_allowed;
         }
-        let is_allowed = rules.allows(principal, host, operation, kind, name);
-        if self.answered.len() < MOST && name.len() <= LONGEST {
-            let (principal, name) = (principal.clone(), name.into());
-            self.answered.push(Answered { principal, host, operation, kind, name, is_allowed });
+        let is_allowed = rules.allows(question);
+        if self.answered.len() < MOST && question.name.len() <= LONGEST {
+            self.answered.push(Answered::new(question, is_allowed));
         }
         is_allowed
+    }
+}
+
+impl Answered {
+    fn new(question: Question<'_>, is_allowed: bool) -> Answered {
+        let Question { principal, host, operation, kind, name } = question;
+        Answered { principal: principal.clone(), host, operation, kind, name: name.into(), is_allowed }
+    }
+
+    fn is(&self, question: Question<'_>) -> bool {
+        let Question { principal, host, operation, kind, name } = question;
+        (self.operation, self.kind, self.host) == (operation, kind, host)
+            && self.name == name
+            && self.principal == *principal
     }
 }
 
@@ -72,10 +70,9 @@ impl Questions {
 mod tests {
     use super::*;
     use crate::acl::{Acl, AclHost, AclOperation, PatternType, Permission};
-    use crate::{Authorizer, Listeners};
 
     /// Everybody may write to these topics from this host.
-    fn access(topics: &[&str], host: &str) -> Arc<Access> {
+    fn rules(topics: &[&str], host: &str) -> Arc<Authorizer> {
         let acl = |topic: &&str| Acl {
             kind: ResourceType::Topic,
             pattern: PatternType::Literal,
@@ -85,52 +82,50 @@ mod tests {
             operation: AclOperation::One(Operation::Write),
             permission: Permission::Allow,
         };
-        let authorizer = Some(Authorizer::new([], false, topics.iter().map(acl)));
-        Arc::new(Access { authorizer, listeners: Listeners::default(), ..Access::default() })
+        Arc::new(Authorizer::new([], false, topics.iter().map(acl)))
     }
 
     #[test]
     fn an_answer_is_used_for_the_same_question_about_the_same_rules_only() {
+        let (ann, bob) = (&Principal::new("ann"), &Principal::new("bob"));
         let (here, there): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let known =
+            Question { principal: ann, host: here, operation: Operation::Write, kind: ResourceType::Topic, name: "t" };
         let mut questions = Questions::default();
-        let (ann, bob) = (Principal::new("ann"), Principal::new("bob"));
-        let (write, read, topic, group) = (Operation::Write, Operation::Read, ResourceType::Topic, ResourceType::Group);
-        let rules = access(&["t"], "10.0.0.1");
+        let first = rules(&["t"], "10.0.0.1");
         for _ in 0..2 {
-            for (principal, host, operation, kind, name, expected) in [
-                (&ann, here, write, topic, "t", true),
-                (&bob, here, write, topic, "t", true),
-                (&ann, there, write, topic, "t", false),
-                (&ann, here, read, topic, "t", false),
-                (&ann, here, write, group, "t", false),
-                (&ann, here, write, topic, "u", false),
+            for (question, expected) in [
+                (known, true),
+                (Question { principal: bob, ..known }, true),
+                (Question { host: there, ..known }, false),
+                (Question { operation: Operation::Read, ..known }, false),
+                (Question { kind: ResourceType::Group, ..known }, false),
+                (Question { name: "u", ..known }, false),
             ] {
-                let answer = questions.allows(&rules, principal, host, operation, kind, name);
-                assert_eq!(answer, expected, "{principal} {host} {operation:?} {kind:?} {name}");
+                assert_eq!(questions.allows(&first, question), expected, "{question:?}");
             }
         }
         assert_eq!(questions.answered.len(), 6);
 
-        let former = Arc::downgrade(&rules);
-        drop(rules);
+        let former = Arc::downgrade(&first);
+        drop(first);
         assert!(former.upgrade().is_none(), "nobody keeps former rules");
         for _ in 0..2 {
-            let rules = access(&["u"], "*");
-            assert!(!questions.allows(&rules, &ann, here, write, topic, "t"));
-            assert!(questions.allows(&rules, &ann, here, write, topic, "u"));
+            let later = rules(&["u"], "*");
+            assert!(!questions.allows(&later, known));
+            assert!(questions.allows(&later, Question { name: "u", ..known }));
         }
-        assert!(questions.allows(&Arc::default(), &ann, here, write, topic, "t"), "there is no authorizer");
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (rules, mut questions) = (access(&["t3", "t30"], "*"), Questions::default());
+        let principal = &Principal::ANONYMOUS;
+        let (host, operation, kind) = ("10.0.0.1".parse().unwrap(), Operation::Write, ResourceType::Topic);
+        let (rules, mut questions) = (rules(&["t3", "t30"], "*"), Questions::default());
         for _ in 0..2 {
             for number in 0..100 {
-                let name = format!("t{number}");
-                let host = "10.0.0.1".parse().unwrap();
-                let answer =
-                    questions.allows(&rules, &Principal::ANONYMOUS, host, Operation::Write, ResourceType::Topic, &name);
+                let name = &format!("t{number}");
+                let answer = questions.allows(&rules, Question { principal, host, operation, kind, name });
                 assert_eq!(answer, number == 3 || number == 30, "{name}");
             }
         }
@@ -138,9 +133,8 @@ mod tests {
 
         let mut questions = Questions::default();
         for (length, remembered) in [(LONGEST + 1, 0), (LONGEST, 1)] {
-            let (host, name) = ("10.0.0.1".parse().unwrap(), "t".repeat(length));
-            let answer =
-                questions.allows(&rules, &Principal::ANONYMOUS, host, Operation::Write, ResourceType::Topic, &name);
+            let name = &"t".repeat(length);
+            let answer = questions.allows(&rules, Question { principal, host, operation, kind, name });
             assert!(!answer && questions.answered.len() == remembered, "{length}");
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn access(cluster: &KafkaCluster, known: &KnownUsers) -> Access {
         authorizer: cluster.spec.authorization.as_ref().map(|authorization| {
             let super_users = authorization.super_users.iter().map(|name| Principal::new(&**name));
             let acls = users.iter().flat_map(|(name, user)| acls::of_user(name, user));
-            Authorizer::new(super_users, authorization.allow_everyone_if_no_acl_found, acls)
+            Arc::new(Authorizer::new(super_users, authorization.allow_everyone_if_no_acl_found, acls))
         }),
         quotas: quotas::rules(cluster, &users),
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ottla_access::{Access, Operation, Principal, ResourceType};
+use ottla_access::{Access, Operation, Principal, Question, ResourceType};
 use ottla_group::{Asker, Lookup, Shard};
 
 use super::machine::effects;
@@ -31,5 +31,7 @@ fn may_describe(access: &Access, asker: &Asker, topic: &str) -> bool {
     let Some(rules) = &access.authorizer else { return true };
     // The machine keeps the address as Kafka prints it.
     let Ok(host) = asker.host.trim_start_matches('/').parse() else { return false };
-    rules.allows(&Principal::new(&*asker.principal), host, Operation::Describe, ResourceType::Topic, topic)
+    let principal = &Principal::new(&*asker.principal);
+    let (operation, kind) = (Operation::Describe, ResourceType::Topic);
+    rules.allows(Question { principal, host, operation, kind, name: topic })
 }

@@ -1,7 +1,7 @@
 //! May the client do this? Handlers ask here; the rules are the image's, so that a request is resolved and authorised
 //! on one image. Without rules everybody may do everything, at no cost.
 
-use ottla_access::{Operation, ResourceType};
+use ottla_access::{Operation, Question, ResourceType};
 
 use super::client::Role;
 use super::context::{Context, operations};
@@ -99,10 +99,10 @@ impl Context {
     fn allows(&self, operation: Operation, kind: ResourceType, name: &str) -> bool {
         let Context { peer, image, .. } = self;
         match &image.access.authorizer {
-            Some(_) => {
+            Some(rules) => {
                 let (principal, host) = (&peer.principal, peer.address.ip());
-                self.allows_peer(operation, kind)
-                    || self.questions.lock().allows(&image.access, principal, host, operation, kind, name)
+                let question = Question { principal, host, operation, kind, name };
+                self.allows_peer(operation, kind) || self.questions.lock().allows(rules, question)
             }
             // Everybody may do everything, but for what brokers do, where they have certificates to show.
             None if operation == Operation::ClusterAction => {

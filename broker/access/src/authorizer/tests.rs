@@ -49,7 +49,8 @@ fn host(text: &str) -> IpAddr {
 }
 
 fn may(rules: &Authorizer, principal: &str, from: &str, operation: &str, name: &str) -> bool {
-    rules.allows(&Principal::new(principal), host(from), operation_of(operation), ResourceType::Topic, name)
+    let (principal, host) = (&Principal::new(principal), host(from));
+    rules.allows(Question { principal, host, operation: operation_of(operation), kind: ResourceType::Topic, name })
 }
 
 #[test]
@@ -117,8 +118,10 @@ fn a_resource_is_open_to_everybody_only_while_no_entry_of_anybody_matches_it() {
     for (name, expected) in [("orders", false), ("x", false), ("other", true)] {
         assert_eq!(may(&open, "bob", "10.0.0.1", "Write", name), expected, "{name}");
     }
-    let group = open.allows(&Principal::new("bob"), host("::1"), Operation::Read, ResourceType::Group, "orders");
-    assert!(group, "entries of topics do not concern groups");
+    let (principal, host) = (&Principal::new("bob"), host("::1"));
+    let (operation, kind) = (Operation::Read, ResourceType::Group);
+    let group = Question { principal, host, operation, kind, name: "orders" };
+    assert!(open.allows(group), "entries of topics do not concern groups");
 }
 
 #[test]
@@ -227,7 +230,13 @@ proptest! {
                 for operation in Operation::ALL {
                     for name in ["a", "ab", "abcd", "éab", "b", "c", "*", "*a"] {
                         let expected = naive(&acls, open, &principal, from, operation, name);
-                        let found = rules.allows(&principal, from, operation, ResourceType::Topic, name);
+                        let found = rules.allows(Question {
+                            principal: &principal,
+                            host: from,
+                            operation,
+                            kind: ResourceType::Topic,
+                            name,
+                        });
                         prop_assert_eq!(found, expected, "{} {} {:?} {}", principal, from, operation, name);
                     }
                 }
