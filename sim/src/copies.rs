@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use ottla_rules::assignment::IsrMember;
+use ottla_rules::assignment::{BrokerId, IsrMember};
 
 use crate::records::{self, Latest};
 use crate::topics::PARTITIONS;
@@ -19,20 +19,31 @@ impl World {
             node.partition(entry).filter(|_| is_trusted).map(|copy| (member.broker, copy))
         };
         let copies: Vec<_> = self.api.entry(entry).isr.iter().filter_map(copy).collect();
-        for [(one, first), (another, second)] in copies.array_windows() {
-            let differs = if entry < PARTITIONS {
+        let found = if entry < PARTITIONS {
+            first_difference(&copies, |first, second| {
                 let from = first.standing().log_start.max(second.standing().log_start);
                 let [ones, others] = [first, second].map(|copy| records::batches_from(copy, from));
                 let differs = ones.into_iter().zip(others).find(|(first, second)| first != second);
                 differs.map(|differs| format!("{differs:?}"))
-            } else {
-                let [ones, others] = [first, second].map(|copy| records::latest(copy));
-                ones.zip(others).and_then(|(ones, others)| differing(&ones, &others))
-            };
-            ensure!(differs.is_none(), "the copies of {entry} on {one} and {another} differ: {differs:?}");
-        }
+            })
+        } else {
+            // Without those of which nobody can say yet what they hold: the others are compared with each other.
+            let decided: Vec<_> = copies
+                .iter()
+                .filter_map(|(broker, copy)| records::latest(copy).map(|latest| (*broker, latest)))
+                .collect();
+            first_difference(&decided, differing)
+        };
+        ensure!(found.is_none(), "the copies of {entry} differ: {}", found.unwrap_or_default());
         Ok(())
     }
+}
+
+/// Whose copies differ, and in what.
+fn first_difference<T>(copies: &[(BrokerId, T)], differs: impl Fn(&T, &T) -> Option<String>) -> Option<String> {
+    copies.array_windows().find_map(|[(one, first), (another, second)]| {
+        differs(first, second).map(|what| format!("that on {one} and that on {another}: {what}"))
+    })
 }
 
 /// A key whose last record is not the same in both. Logs of different length are not compared: in the longer one a
