@@ -5,6 +5,7 @@
 //! test program; one that was brought up by hand is used and left.
 
 use anyhow::{Context, Result, ensure};
+use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -144,6 +145,12 @@ impl Bed {
         succeed(self.command("kubectl").args(line.split_whitespace())).with_context(|| format!("kubectl {line}"))
     }
 
+    /// The same with this input.
+    pub fn kubectl_with(&self, line: &str, input: &str) -> Result<String> {
+        succeed_with(self.command("kubectl").args(line.split_whitespace()), input)
+            .with_context(|| format!("kubectl {line}"))
+    }
+
     /// `helm`, in the same way.
     pub fn helm(&self, line: &str) -> Result<String> {
         succeed(self.command("helm").args(line.split_whitespace())).with_context(|| format!("helm {line}"))
@@ -200,7 +207,23 @@ fn folder() -> PathBuf {
 
 /// Runs it; what it prints, or what it says when it fails.
 pub fn succeed(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    outcome(command.output().with_context(|| format!("{command:?}"))?)
+}
+
+/// The same with this input.
+pub fn succeed_with(command: &mut Command, input: &str) -> Result<String> {
+    outcome(feed(command, input)?)
+}
+
+/// Runs it with this input.
+pub(super) fn feed(command: &mut Command, input: &str) -> Result<Output> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
+    child.stdin.take().context("stdin is piped")?.write_all(input.as_bytes())?;
+    Ok(child.wait_with_output()?)
+}
+
+fn outcome(Output { status, stdout, stderr }: Output) -> Result<String> {
     let (out, error) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     ensure!(status.success(), "{status}: {out}{error}");
     Ok(out.into_owned())

@@ -1,15 +1,14 @@
 //! A namespace per test, and what its user types there. Its pods must meet Pod Security *restricted*.
 
 use anyhow::{Context, Result, ensure};
-use std::io::Write;
 use std::net::TcpStream;
 use std::ops::Deref;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cluster::LIMIT;
-use crate::cluster::bed::{Bed, succeed};
+use crate::cluster::bed::{Bed, feed, succeed, succeed_with};
 use crate::wait::until;
 use crate::witness::{Load, Witnesses};
 
@@ -56,30 +55,21 @@ impl Namespace<'_> {
 
     /// `kubectl apply` of this YAML.
     pub fn apply(&self, yaml: &str) -> Result<()> {
-        let output = self.feed("apply -f -", yaml)?;
+        let output = feed(&mut self.command("apply -f -"), yaml)?;
         ensure!(output.status.success(), "{}{yaml}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 
     /// `kubectl apply` of this YAML, which must be refused; what kubectl says.
     pub fn refuses(&self, yaml: &str) -> Result<String> {
-        let output = self.feed("apply -f -", yaml)?;
+        let output = feed(&mut self.command("apply -f -"), yaml)?;
         ensure!(!output.status.success(), "this was let through: {yaml}");
         Ok(String::from_utf8(output.stderr)?.trim().to_owned())
     }
 
     /// `kubectl` here with these arguments and this input; it must succeed. What it prints.
     pub fn kubectl_with(&self, line: &str, input: &str) -> Result<String> {
-        let output = self.feed(line, input)?;
-        ensure!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn feed(&self, line: &str, input: &str) -> Result<Output> {
-        let mut child =
-            self.command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        child.stdin.take().context("stdin is piped")?.write_all(input.as_bytes())?;
-        Ok(child.wait_with_output()?)
+        succeed_with(&mut self.command(line), input).with_context(|| format!("kubectl {line}"))
     }
 
     /// Waits until the object's condition is true; how long that took.

@@ -76,8 +76,9 @@ const POLICIES: &str =
     "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rollout/properties/policy/enum";
 
 /// Patches a definition.
-fn define(bed: &Bed, kind: &str, change: Value) -> Result<()> {
-    bed.kubectl(&format!("patch crd {kind}.ottla.io --type=json --patch={}", json!([change]))).map(drop)
+fn define(bed: &Bed, kind: &str, change: &Value) -> Result<()> {
+    let patch = json!([change]).to_string();
+    bed.kubectl_with(&format!("patch crd {kind}.ottla.io --type=json --patch-file=/dev/stdin"), &patch).map(drop)
 }
 
 /// Every entry's field that only the next release knows.
@@ -89,9 +90,9 @@ fn what_only_the_next_release_knows_stays_in_objects_and_stops_nobody() -> Resul
     define(
         &bed,
         "kafkaassignments",
-        json!({ "op": "add", "path": format!("{FIELDS}/next"), "value": { "type": "string" } }),
+        &json!({ "op": "add", "path": format!("{FIELDS}/next"), "value": { "type": "string" } }),
     )?;
-    define(&bed, "kafkaclusters", json!({ "op": "add", "path": format!("{POLICIES}/0"), "value": "Careful" }))?;
+    define(&bed, "kafkaclusters", &json!({ "op": "add", "path": format!("{POLICIES}/0"), "value": "Careful" }))?;
     let story = Chaos::begin(&bed, "next").and_then(|mut chaos| {
         // As its operator and its brokers write.
         patch(&chaos.namespace, json!({ "rollout": { "policy": "Careful" } }))?;
@@ -121,8 +122,8 @@ fn what_only_the_next_release_knows_stays_in_objects_and_stops_nobody() -> Resul
         ensure!(policy == "Careful", "the word became {policy}");
         chaos.judge().map(drop)
     });
-    define(&bed, "kafkaassignments", json!({ "op": "remove", "path": format!("{FIELDS}/next") }))?;
-    define(&bed, "kafkaclusters", json!({ "op": "remove", "path": format!("{POLICIES}/0") }))?;
+    define(&bed, "kafkaassignments", &json!({ "op": "remove", "path": format!("{FIELDS}/next") }))?;
+    define(&bed, "kafkaclusters", &json!({ "op": "remove", "path": format!("{POLICIES}/0") }))?;
     story
 }
 
@@ -142,22 +143,20 @@ fn a_listener_from_before_such_were_refused_serves_on_and_a_condition_says_so() 
     let before = cluster(1, "").replace(", insecure: true", "");
     ensure!(before != cluster(1, ""), "the case edits this");
     let namespace = Namespace::new(&bed, "open")?;
-    define(&bed, "kafkaclusters", json!({ "op": "remove", "path": place }))?;
+    define(&bed, "kafkaclusters", &json!({ "op": "remove", "path": place }))?;
     let served = until(LIMIT, "the API server to take it", || Ok(namespace.apply(&before).ok()))
         .and_then(|()| namespace.ready("okc/kafka", "Ready"))
         .and_then(|_| {
             namespace.load("history", 3, Load { producers: 1, pace: Duration::from_millis(5), members: 1, java: false })
         });
-    // The definitions of this release. The rule has blanks.
-    let add = json!([{ "op": "add", "path": place, "value": rules[at] }]);
-    let patch_crd = "patch crd/kafkaclusters.ottla.io --type=json --patch-file=/dev/stdin";
-    namespace.kubectl_with(patch_crd, &add.to_string())?;
+    // The definitions of this release.
+    define(&bed, "kafkaclusters", &json!({ "op": "add", "path": place, "value": rules[at] }))?;
     let load = served?;
 
     let more = before.replace("  rack:", "  - {name: more, port: 9095, type: nodePort}\n  rack:");
     until(LIMIT, "the API server to refuse another", || {
         let refused = namespace.kubectl_with("apply --dry-run=server -f -", &more).err();
-        Ok(refused.filter(|why| why.to_string().contains(OPEN)))
+        Ok(refused.filter(|why| format!("{why:#}").contains(OPEN)))
     })?;
     // Everything else about that cluster can be changed, and its status still written.
     patch(&namespace, json!({ "config": { "message.max.bytes": "2000000" } }))?;
