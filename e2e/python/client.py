@@ -162,8 +162,8 @@ def offsets():
 def send(topic):
     # It takes all lines at once, and a slow machine minutes to send them.
     producer = KafkaProducer(
-        bootstrap_servers=BOOTSTRAP, linger_ms=5, acks="all", batch_size=100_000, max_block_ms=600_000,
-        delivery_timeout_ms=600_000)
+        bootstrap_servers=BOOTSTRAP, linger_ms=5, acks="all", enable_idempotence=True, batch_size=100_000,
+        max_block_ms=600_000, delivery_timeout_ms=600_000)
     failures = []
     for line in sys.stdin.buffer:
         key, value = line.rstrip(b"\n").split(b"\t", 1)

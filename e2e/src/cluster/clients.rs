@@ -73,7 +73,8 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Sends lines of a key, a tab and a value; every one must be acknowledged by all.
+    /// Sends lines of a key, a tab and a value; every one must be acknowledged by all. The clients are idempotent: what
+    /// they send again, because an answer was late, is not written twice.
     pub fn produce(&self, client: Client, bootstrap: &str, topic: &str, lines: &str) -> Result<()> {
         let mut command = match client {
             Client::Java => {
@@ -83,7 +84,9 @@ impl<'a> Place<'a> {
                 command
             }
             Client::Python => self.python(&["send", bootstrap, topic]),
-            Client::Kcat => self.kcat(&["-P", "-b", bootstrap, "-t", topic, "-K", "\t", "-X", "acks=all"]),
+            Client::Kcat => {
+                self.kcat(&["-P", "-b", bootstrap, "-t", topic, "-K", "\t", "-X", "enable.idempotence=true"])
+            }
         };
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut stdin = child.stdin.take().context("stdin is piped")?;

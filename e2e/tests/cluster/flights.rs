@@ -1,13 +1,13 @@
 //! Real input through stock clients: 336,776 departures from New York in 2013, from inside the cluster and from
 //! outside.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ottla_e2e::cluster::bed::Bed;
 use ottla_e2e::cluster::clients::{Client, Place};
 use ottla_e2e::cluster::namespace::Namespace;
 use ottla_e2e::cluster::say;
 use ottla_e2e::need::{Need, cache, met};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 const FLIGHTS: usize = 336_776;
@@ -47,10 +47,29 @@ fn through(namespace: &Namespace<'_>, place: &Place<'_>, bootstrap: &str) -> Res
         let sent = began.elapsed().as_secs_f64();
         let found = place.consume(reader, bootstrap, &topic, FLIGHTS)?;
         let read = began.elapsed().as_secs_f64() - sent;
-        ensure!(by_key(&found)? == by_key(&flights)?, "{reader:?} has not read what {sender:?} has sent");
+        if let Some(what) = difference(&by_key(&flights)?, &by_key(&found)?) {
+            bail!("{reader:?} read {} lines, not what {sender:?} has sent: {what}", found.lines().count());
+        }
         say(&format!("336,776 flights: {sender:?} sent them in {sent:.1} s, {reader:?} read them in {read:.1} s"));
     }
     Ok(())
+}
+
+/// The first key whose values differ, and where. Every sender is idempotent: nothing excuses a repetition.
+fn difference(sent: &HashMap<&str, Vec<&str>>, found: &HashMap<&str, Vec<&str>>) -> Option<String> {
+    let keys: BTreeSet<&str> = sent.keys().chain(found.keys()).copied().collect();
+    let differing: Vec<&str> = keys.into_iter().filter(|key| sent.get(key) != found.get(key)).collect();
+    let (key, none) = (*differing.first()?, Vec::new());
+    let [sent, found] = [sent, found].map(|lines| lines.get(key).unwrap_or(&none));
+    let at = sent.iter().zip(found).take_while(|(sent, found)| sent == found).count();
+    Some(format!(
+        "{} keys differ; {} values of {key} were sent and {} read, equal up to {at}: sent {:?}, read {:?}",
+        differing.len(),
+        sent.len(),
+        found.len(),
+        sent.get(at..sent.len().min(at + 3)),
+        found.get(at..found.len().min(at + 3)),
+    ))
 }
 
 /// The values of each key in order: partitions keep no order among them.
