@@ -60,7 +60,8 @@ pub struct ClusterImage {
     pub access: Arc<Access>,
     /// The features that all brokers support.
     pub features: Features,
-    /// The KafkaCluster's name, if `spec.wireChanges` has its objects changed by administrators of Kubernetes alone.
+    /// The KafkaCluster's name, if `spec.wireChanges` has its objects changed by administrators of Kubernetes alone;
+    /// `None`: clients may change them.
     pub no_wire_changes: Option<Str>,
     /// Whether the KafkaCluster is being deleted: then all brokers stop, and none waits for another to take over.
     pub ending: bool,
@@ -91,7 +92,7 @@ pub struct Broker {
     pub draining: bool,
     /// Where clients reach it, by listener name.
     pub endpoints: BTreeMap<Str, Endpoint>,
-    /// Its pod's address, in case nobody answers for its name.
+    /// Its pod's address, in case nobody answers for its name; `None`: not known.
     pub address: Option<IpAddr>,
 }
 
@@ -112,6 +113,7 @@ pub struct Route {
     /// The name in its certificate, if the listener has TLS; `None`: it is plain.
     pub tls_name: Option<String>,
     /// Where brokers without certificates reach it: the operator gives brokers certificates when they are restarted.
+    /// `None`: it has no inter-broker listener.
     pub plain: Option<Endpoint>,
 }
 
@@ -237,8 +239,8 @@ impl ClusterImage {
         self.brokers.get(&id).filter(|broker| broker.alive)?.endpoints.get(listener)
     }
 
-    /// How brokers reach broker `id`. Also one that looks dead: who judges that may be wrong. A broker that has the
-    /// listener for replication, which has TLS, is reached there and nowhere else.
+    /// How brokers reach broker `id`; `None`: nobody knows. Also one that looks dead: who judges that may be wrong. A
+    /// broker that has the listener for replication, which has TLS, is reached there and nowhere else.
     pub fn route(&self, id: BrokerId) -> Option<Route> {
         let broker = self.brokers.get(&id)?;
         let secure = broker.endpoints.get(names::REPLICATION_LISTENER);

@@ -62,7 +62,7 @@ pub async fn run(client: Client, namespace: &str, cluster: &str, shutdown: impl 
 
 /// What Kubernetes shows beside the objects of a cluster.
 pub struct OnPlatform {
-    /// The brokers.
+    /// The brokers; `None`: not shown yet.
     pub platform: watch::Receiver<Option<Arc<Platform>>>,
     /// Counts the changes of the kinds' definitions.
     pub definitions: watch::Receiver<u64>,

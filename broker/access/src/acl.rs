@@ -103,8 +103,8 @@ impl AclHost {
         &*self.0 == WILDCARD
     }
 
-    /// The address. Kafka compares its text, so that `::1` matches nobody there; here addresses are compared, and an
-    /// IPv4 address in IPv6 is the IPv4 address.
+    /// The address; `None`: the text is not an address, as [`WILDCARD`] is not. Kafka compares its text, so that `::1`
+    /// matches nobody there; here addresses are compared, and an IPv4 address in IPv6 is the IPv4 address.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse::<IpAddr>().ok().map(|address| address.to_canonical())
     }

@@ -97,7 +97,8 @@ pub enum Authentication {
 }
 
 impl Authentication {
-    /// What makes principals of the subjects of certificates that the listener's own authority has issued.
+    /// What makes principals of the subjects of certificates that the listener's own authority has issued; `None`: the
+    /// listener has no such authority.
     pub fn mapping_rules(&self) -> Option<&MappingRules> {
         match self {
             Authentication::Certificate { rules } => rules.as_deref(),

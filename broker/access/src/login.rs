@@ -115,7 +115,7 @@ impl Login {
         self.stage != Stage::Settled && self.session.is_none()
     }
 
-    /// Who was let in by SASL.
+    /// Who was let in by SASL; `None`: nobody was.
     pub fn principal(&self) -> Option<&Principal> {
         self.session.as_ref().map(|session| &session.principal)
     }
@@ -125,7 +125,7 @@ impl Login {
         matches!(self.stage, Stage::Tokens { raw: true, .. })
     }
 
-    /// The mechanism of the exchange that is under way.
+    /// The mechanism of the exchange that is under way; `None`: no exchange is.
     pub fn mechanism(&self) -> Option<Mechanism> {
         match self.stage {
             Stage::Tokens { mechanism, .. } => Some(mechanism),

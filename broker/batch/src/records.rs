@@ -297,7 +297,7 @@ impl Record {
         Ok(Record { offset_delta, timestamp, payload, key, value, headers, header_count, body })
     }
 
-    /// The key.
+    /// The key; `None` for null, which is not the empty key.
     pub fn key(&self) -> Option<&[u8]> {
         self.key.clone().map(|range| &self.body[range])
     }

@@ -53,9 +53,9 @@ pub type JoinReply = Result<Joined, JoinRefused>;
 pub struct Joined {
     /// The generation.
     pub generation: i32,
-    /// As the members gave it.
+    /// As the members gave it; `None`: the group was read from a log that does not have it.
     pub protocol_type: Option<String>,
-    /// The strategy that all members support.
+    /// The strategy that all members support; `None`: there is none.
     pub protocol_name: Option<String>,
     /// Who assigns.
     pub leader: MemberId,
@@ -98,9 +98,9 @@ pub struct SyncRequest {
     pub instance: Option<InstanceId>,
     /// What JoinGroup answered.
     pub generation: i32,
-    /// Version 5 and later.
+    /// What the member takes for the protocol type, from version 5 on; `None`: the member does not say.
     pub protocol_type: Option<String>,
-    /// Version 5 and later.
+    /// What the member takes for the chosen strategy, from version 5 on; `None`: the member does not say.
     pub protocol_name: Option<String>,
     /// From the leader: what everybody is to do.
     pub assignments: Vec<(MemberId, Bytes)>,
@@ -112,9 +112,9 @@ pub type SyncReply = Result<Synced, GroupError>;
 /// What the member is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Synced {
-    /// As the members gave it.
+    /// As the members gave it; `None`: neither the log nor, in a consumer group, the request has it.
     pub protocol_type: Option<String>,
-    /// The chosen strategy.
+    /// The chosen strategy; `None`: neither the log nor, in a consumer group, the request has it.
     pub protocol_name: Option<String>,
     /// The very bytes that the leader sent for this member.
     pub assignment: Bytes,
@@ -167,7 +167,7 @@ pub struct CommitRequest {
     pub generation: i32,
     /// Version 9 and later: an unknown group is GROUP_ID_NOT_FOUND, not ILLEGAL_GENERATION.
     pub knows_group_id_not_found: bool,
-    /// Versions 2 to 4: how long to keep these offsets, instead of the broker's retention.
+    /// Versions 2 to 4: how long to keep these offsets, instead of the broker's retention; `None`: as the broker does.
     pub retention_ms: Option<i64>,
     /// What to keep.
     pub offsets: Vec<OffsetToCommit>,

@@ -278,7 +278,8 @@ impl Shard {
         self.config.max_batch = bytes;
     }
 
-    /// When [`Shard::tick`] has something to do: on [`Now::monotonic`]'s scale.
+    /// When [`Shard::tick`] has something to do, on [`Now::monotonic`]'s scale; `None`: not before something else
+    /// happens.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.timers.next()
     }

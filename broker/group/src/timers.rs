@@ -70,6 +70,7 @@ impl Timers {
         self.by_key.contains_key(key)
     }
 
+    /// When the earliest key is due; `None`: none is scheduled.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.by_time.first().map(|(at, _)| *at)
     }

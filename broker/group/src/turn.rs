@@ -38,7 +38,7 @@ pub(crate) struct Write {
     pub(crate) replies: Vec<(Ticket, Reply)>,
     /// How many of the writes that come next are parts of the same change: what fails here fails there.
     pub(crate) parts_left: u64,
-    /// A part before it has failed.
+    /// Why a part before it has failed; `None`: none has.
     pub(crate) spoiled: Option<AppendError>,
 }
 
@@ -85,6 +85,7 @@ pub(crate) struct Replacement {
     pub(crate) ticket: Ticket,
     pub(crate) old: MemberId,
     pub(crate) before: Member,
+    /// The leader before the member came back; `None`: the group had none.
     pub(crate) leader_before: Option<MemberId>,
     pub(crate) id: MemberId,
     pub(crate) can_skip_assignment: bool,

@@ -34,6 +34,7 @@ impl<'a> Chunk<'a> {
         }
     }
 
+    /// The header of the batch at `position`; none when it is not in memory.
     pub(crate) fn header_at(&self, position: u64) -> Option<BatchHeader> {
         BatchHeader::peek(&self.rest(position))
     }

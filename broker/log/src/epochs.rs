@@ -61,7 +61,7 @@ impl Epochs {
         self.entries.iter().map(|e| format!("{} {}", e.epoch, e.start_offset))
     }
 
-    /// The latest epoch and its start.
+    /// The latest epoch and its start; none when no epoch is known.
     pub fn latest(&self) -> Option<EpochStart> {
         self.entries.last().copied()
     }
@@ -118,7 +118,7 @@ impl Epochs {
         Some((floor, end_offset))
     }
 
-    /// The epoch that `offset` was written under.
+    /// The epoch that `offset` was written under; none when it is older than the first known epoch.
     pub fn epoch_at(&self, offset: i64) -> Option<i32> {
         let above = self.entries.partition_point(|e| e.start_offset <= offset);
         above.checked_sub(1).map(|i| self.entries[i].epoch)

@@ -37,6 +37,7 @@ impl Files {
         SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A segment's file; none when it is not among those that stay open.
     pub(crate) fn file(&self, id: SegmentId) -> Option<Arc<DiskFile>> {
         self.open.lock().get(id)
     }
@@ -45,6 +46,7 @@ impl Files {
         self.open.lock().put(id, file, 1);
     }
 
+    /// A segment's indexes; none when they are not in memory.
     pub(crate) fn indexes(&self, id: SegmentId) -> Option<Arc<Indexes>> {
         self.indexes.lock().get(id)
     }

@@ -31,7 +31,7 @@ pub fn id_to_text(id: Uuid) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(id.as_bytes())
 }
 
-/// Read an id.
+/// Read an id; none when the text is not one.
 pub fn id_from_text(text: &str) -> Option<Uuid> {
     Uuid::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }

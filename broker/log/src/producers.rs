@@ -294,7 +294,7 @@ impl Producers {
     }
 
     /// Record an appended batch, with the marker that it holds. What is in the log is not judged again: followers and
-    /// recovery come here directly. Gives the transaction that the batch has ended.
+    /// recovery come here directly. Gives the transaction that the batch has ended; none when it has ended none.
     pub fn note(&mut self, batch: &BatchHeader, marker: Option<Marker>, now_ms: i64) -> Option<Ended> {
         if !batch.has_producer_id() {
             return None;

@@ -140,7 +140,7 @@ impl Log {
         }))
     }
 
-    /// Both steps of reading at once, for a caller that may wait.
+    /// Both steps of reading at once, for a caller that may wait. None when the bounds leave nothing to read.
     pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
         while let Some(window) = self.window(bounds)? {
             if let Some(slice) = window.locate()? {

@@ -156,8 +156,8 @@ impl Log {
 }
 
 /// Quarantines the segment with the file `damaged`, and those behind it, of a log that is not open; gives the folder in
-/// which they are now. The log then ends before them, as if it had never been longer: for a replica that can copy all
-/// of that again from another one.
+/// which they are now, or none when they were empty or the file is not that of a segment. The log then ends before
+/// them, as if it had never been longer: for a replica that can copy all of that again from another one.
 ///
 /// # Errors
 /// When the disk refuses: then fewer of them are left behind, and nothing before them has changed.

@@ -53,7 +53,7 @@ impl Damage {
 }
 
 impl Log {
-    /// The sealed segment that holds `from`, or the first after it.
+    /// The sealed segment that holds `from`, or the first after it; none when all sealed segments end before it.
     pub fn scrub(&self, from: i64) -> Option<Scrub> {
         let segment = self.sealed.values().find(|segment| segment.end_offset > from)?;
         Some(Scrub { segment: segment.clone(), position: 0, next_offset: segment.base_offset })

@@ -57,7 +57,8 @@ impl TimeIndex {
         }
     }
 
-    /// Every batch up to this offset has a smaller timestamp, except perhaps the one that ends with it.
+    /// Every batch up to this offset has a smaller timestamp, except perhaps the one that ends with it; none when the
+    /// index knows no such offset.
     pub(crate) fn offset_before(&self, timestamp: i64) -> Option<i64> {
         let before = self.entries.partition_point(|e| e.timestamp <= timestamp);
         before.checked_sub(1).map(|i| self.entries[i].offset)

@@ -90,7 +90,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Can this be the header of a batch at `position` in a file of `file_size` bytes?
+/// Can this be the header of a batch at `position` in a file of `file_size` bytes? Gives the place of the batch; none
+/// when it can't be.
 pub(crate) fn plausible(header: BatchHeader, position: u64, file_size: u64) -> Option<Place> {
     let len = header.total_len()? as u64;
     let fits = len <= file_size.saturating_sub(position);

@@ -194,7 +194,7 @@ impl Known {
         }
     }
 
-    /// The first producer id that no broker is known to have taken.
+    /// The first producer id that no broker is known to have taken; `None`: no broker is known to have taken any.
     pub fn next_producer_id_block(&self) -> Option<i64> {
         self.cluster.as_ref()?.status.as_ref()?.next_producer_id_block
     }

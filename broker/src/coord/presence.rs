@@ -28,7 +28,7 @@ pub(super) struct Presence {
     annotations: watch::Sender<BTreeMap<String, String>>,
     /// Until when this process holds the Lease; `None`: it does not hold it.
     pub held: watch::Receiver<Option<Instant>>,
-    /// The last renewal, also of a Lease that is lost now.
+    /// The last renewal, also of a Lease that is lost now; `None`: this process has never renewed it.
     pub renewed: watch::Receiver<Option<Instant>>,
     /// Keep annotations up to date.
     annotating: JoinSet<()>,

@@ -26,7 +26,7 @@ pub struct Objects {
     pub topics: Vec<KafkaTopic>,
     /// The users: brokers' copies have none.
     pub users: Vec<KafkaUser>,
-    /// The cluster.
+    /// The cluster; `None`: no copy has it, or it is being deleted.
     pub cluster: Option<KafkaCluster>,
     /// Assignments that no copy of their own replicas has: their topics were deleted.
     pub left_out: Vec<String>,

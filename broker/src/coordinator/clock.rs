@@ -40,7 +40,7 @@ impl Clock {
         }
     }
 
-    /// Sleeps until the deadline that `next` finds, or one that comes up sooner.
+    /// Sleeps until the deadline that `next` finds, or one that comes up sooner; `None`: only until one comes up.
     pub(crate) async fn sleep(&self, next: impl FnOnce() -> Option<Duration>) {
         // Until the new plan is known, a machine that moves its deadline wakes us: `next` may have passed it already.
         self.sleeps_until.store(u64::MAX, SeqCst);

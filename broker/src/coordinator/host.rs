@@ -178,13 +178,14 @@ impl<M: Machine> Host<M> {
         Some(self.carry_out(effects, None, now))
     }
 
-    /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale.
+    /// When [`Host::tick`] has something to do, on [`Now::monotonic`]'s scale; `None`: not before something else
+    /// happens.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.machine.next_deadline()
     }
 
     /// What [`Host::settle`] waits for: that this is committed, or the time at which a client has waited for long
-    /// enough.
+    /// enough. `None`: nothing is undecided.
     pub(super) fn awaits(&self) -> Option<(Appended, Option<Duration>)> {
         let oldest = self.undecided.front().and_then(|undecided| undecided.appended.ok());
         let deadline = self.undecided.iter().find_map(|undecided| undecided.deadline);

@@ -228,7 +228,8 @@ impl<M: Machine> Coordinator<M> {
     }
 
     /// Acts on the deadlines that have passed; returns the next, or when to look again at one that has passed while
-    /// this broker gives way. For the one who sleeps until then: wakes nobody.
+    /// this broker gives way; `None`: the machine has none, or is not active. For the one who sleeps until then: wakes
+    /// nobody.
     pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
         let mut active = self.active().ok()?;
         let now = self.clock.now();

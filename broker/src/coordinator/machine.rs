@@ -156,7 +156,8 @@ pub(crate) trait Machine: Sized + Send + 'static {
     /// Acts on the deadlines that have passed.
     fn tick(&mut self, now: Now) -> Effects<Self>;
 
-    /// When [`Machine::tick`] has something to do, on [`Now::monotonic`]'s scale.
+    /// When [`Machine::tick`] has something to do, on [`Now::monotonic`]'s scale; `None`: not before something else
+    /// happens.
     fn next_deadline(&self) -> Option<Duration>;
 
     /// Another broker coordinates: answers to all who wait.

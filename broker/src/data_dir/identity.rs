@@ -49,7 +49,7 @@ pub enum LeaseView {
 pub struct Surroundings {
     /// The kernel's boot id.
     pub boot_id: String,
-    /// The pod's uid, on Kubernetes.
+    /// The pod's uid; `None` outside Kubernetes.
     pub pod_uid: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::env::{self, Workers};
 /// How far a client has come with saying who it is.
 pub(super) struct Authentication {
     pub(super) login: Login,
-    /// The exchange of tokens that is under way.
+    /// The exchange of tokens that is under way; `None`: there is none.
     pub(super) exchange: Option<Exchange>,
     /// The name and uid of the KafkaUser that the client is; `None`: of no KafkaUser.
     pub(super) user: Option<(Str, String)>,

@@ -16,7 +16,7 @@ pub(super) struct LeaderHint {
 
 impl LeaderHint {
     /// Reads it from the newest image: the request may have waited until the leader changed. The address is one of the
-    /// client's listener.
+    /// client's listener. `None`: no broker leads, or the leader is not live or has no such address.
     pub(super) fn of(context: &Context, topic: &Topic, partition: i32) -> Option<LeaderHint> {
         let image = context.handler.images.borrow().clone();
         let assignment = image.topics.get(&topic.id)?.partitions.get(usize::try_from(partition).ok()?)?;

@@ -38,7 +38,7 @@ pub(super) struct Beside<'a> {
     /// Partitions that have got their roles since the last look at everything, and take no part yet: see
     /// [`Replicas::take_part`].
     pub gathered: Vec<Arc<Partition>>,
-    /// When these are to take part.
+    /// When these are to take part; `None`: there are none.
     pub gathered_at: Option<Instant>,
     /// The gauges' sums over those that take part.
     pub counted: Counted,
@@ -108,7 +108,7 @@ impl Replicas {
     }
 
     /// Takes in what has ended. Gives when something is to be tried again: a log that failed to open, or a role for
-    /// which the disk had no room.
+    /// which the disk had no room; `None`: nothing is.
     pub(super) fn take_in<'a>(&'a self, image: &ClusterImage, done: Done, beside: &mut Beside<'a>) -> Option<Instant> {
         let now = env::now();
         let key = match done {
@@ -139,7 +139,8 @@ impl Replicas {
         None
     }
 
-    /// Has those that have gathered fetched, reported and counted. Gives when something is to be tried again.
+    /// Has those that have gathered fetched, reported and counted. Gives when something is to be tried again; `None`:
+    /// nothing is.
     pub(super) fn take_part(&self, image: &ClusterImage, beside: &mut Beside<'_>) -> Option<Instant> {
         let gathered = std::mem::take(&mut beside.gathered);
         beside.gathered_at = None;

@@ -83,7 +83,7 @@ impl Unopened {
         self.torn.retain(|key, _| is_wanted(*key));
     }
 
-    /// When one is to be tried again.
+    /// When one is to be tried again; `None`: none is to be.
     pub fn next_retry(&self) -> Option<Instant> {
         self.failed.iter().filter(|(key, _)| !self.opening.contains(*key)).map(|(_, retry)| retry.at).min()
     }

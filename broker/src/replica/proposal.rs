@@ -87,7 +87,8 @@ impl Proposal {
         self.last.as_ref().is_none_or(|last| assignment.epochs().age(last.epochs()) == Age::Newer)
     }
 
-    /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing.
+    /// What may have been written over `committed`, in the same leader epoch, without anybody here knowing; `None`:
+    /// nothing.
     pub fn undecided(&self, committed: &Assignment) -> Option<Assignment> {
         let later = |last: &&Assignment| {
             last.leader_epoch == committed.leader_epoch && last.partition_epoch > committed.partition_epoch

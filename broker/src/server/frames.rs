@@ -71,7 +71,7 @@ impl Frames {
         self.max_len = max_len;
     }
 
-    /// A whole frame that was read along with another.
+    /// A whole frame that was read along with another; `None`: there is no whole one.
     ///
     /// # Errors
     /// See [`ReadError`]; the connection is over then.

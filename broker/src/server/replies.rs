@@ -68,7 +68,7 @@ impl Replies {
         self.ring.is_empty() && self.out.is_empty() && self.closing.is_none()
     }
 
-    /// Since when the peer has read nothing of what is being written to it.
+    /// Since when the peer has read nothing of what is being written to it; `None`: nothing waits to be read.
     pub fn unread_since(&self) -> Option<Instant> {
         self.written
     }

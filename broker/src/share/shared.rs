@@ -79,6 +79,7 @@ impl Active {
 /// A write on its way to the persister.
 pub(super) struct Queued {
     pub(super) write: Write,
+    /// Where the outcome is sent; `None`: nobody waits for it.
     pub(super) answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
 }
 
@@ -220,7 +221,8 @@ impl Shared {
         }
     }
 
-    /// Ends the locks whose time is over; returns when the next is.
+    /// Ends the locks whose time is over; returns when the next is. `None`: there is none, or the partition is not
+    /// active.
     pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
         let config = self.config();
         let mut state = self.state.lock();

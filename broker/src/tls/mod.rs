@@ -43,7 +43,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub struct ServerConfigs(BTreeMap<Str, Arc<ServerConfig>>);
 
 impl ServerConfigs {
-    /// The configuration for new connections of a listener.
+    /// The configuration for new connections of a listener; `None`: its files were never usable.
     pub fn get(&self, listener: &str) -> Option<&Arc<ServerConfig>> {
         self.0.get(listener)
     }

@@ -47,7 +47,8 @@ impl Transactions {
         }
     }
 
-    /// EndTxn. Answered when the decision is safe; the markers follow.
+    /// EndTxn. Answered when the decision is safe; the markers follow. Gives the producer of the next transaction;
+    /// `None`: the client's protocol is older than V2, and its producer stays the same.
     ///
     /// # Errors
     /// See [`TxnError`].

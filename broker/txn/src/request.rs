@@ -135,7 +135,7 @@ pub struct ListFilter<'a> {
     pub producer_ids: &'a [i64],
     /// One of these states, as [`states_named`](super::states_named) reads them; any if `None`.
     pub states: Option<&'a BTreeSet<State>>,
-    /// Open for longer than this, in milliseconds; any if negative, as where the request has none.
+    /// Open for longer than this, in milliseconds; any if `None`, or negative, as where the request has none.
     pub duration_ms: Option<i64>,
     /// The transactional id matches the request's regular expression, which the caller has compiled; `None`: any id.
     pub id_matches: Option<&'a dyn Fn(&str) -> bool>,

@@ -50,7 +50,8 @@ fn take_due(deadline: &mut Option<Duration>, now: Now) -> bool {
 }
 
 impl Shard {
-    /// When [`Shard::tick`] has something to do: on [`Now::monotonic`]'s scale.
+    /// When [`Shard::tick`] has something to do, on [`Now::monotonic`]'s scale; `None`: not before something else
+    /// happens.
     pub fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.next()
     }

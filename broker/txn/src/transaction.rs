@@ -110,8 +110,8 @@ pub struct Transaction {
     pub producer_epoch: i16,
     /// The producer id before the last change, which is most often the same. `None` if the record does not say.
     pub previous_producer_id: Option<i64>,
-    /// Only in [`State::Prepare`]: the producer id that the next transaction has, with epoch 0, because the epochs of
-    /// this one are exhausted.
+    /// The producer id that the next transaction has, with epoch 0, because the epochs of this one are exhausted: only
+    /// in [`State::Prepare`]. `None`: the next transaction has the same producer id.
     pub next_producer_id: Option<i64>,
     /// The epoch that the same producer had before its last bump: who comes with it repeats a request whose answer was
     /// lost. `None`: another producer got the epoch before, and is fenced. Only written, never derived: with a derived

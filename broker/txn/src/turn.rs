@@ -25,7 +25,7 @@ pub(crate) struct Found<'a> {
 
 impl<'a> Found<'a> {
     /// The id, unless a change is under way. The end of a decided transaction is such a change: it needs no further
-    /// request.
+    /// request. `None`: nobody knows the id.
     pub(crate) fn settled(self) -> Result<Option<&'a Transaction>, TxnError> {
         match self.transaction {
             _ if self.is_pending => Err(TxnError::ConcurrentTransactions),

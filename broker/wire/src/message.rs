@@ -205,7 +205,7 @@ pub struct RequestHeader {
     pub api_version: i16,
     /// Comes back with the response.
     pub correlation_id: i32,
-    /// What the client calls itself.
+    /// What the client calls itself; `None`: it does not say.
     pub client_id: Option<Str>,
 }
 

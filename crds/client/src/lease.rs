@@ -132,7 +132,7 @@ pub struct Claim {
     /// The process: fresh at each start, so that nobody takes a predecessor's renewals for its own.
     pub identity: String,
     /// A holder that is known to be gone, because this process has what only one can have: the lock of its data
-    /// directory.
+    /// directory. `None`: no holder is known to be gone.
     pub predecessor: Option<String>,
     /// How often it renews; the present holder renews as often.
     pub pace: Pace,
@@ -265,7 +265,7 @@ impl BrokerSession {
         })
     }
 
-    /// What a Lease says.
+    /// What a Lease says; none if it is not a broker's.
     pub fn of(lease: &Lease) -> Option<Self> {
         Self::from_annotations(lease.metadata.annotations.as_ref()?)
     }

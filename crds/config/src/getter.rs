@@ -9,6 +9,7 @@ use crate::throttle::ThrottledReplicas;
 /// Reads settings by type. A name or a type that does not fit the tables is a bug of ours, found by any test.
 pub(crate) struct Getter<'a> {
     pub(crate) entity: Entity,
+    /// What the topic or the group sets for itself; `None`: the settings of brokers are read.
     pub(crate) overrides: Option<Overrides<'a>>,
     pub(crate) broker: &'a Given,
 }
@@ -34,10 +35,12 @@ impl Getter<'_> {
         Duration::from_millis(self.number(name))
     }
 
+    /// The value of a setting that limits something; `None`: no limit.
     pub(crate) fn limit(&self, name: &str) -> Option<u64> {
         u64::try_from(self.integer(name)).ok().filter(|&limit| limit != i64::MAX as u64)
     }
 
+    /// The same for a setting in milliseconds.
     pub(crate) fn time_limit(&self, name: &str) -> Option<Duration> {
         self.limit(name).map(Duration::from_millis)
     }

@@ -158,7 +158,8 @@ fn is_atomic_map(schema: Option<&Value>) -> bool {
     schema.is_some_and(|schema| schema.get("x-kubernetes-map-type") == Some(&json!("atomic")))
 }
 
-/// The schema of a field. What a schema leaves open (`metadata`, preserved fields) is treated as maps and atomic lists.
+/// The schema of a field; `None`: the schema leaves it open. What a schema leaves open (`metadata`, preserved fields)
+/// is treated as maps and atomic lists.
 pub(crate) fn child<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
     let additional = || schema.get("additionalProperties").filter(|schema| schema.is_object());
     schema.get("properties").and_then(|properties| properties.get(name)).or_else(additional)

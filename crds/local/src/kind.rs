@@ -25,6 +25,7 @@ pub(crate) struct Kind {
     pub namespaced: bool,
     /// Whether `/status` is an endpoint of its own, which alone may write `.status`.
     pub status: bool,
+    /// The fields that `/scale` reads and writes; `None`: there is no such endpoint.
     pub scale: Option<CustomResourceSubresourceScale>,
     /// Absent for Kubernetes' own kinds, whose objects are taken as they come.
     pub schema: Option<Schema>,

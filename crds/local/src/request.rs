@@ -113,6 +113,7 @@ impl Query {
         }
     }
 
+    /// How long the client wants to watch; `None`: it does not say.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.get("timeoutSeconds").parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }

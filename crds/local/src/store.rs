@@ -28,6 +28,7 @@ const EVENTS_KEPT: usize = 1000;
 pub(crate) struct Event {
     pub version: u64,
     pub key: Key,
+    /// The object before the change; `None`: there was none.
     pub old: Option<Arc<Object>>,
     pub change: Change,
 }

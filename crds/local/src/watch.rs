@@ -28,6 +28,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 /// What a client asked to watch.
 pub(crate) struct Watch {
     pub resource: String,
+    /// `None` for a cluster-wide kind, and for all namespaces.
     pub namespace: Option<String>,
     pub selector: Selector,
     pub presenter: Presenter,
@@ -36,6 +37,7 @@ pub(crate) struct Watch {
     /// Begin with the present state and say where it ends (`sendInitialEvents`).
     pub initial_events: bool,
     pub bookmarks: bool,
+    /// How long the client wants to watch; `None`: [`DEFAULT_TIMEOUT`].
     pub timeout: Option<Duration>,
 }
 

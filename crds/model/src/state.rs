@@ -25,7 +25,7 @@ pub struct State {
     pub entry: Arc<Assignment>,
     /// `min.insync.replicas` as the KafkaTopic says it.
     pub min_in_sync: usize,
-    /// The administrator's order to recover, as the KafkaTopic says it.
+    /// The administrator's order to recover, as the KafkaTopic says it; `None`: none was given.
     pub order: Option<Order>,
     /// Operators; each may act at any time.
     pub operators: Vec<Operator>,
@@ -36,7 +36,7 @@ pub struct State {
     /// What was ever acknowledged to a producer with acks=all, in order.
     pub acknowledged: Vec<Record>,
     /// The leader epoch that the last recovery began. What a leader of an earlier one acknowledges from then on was
-    /// lost by right, on more machines than the producers could count on.
+    /// lost by right, on more machines than the producers could count on. `None`: no recovery has elected a leader.
     pub recovered_in: Option<LeaderEpoch>,
     /// Whether an order to recover was ever obeyed.
     pub obeyed: bool,
@@ -125,7 +125,7 @@ pub struct Leadership {
     pub high_watermark: i64,
     /// Followers' positions in this epoch.
     pub positions: BTreeMap<BrokerId, Position>,
-    /// The change of the ISR whose outcome is unknown.
+    /// The change of the ISR whose outcome is unknown; `None`: there is none.
     pub proposed: Option<Arc<Assignment>>,
     /// It led in this epoch before its process was restarted.
     pub resumed: bool,
@@ -136,7 +136,7 @@ pub struct Leadership {
 pub struct Saved {
     /// The copy of the entry. It may be older than the one acted on.
     pub view: Arc<Assignment>,
-    /// The last change of the ISR that was proposed.
+    /// The last change of the ISR that was proposed; `None`: no outcome is in doubt after a restart.
     pub proposed: Option<Arc<Assignment>>,
 }
 

@@ -106,7 +106,7 @@ impl Features {
         brokers.iter().filter(|(_, supported)| is_behind(supported)).map(|(id, _)| *id).collect()
     }
 
-    /// A finalized level that this version does not support.
+    /// A finalized level that this version does not support; `None`: it supports all.
     pub fn unsupported(&self) -> Option<(&str, i16)> {
         let ours = SupportedFeatures::of_this_version();
         let mut levels = self.levels.iter().map(|(name, level)| (name.as_str(), *level));

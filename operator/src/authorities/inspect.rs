@@ -33,7 +33,8 @@ pub fn is_good(pem: &str, asked: Asked<'_>, now: i64) -> bool {
     !due && names.flatten().as_ref() == Some(asked.names)
 }
 
-/// The serial number of the first certificate of a text, in hexadecimal digits.
+/// The serial number of the first certificate of a text, in hexadecimal digits; `None`: the text has none that can be
+/// read.
 pub fn serial(pem: &str) -> Option<String> {
     read(pem, |certificate| certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -18,6 +18,7 @@ pub struct Keys {
     /// The generation of the key that issues certificates.
     pub issuing: i64,
     /// The generation of the other key that is trusted, and since when both are as they are, in seconds since 1970.
+    /// `None`: no other key is trusted.
     pub other: Option<(i64, i64)>,
 }
 

@@ -126,7 +126,7 @@ fn sizes(cluster: &ValidatedCluster, read: &Read) -> Vec<(String, String, String
     cluster.brokers().filter_map(change).collect()
 }
 
-/// The size of the smallest volume of a pool's brokers: the spec can't ask for less.
+/// The size of the smallest volume of a pool's brokers: the spec can't ask for less. `None`: no volume exists yet.
 pub fn smallest(cluster: &ValidatedCluster, pool: &Pool, read: &Read) -> Option<String> {
     let claims = pool.brokers().filter_map(|id| read.claims.get(&cluster.claim(id)));
     let sized = claims.filter_map(|claim| Some((bytes(capacity(claim)?)?, capacity(claim)?)));

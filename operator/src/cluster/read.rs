@@ -41,7 +41,7 @@ pub struct Live {
     /// Its uid; `None`: the API server gave none.
     pub uid: Option<String>,
     /// What changes with the object's spec: its generation if it has one, because a change of the status does not
-    /// count; else its resource version.
+    /// count; else its resource version. `None`: the API server gave neither.
     pub version: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl Live {
     }
 }
 
-/// The cluster itself.
+/// The cluster itself; `None`: it does not exist.
 pub fn cluster(shown: &Shown, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
     shown.clusters.find(|cluster| is(cluster.meta(), key))
 }
@@ -101,7 +101,8 @@ fn belongs(metadata: &ObjectMeta, key: &ClusterKey) -> bool {
 
 impl Read {
     /// The image of brokers whose spec names none: the one that they have run so far, also after an upgrade of the
-    /// operator. From the status, or, for a cluster of an earlier operator, from the StatefulSet.
+    /// operator. From the status, or, for a cluster of an earlier operator, from the StatefulSet. `None`: they have run
+    /// none yet.
     pub fn image(&self) -> Option<&str> {
         let status = self.cluster.as_ref().and_then(|cluster| cluster.status.as_ref()?.image.as_deref());
         let template = || {

@@ -120,8 +120,8 @@ impl Observation<'_> {
     }
 
     /// Why no entry may be written now: the API server may have been set back, and a live broker may know newer
-    /// entries. Only dead brokers are not waited for, so that a fail-over waits for no broker: all others renew within
-    /// two seconds after the watch has started again.
+    /// entries. `None`: entries may be written. Only dead brokers are not waited for, so that a fail-over waits for no
+    /// broker: all others renew within two seconds after the watch has started again.
     pub fn held_back(&self, brokers: &BTreeMap<BrokerId, Broker>) -> Option<HeldBack> {
         let is_there = |id: &BrokerId| brokers.get(id).is_some_and(|broker| broker.live.is_some());
         let there = || self.by_id().filter(|(id, _)| is_there(id));

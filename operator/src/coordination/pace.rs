@@ -110,7 +110,8 @@ impl Pace {
         self.pruned = Pruned::default();
     }
 
-    /// When one of these may be taken again. What is of no use any more is forgotten.
+    /// When one of these may be taken again; `None`: all may be taken at any time. What is of no use any more is
+    /// forgotten.
     pub fn next_try(&mut self, planned: &[Step], now: Instant) -> Option<Instant> {
         let keys: HashSet<Key> = planned.iter().map(|step| target(step).0).collect();
         self.tried.retain(|key, tried| tried.paced_until > now || keys.contains(key));

@@ -57,7 +57,7 @@ enum Next {
     },
 }
 
-/// The next step of a replacement; at most one.
+/// The next step of a replacement; at most one. `None`: there is nothing to do now.
 pub fn step(world: &World, cluster: &Arc<KafkaCluster>, rules: &RuleBook<'_>) -> Option<Step> {
     if cluster.spec.paused {
         return None;

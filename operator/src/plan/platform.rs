@@ -12,7 +12,8 @@ pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 /// A cluster's brokers as Kubernetes shows them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Platform {
-    /// The uid of the KafkaCluster that this describes: another of the same name may exist by now.
+    /// The uid of the KafkaCluster that this describes: another of the same name may exist by now. `None`: the API
+    /// server gave none.
     pub of: Option<String>,
     /// The generation of the last spec that was handled: its objects were applied and Kubernetes has observed them, or
     /// `obstacle` says why not. `None`: this operator has handled no spec yet.
@@ -50,7 +51,7 @@ pub struct Revisions {
     pub from: String,
     /// What `from` asks for of the pods of each pool that it knows, as [`Offer::pools`].
     pub from_pools: BTreeMap<String, String>,
-    /// `status.rollout.to` when this was read.
+    /// `status.rollout.to` when this was read; `None`: brokers are to have `from`.
     pub to: Option<String>,
     /// What the spec asks for, if its user has changed it since `from`.
     pub by_user: Option<Offer>,
@@ -89,9 +90,9 @@ pub struct PodRevision {
     /// The revisions that ask for it as it is: not always the one with which it was made, if the spec says something
     /// else of its pool by now, and also others, which differ from that one in other pools only.
     pub asked_by: BTreeSet<String>,
-    /// Its uid.
+    /// Its uid; `None`: the API server gave none.
     pub uid: Option<String>,
-    /// Its resource version.
+    /// Its resource version; `None`: the API server gave none.
     pub version: Option<String>,
     /// How far it is.
     pub stage: Stage,
@@ -155,7 +156,7 @@ pub struct Volume {
     pub claim: String,
     /// The claim's uid, which changes with the volume.
     pub uid: String,
-    /// The claim's resource version.
+    /// The claim's resource version; `None`: the API server gave none.
     pub version: Option<String>,
     /// Whether the claim is being deleted: it goes when no pod uses it.
     pub is_deleted: bool,

@@ -68,7 +68,7 @@ impl<'a> RuleBook<'a> {
         self.speaker(topic).map(|topic| self.of(topic).min_in_sync)
     }
 
-    /// The KafkaTopic of the topic with this name.
+    /// The KafkaTopic of the topic with this name; `None`: it has none.
     pub fn speaker(&self, topic: &str) -> Option<&'a Arc<KafkaTopic>> {
         self.speakers.get(topic).copied()
     }

@@ -76,7 +76,7 @@ pub fn is_in_conflict(status: &KafkaUserStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.reason == "Conflict")
 }
 
-/// What the status says of a certificate.
+/// What the status says of a certificate; `None`: the certificate can't be read.
 pub fn certificate(pem: &str) -> Option<CertificateStatus> {
     let not_after = Timestamp::from_second(Validity::of_pem(pem)?.not_after).ok()?.to_string();
     Some(CertificateStatus { serial: inspect::serial(pem)?, not_after })

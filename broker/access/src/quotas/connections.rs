@@ -24,7 +24,7 @@ pub struct ConnectionLimits {
     /// limit. So for the others.
     pub max_of_listener: Option<usize>,
     /// How many may come to the listener per second (`listener.name.<listener>.max.connection.creation.rate`, or
-    /// `max.connection.creation.rate`).
+    /// `max.connection.creation.rate`); `None`: no limit.
     pub per_second_of_listener: Option<f64>,
     /// How many the broker may have (`max.connections`); `None`: no limit.
     pub max: Option<usize>,

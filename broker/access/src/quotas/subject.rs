@@ -77,7 +77,7 @@ impl Subject {
         }
     }
 
-    /// The components that name it.
+    /// The components that name it, by kind; `None`: the default of that kind.
     pub fn components(&self) -> BTreeMap<Str, Option<Str>> {
         let name = |name: &Name| match name {
             Name::Any => None,

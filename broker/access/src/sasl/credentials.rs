@@ -20,10 +20,10 @@ pub struct User {
     /// Whether the user says who it is with a certificate.
     #[serde(skip)]
     pub has_certificate: bool,
-    /// For SCRAM-SHA-256.
+    /// The verifier for SCRAM-SHA-256; `None`: the user has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Verifier>,
-    /// For SCRAM-SHA-512.
+    /// The verifier for SCRAM-SHA-512; `None`: the user has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha512: Option<Verifier>,
 }
@@ -59,7 +59,7 @@ impl User {
         }
     }
 
-    /// The verifier for a mechanism with this hash function.
+    /// The verifier for a mechanism with this hash function; `None`: the user has none for it.
     pub fn verifier(&self, hash: Hash) -> Option<&Verifier> {
         match hash {
             Hash::Sha256 => self.sha256.as_ref(),

@@ -34,6 +34,7 @@ pub(crate) enum JoinPhase {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
+    /// The instance id of a static member; `None`: a dynamic one.
     pub(crate) instance: Option<InstanceId>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
@@ -41,9 +42,9 @@ pub(crate) struct Member {
     pub(crate) rebalance_timeout_ms: i32,
     pub(crate) protocols: Vec<Protocol>,
     pub(crate) assignment: Bytes,
-    /// Its JoinGroup waits for the rebalance.
+    /// Its JoinGroup, which waits for the rebalance; `None`: none waits.
     pub(crate) awaiting_join: Option<Ticket>,
-    /// Its SyncGroup waits for the leader's.
+    /// Its SyncGroup, which waits for the leader's; `None`: none waits.
     pub(crate) awaiting_sync: Option<Ticket>,
     /// It has joined for the first time and has no answer yet, so it cannot send heartbeats.
     pub(crate) is_new: bool,
@@ -60,7 +61,9 @@ pub(crate) struct ClassicGroup {
     pub(crate) generation: i32,
     /// None for a group that only stores offsets.
     pub(crate) protocol_type: Option<String>,
+    /// The strategy of the present generation; `None` before the first one, and without members.
     pub(crate) protocol_name: Option<String>,
+    /// Who assigns; `None`: the group has no members.
     pub(crate) leader: Option<MemberId>,
     pub(crate) members: BTreeMap<MemberId, Member>,
     /// Ids that were handed out with MEMBER_ID_REQUIRED and have not come back.
@@ -187,6 +190,7 @@ impl ClassicGroup {
     }
 
     /// The protocol most members prefer among those that all support; of several, the one the leader likes best.
+    /// `None`: the group has no members, or they support no common protocol.
     pub(crate) fn select_protocol(&self) -> Option<String> {
         let common = |name: &str| self.members.values().all(|member| member.supports(name));
         let vote_of = |member: &Member| member.protocols.iter().map(|p| p.name.clone()).find(|name| common(name));

@@ -42,6 +42,7 @@ pub(crate) struct ConsumerGroup {
     pub(crate) metadata_hash: i64,
     pub(crate) members: BTreeMap<MemberId, Member>,
     pub(crate) target_epoch: i32,
+    /// Wall clock at which the target assignment was computed; `None`: not known, or there is none yet.
     pub(crate) target_ms: Option<i64>,
     pub(crate) target: BTreeMap<MemberId, Partitions>,
     /// What the regular expressions of members stand for.
@@ -51,17 +52,18 @@ pub(crate) struct ConsumerGroup {
 
     /// How many members have a partition: more than one only if an append failed between two that succeeded.
     holders: BTreeMap<TopicIdPartition, usize>,
-    /// The version of the topics whose hash was last compared with the group's.
+    /// The version of the topics whose hash was last compared with the group's; `None`: not compared yet.
     pub(crate) checked_topics: Option<u64>,
-    /// The version of names in which the expressions were last looked up.
+    /// The version of names in which the expressions were last looked up; `None`: not looked up yet.
     pub(crate) looked_up_names: Option<u64>,
-    /// Since when the host looks up expressions.
+    /// Since when the host looks up expressions; `None`: it does not.
     pub(crate) looking_up_since: Option<Duration>,
     /// The target assignment that was computed last, if it is too large for the log.
     pub(crate) overload: Overload,
     /// What it has changed, and what of it is in the log.
     pub(crate) history: History,
-    /// What it becomes, once its history is durable: nobody speaks the consumer protocol any longer.
+    /// What it becomes, once its history is durable: nobody speaks the consumer protocol any longer. `None`: it stays a
+    /// consumer group.
     pub(crate) successor: Option<Box<ClassicGroup>>,
     /// Distinguishes the group from one of the same name before it, whose append may be under way.
     pub(crate) life: u64,
@@ -288,7 +290,7 @@ impl Member {
         Member { value, current: no_partitions() }
     }
 
-    /// The expression that it subscribes to.
+    /// The expression that it subscribes to; `None`: to none.
     pub(crate) fn pattern(&self) -> Option<&str> {
         self.value.pattern.as_deref().filter(|pattern| !pattern.is_empty())
     }

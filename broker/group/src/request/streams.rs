@@ -19,7 +19,8 @@ pub struct StreamsHeartbeatRequest {
     pub epoch: i32,
     /// The epoch of the endpoints that the member knows.
     pub endpoint_epoch: i32,
-    /// Refused: there are no static members.
+    /// The instance id of a static member, which is refused: a streams group has no static members. `None`: a dynamic
+    /// one.
     pub instance: Option<InstanceId>,
     /// The rack where it is; `None`: it has not changed.
     pub rack: Option<String>,
@@ -143,7 +144,7 @@ pub struct DescribedStreamsGroup {
     pub epoch: i32,
     /// That of its target assignment.
     pub target_epoch: i32,
-    /// What it works on.
+    /// What it works on; `None`: no member has given it a topology.
     pub topology: Option<DescribedTopology>,
     /// Its members.
     pub members: Vec<DescribedStreamsMember>,

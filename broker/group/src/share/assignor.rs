@@ -17,7 +17,7 @@ use crate::record::{Partitions, each_partition};
 pub(super) struct MemberSpec<'a> {
     /// The topics that it is subscribed to, as far as they exist.
     pub(super) topics: BTreeSet<Uuid>,
-    /// What it was to have until now.
+    /// What it was to have until now; `None`: it had no target assignment yet.
     pub(super) before: Option<&'a Partitions>,
 }
 

@@ -92,7 +92,7 @@ impl Calls {
         self.under_way.take_if(|made| made.id == id && made.what == *what)
     }
 
-    /// The call under way ends without an answer.
+    /// The call under way ends without an answer; `None`: no call is under way.
     pub(super) fn end_unanswered(&mut self) -> Option<Made> {
         self.under_way.take()
     }

@@ -37,11 +37,12 @@ pub(crate) struct ShareGroup {
     pub(super) metadata_hash: i64,
     pub(crate) members: BTreeMap<MemberId, Member>,
     pub(super) target_epoch: i32,
+    /// Wall clock at which the target assignment was computed; `None`: not known, or there is none yet.
     pub(super) target_ms: Option<i64>,
     pub(super) target: BTreeMap<MemberId, Partitions>,
     pub(super) partitions: SharedPartitions,
 
-    /// The version of the topics that `metadata_hash` was last compared with.
+    /// The version of the topics that `metadata_hash` was last compared with; `None`: not compared yet.
     pub(super) checked_topics: Option<u64>,
     /// The target assignment that was computed last, if it is too large for the log.
     pub(super) overload: Overload,

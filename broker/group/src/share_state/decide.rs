@@ -8,6 +8,7 @@ use crate::topics::Topics;
 
 /// What a decision rests on besides the request.
 pub(super) struct Known<'a> {
+    /// What is committed of the partition; `None`: nothing.
     pub(super) tracked: Option<&'a Tracked>,
     pub(super) topics: &'a Topics,
     pub(super) updates_per_snapshot: u32,

@@ -48,7 +48,7 @@ pub struct Effects {
     /// Append these, in this order, and say what became of them.
     pub appends: Vec<Append>,
     /// Delete the records before this offset, which are all committed, and say so with [`Shard::deleted`]. It is asked
-    /// for again later if it fails.
+    /// for again later if it fails. `None`: delete nothing.
     pub delete_before: Option<i64>,
 }
 
@@ -110,6 +110,7 @@ pub struct Shard {
     pub(super) end: i64,
     /// Records before it are deleted.
     pub(super) deleted_before: i64,
+    /// When [`Shard::tick`] has something to do, on [`Now::monotonic`]'s scale; `None` before [`Shard::loaded`].
     pub(super) upkeep_at: Option<Duration>,
 }
 
@@ -175,7 +176,7 @@ impl Shard {
         self.config = config;
     }
 
-    /// What is committed of the partition.
+    /// What is committed of the partition; `None`: nothing.
     pub fn state(&self, partition: &SharePartition) -> Option<&State> {
         self.partitions.get(partition).map(|tracked| &tracked.state)
     }

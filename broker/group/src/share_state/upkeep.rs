@@ -12,7 +12,7 @@ use super::state::State;
 use crate::ids::Now;
 
 impl Shard {
-    /// When [`Shard::tick`] has something to do, on [`Now::monotonic`]'s scale.
+    /// When [`Shard::tick`] has something to do, on [`Now::monotonic`]'s scale; `None` before [`Shard::loaded`].
     pub fn next_deadline(&self) -> Option<Duration> {
         self.upkeep_at
     }

@@ -24,7 +24,7 @@ pub(super) struct Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemberSpec<'a> {
     pub(crate) process: &'a str,
-    /// The last target assignment.
+    /// The last target assignment; `None`: it had none yet.
     pub(crate) before: Option<&'a StreamsTasks>,
 }
 

@@ -43,17 +43,19 @@ pub(crate) struct StreamsGroup {
     pub(super) validated_epoch: i32,
     /// The settings that the epoch was made for.
     pub(super) configs: BTreeMap<String, String>,
+    /// What it works on; `None`: no member has given it a topology.
     pub(super) topology: Option<Topology>,
     pub(crate) members: BTreeMap<MemberId, Member>,
     pub(super) target_epoch: i32,
+    /// Wall clock at which the target assignment was computed; `None`: not known, or there is none yet.
     pub(super) target_ms: Option<i64>,
     pub(super) target: BTreeMap<MemberId, StreamsTasks>,
 
     /// The topology beside the topics of the cluster; `None` until a member asks after a restart.
     pub(super) configured: Option<Arc<Configured>>,
-    /// The version of the topics that `configured` was last compared with.
+    /// The version of the topics that `configured` was last compared with; `None`: not compared yet.
     pub(super) checked_topics: Option<u64>,
-    /// The member that has asked all to shut down.
+    /// The member that has asked all to shut down; `None`: none has.
     pub(super) shutdown_by: Option<MemberId>,
     /// Grows with every change of what members with endpoints have.
     pub(super) endpoint_epoch: i32,

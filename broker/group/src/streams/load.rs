@@ -39,7 +39,7 @@ impl<'a> Process<'a> {
         cross(self, other).cmp(&cross(other, self))
     }
 
-    /// The member with the fewest tasks.
+    /// The member with the fewest tasks; `None`: the process has no members.
     pub(super) fn idlest(&self) -> Option<&'a MemberId> {
         self.counts.iter().min_by_key(|(id, count)| (**count, **id)).map(|(id, _)| *id)
     }

@@ -23,7 +23,7 @@ pub(crate) struct Configured {
     counts: Counts,
     /// Internal topics that do not exist.
     pub(crate) missing: Vec<InternalTopic>,
-    /// Why tasks cannot be assigned.
+    /// Why tasks cannot be assigned; `None`: they can be.
     pub(crate) problem: Option<StreamsStatus>,
 }
 

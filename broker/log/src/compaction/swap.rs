@@ -33,7 +33,7 @@ pub struct Cleaned {
     pub(crate) replaces: Vec<Arc<Sealed>>,
     /// Its transaction index has entries.
     pub(crate) has_aborted: bool,
-    /// Set for the last segment of a round: everything before is compacted then.
+    /// Set for the last segment of a round: everything before is compacted then. None for the segments before it.
     pub(crate) first_dirty: Option<i64>,
 }
 

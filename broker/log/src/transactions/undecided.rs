@@ -43,12 +43,12 @@ impl Undecided {
         self.unreplicated.insert(first_offset, last_offset);
     }
 
-    /// Where the first transaction without a marker begins.
+    /// Where the first transaction without a marker begins; none when each has one.
     pub(crate) fn first_open(&self) -> Option<i64> {
         self.open.keys().next().copied()
     }
 
-    /// Where the first undecided transaction begins: Kafka's `firstUnstableOffset`.
+    /// Where the first undecided transaction begins: Kafka's `firstUnstableOffset`; none when all are decided.
     pub(crate) fn first(&self) -> Option<i64> {
         self.first_open().into_iter().chain(self.unreplicated.keys().next().copied()).min()
     }

@@ -26,7 +26,7 @@ pub(super) struct Lock {
     pub(super) member: MemberId,
     /// The lock is over from then on, unless a change is being persisted.
     pub(super) until: Duration,
-    /// What the records become once the persister has it.
+    /// What the records become once the persister has it; `None`: no change is being persisted.
     pub(super) pending: Option<Pending>,
 }
 

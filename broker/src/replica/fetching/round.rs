@@ -161,7 +161,7 @@ impl Resting {
         self.resting.get(key).is_some_and(|rest| rest.until > now)
     }
 
-    /// When the first of them may be asked for again.
+    /// When the first of them may be asked for again; `None`: all may be asked for now.
     pub fn next(&self, now: Instant) -> Option<Instant> {
         self.resting.values().map(|rest| rest.until).filter(|until| *until > now).min()
     }

@@ -100,7 +100,7 @@ pub enum FollowError {
 }
 
 impl Partition {
-    /// Whom this broker copies the partition from, and in which leader epoch.
+    /// Whom this broker copies the partition from, and in which leader epoch; `None`: from nobody.
     pub fn follows(&self) -> Option<(BrokerId, LeaderEpoch)> {
         follows_in(&self.state.lock())
     }

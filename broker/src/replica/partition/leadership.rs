@@ -349,12 +349,12 @@ impl Leadership {
         self.orphaned = true;
     }
 
-    /// What is to be asked for again, once.
+    /// What is to be asked for again, once; `None`: nothing.
     pub fn adopt_orphan(&mut self) -> Option<Assignment> {
         if std::mem::take(&mut self.orphaned) { self.proposed.clone() } else { None }
     }
 
-    /// What was asked for and is not known to be written or superseded.
+    /// What was asked for and is not known to be written or superseded; `None`: nothing.
     pub fn proposed(&self) -> Option<&Assignment> {
         self.proposed.as_ref()
     }

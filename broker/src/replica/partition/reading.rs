@@ -229,7 +229,7 @@ pub struct RecordSearch {
 }
 
 impl RecordSearch {
-    /// Searches. Reads from the disk and decompresses: for a worker.
+    /// Searches. Reads from the disk and decompresses: for a worker. `None`: no such record can be read.
     ///
     /// # Errors
     /// See [`ReadError`].

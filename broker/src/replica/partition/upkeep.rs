@@ -158,7 +158,7 @@ impl Partition {
         }
     }
 
-    /// Takes the segments out of the log that retention no longer wants.
+    /// Takes the segments out of the log that retention no longer wants; `None`: it took none.
     pub fn apply_retention(&self, now_ms: i64) -> Option<Retired> {
         let _span = self.span().entered();
         let high_watermark = self.high_watermark.get();
@@ -178,7 +178,8 @@ impl Partition {
         }
     }
 
-    /// What might be compacted: see [`Log::start_compaction`].
+    /// What might be compacted: see [`Log::start_compaction`]. `None` also while the partition is busy or offline, and
+    /// after a compaction has failed.
     pub fn start_compaction(&self) -> Option<Compaction> {
         let up_to = self.last_stable.get();
         let state = self.unless_busy()?;

@@ -67,7 +67,7 @@ use state::{Seen, State};
 pub struct Protocol {
     /// How much may happen.
     pub bounds: Bounds,
-    /// Which rule does not hold.
+    /// Which rule does not hold; `None`: all hold.
     pub mutant: Option<Mutant>,
 }
 

@@ -274,7 +274,7 @@ impl Partition {
         self.waiting.sort_unstable();
     }
 
-    /// The transaction that a producer has open here, and the producer.
+    /// The transaction that a producer has open here, and the producer; `None`: it has none open.
     pub fn open(&self, id: i64) -> Option<(Job, ProducerIdAndEpoch)> {
         let start = self.producers.get(id)?.transaction_start?;
         match self.log.get(start as usize)? {

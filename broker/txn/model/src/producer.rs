@@ -167,7 +167,7 @@ impl Producer {
         Job { producer, number: self.begun }
     }
 
-    /// The request that it repeats until it is answered.
+    /// The request that it repeats until it is answered; `None`: it has nothing to ask for.
     pub fn letter(&self, producer: usize) -> Option<Letter> {
         let (job, identity) = (self.job(producer), self.identity);
         match self.doing {

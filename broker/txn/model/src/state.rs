@@ -60,7 +60,7 @@ pub struct State {
 pub struct Written {
     /// As it is in the log.
     pub record: Record,
-    /// Whose transaction it is about.
+    /// Whose transaction it is about; `None`: it only gives a producer its identity.
     pub job: Option<Job>,
 }
 
@@ -71,11 +71,11 @@ pub struct Coordinator {
     pub epoch: i32,
     /// What decides.
     pub shard: Shard,
-    /// Whose transaction the shard knows.
+    /// Whose transaction the shard knows; `None`: the last record only gave a producer its identity.
     pub job: Option<Job>,
-    /// Its append whose fate it does not know.
+    /// Its append whose fate it does not know; `None`: there is none.
     pub undecided: Option<Undecided>,
-    /// A record that it has found in its log, and that is not known to be committed.
+    /// A record that it has found in its log, and that is not known to be committed; `None`: there is none.
     pub unsettled: Option<Written>,
     /// Markers that it sends until they are answered.
     pub owed: BTreeSet<MarkerLetter>,
@@ -264,7 +264,7 @@ pub struct MarkerLetter {
     pub marker: Marker,
     /// Where to.
     pub partition: usize,
-    /// Whose transaction the coordinator means.
+    /// Whose transaction the coordinator means; `None`: it knows of none.
     pub job: Option<Job>,
 }
 
@@ -377,7 +377,7 @@ impl Hash for Partition {
 }
 
 impl Coordinator {
-    /// Where its transaction is, as far as it knows.
+    /// Where its transaction is, as far as it knows; `None`: it does not know the transactional id.
     pub fn state(&self) -> Option<TransactionState> {
         self.shard.describe(&id()).ok().map(|described| described.state)
     }

@@ -42,7 +42,7 @@ impl Assignment {
     }
 
     /// Who should lead: the present leader if it is valid; else the first valid replica in order of preference; else,
-    /// in the same order, a draining one.
+    /// in the same order, a draining one. `None`: no replica can lead.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
         let with = |wanted: Standing| {
             let leads =

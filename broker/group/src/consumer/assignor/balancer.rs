@@ -45,7 +45,7 @@ impl Balancer {
         self.most.level - self.fewest.level <= 1
     }
 
-    /// Who gets the next partition.
+    /// Who gets the next partition; `None` where nobody subscribes.
     pub(super) fn next_to_get(&mut self, sizes: &[i64]) -> Option<usize> {
         let range = &mut self.fewest;
         if range.turn >= range.end {

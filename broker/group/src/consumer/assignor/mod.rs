@@ -62,6 +62,7 @@ pub(crate) type Counts = BTreeMap<Uuid, i32>;
 /// What an assignor knows of a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct MemberSpec {
+    /// The instance id of a static member; `None`: a dynamic one.
     pub(crate) instance: Option<InstanceId>,
     /// The topics that it subscribes to and that exist. Members with one subscription share it.
     pub(crate) topics: Rc<BTreeSet<Uuid>>,

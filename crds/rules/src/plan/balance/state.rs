@@ -125,7 +125,8 @@ impl<'a> State<'a> {
         state
     }
 
-    /// The number of a broker that the plan knows: one of the cluster, or one with a replica.
+    /// The number of a broker that the plan knows: one of the cluster, or one with a replica. `None`: the plan does not
+    /// know the broker.
     pub(super) fn site(&self, id: BrokerId) -> Option<usize> {
         self.index.get(&id).copied()
     }
