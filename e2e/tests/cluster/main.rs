@@ -24,5 +24,6 @@ mod upgrades;
 mod volumes;
 mod write_budget;
 mod x_chaos;
+mod x_firewall;
 mod x_lost_node;
 mod x_secured;
