@@ -36,7 +36,7 @@ use tracing::Instrument;
 use crate::acting::Acting;
 use crate::events::Recorder;
 use crate::metrics::Metrics;
-use crate::metrics::reconciles::Outcome;
+use crate::metrics::reconciles::ReconcileResult;
 use crate::owner::Installation;
 use crate::plan::condition::named;
 use crate::plan::platform::{Obstacle, Platform, Revisions};
@@ -66,7 +66,7 @@ use apply::Applied;
 use build::Kind;
 use read::Read;
 use validate::ValidatedCluster;
-use watches::{ClusterKey, Shown};
+use watches::{ClusterKey, WatchedStores};
 
 /// Changes often come together: a pod that starts shows itself a dozen times.
 const GATHER: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// What all clusters share.
-pub struct Shared {
+pub struct OperatorContext {
     /// The API server.
     pub client: Client,
     /// The installation that operates the clusters.
@@ -96,7 +96,7 @@ pub struct Shared {
     pub definitions: watch::Receiver<u64>,
 }
 
-impl Shared {
+impl OperatorContext {
     /// Publishes an Event about a cluster. One that can't be written is dropped.
     async fn tell(&self, object: &KafkaCluster, reason: &str, note: &str) {
         let event = Event {
@@ -115,8 +115,8 @@ impl Shared {
 /// Keeps a cluster as its spec says, and reports what Kubernetes shows of it. `changed` is notified when a watch shows
 /// something. An operator that may not write only reports.
 pub async fn run(
-    shared: Arc<Shared>,
-    shown: Shown,
+    shared: Arc<OperatorContext>,
+    shown: WatchedStores,
     key: ClusterKey,
     mut changed: watch::Receiver<u64>,
     platform: watch::Sender<Option<Arc<Platform>>>,
@@ -146,13 +146,13 @@ pub async fn run(
         if acts {
             shared.metrics.reconciles.ended(&key, outcome, begun.elapsed());
         }
-        let has_failed = outcome == Outcome::Failed;
+        let has_failed = outcome == ReconcileResult::Failed;
         let again_at = match outcome {
-            Outcome::Succeeded | Outcome::Invalid => {
+            ReconcileResult::Succeeded | ReconcileResult::Invalid => {
                 backoff.succeeded();
                 memory.again_after.take().map(|after| Instant::now() + after)
             }
-            Outcome::Failed => Some(Instant::now() + jittered(backoff.failed())),
+            ReconcileResult::Failed => Some(Instant::now() + jittered(backoff.failed())),
         };
         // A failed cluster waits for its back-off, even if its pods change, unless its spec changes.
         loop {
@@ -187,7 +187,7 @@ async fn until(when: Option<Instant>) {
 }
 
 /// Whether what is shown of the cluster is its newest spec.
-async fn is_shown(client: &Client, shown: &Shown, key: &ClusterKey) -> bool {
+async fn is_shown(client: &Client, shown: &WatchedStores, key: &ClusterKey) -> bool {
     let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), &key.namespace);
     match clusters.get_opt(&key.name).await {
         Ok(newest) => {
@@ -201,34 +201,34 @@ async fn is_shown(client: &Client, shown: &Shown, key: &ClusterKey) -> bool {
     }
 }
 
-fn generation(shown: &Shown, key: &ClusterKey) -> Option<i64> {
+fn generation(shown: &WatchedStores, key: &ClusterKey) -> Option<i64> {
     read::cluster(shown, key)?.metadata.generation
 }
 
 /// One reconcile: read → validate → build → apply → remove orphans → report. A standby reads, validates and reports.
 async fn reconcile(
-    shared: &Shared,
+    shared: &OperatorContext,
     key: &ClusterKey,
     read: &Read,
     acts: bool,
     memory: &mut Memory,
     platform: &watch::Sender<Option<Arc<Platform>>>,
-) -> Outcome {
-    let Some(object) = &read.cluster else { return Outcome::Succeeded };
+) -> ReconcileResult {
+    let Some(object) = &read.cluster else { return ReconcileResult::Succeeded };
     if object.metadata.deletion_timestamp.is_some() {
         if !acts {
-            return Outcome::Succeeded;
+            return ReconcileResult::Succeeded;
         }
         return match end::end(shared, object, read).await {
-            Ok(None) => Outcome::Succeeded,
+            Ok(None) => ReconcileResult::Succeeded,
             Ok(obstacle) => {
                 tell(platform, Platform { of: object.uid(), obstacle, ..known(platform) });
-                Outcome::Succeeded
+                ReconcileResult::Succeeded
             }
             Err(error) => {
                 shared.metrics.reconciles.failed(key, error.kind());
                 tracing::warn!(%error, "failed to delete what belongs to a deleted cluster");
-                Outcome::Failed
+                ReconcileResult::Failed
             }
         };
     }
@@ -238,7 +238,7 @@ async fn reconcile(
         Err(invalid) => {
             let obstacle = Some(Obstacle::new("InvalidSpec", invalid.to_string()));
             let generation = object.metadata.generation;
-            (Outcome::Invalid, Platform { of: object.uid(), generation, obstacle, ..known(platform) })
+            (ReconcileResult::Invalid, Platform { of: object.uid(), generation, obstacle, ..known(platform) })
         }
         Ok(mut cluster) => {
             cluster.user = shared.broker_user;
@@ -257,12 +257,12 @@ async fn reconcile(
             let made = make(shared, cluster, read, acts, memory).await;
             memory.again_after = memory.again_after.into_iter().chain(memory.lost.again_after()).min();
             match made {
-                Ok(made) => (Outcome::Succeeded, made.told(object, seen)),
+                Ok(made) => (ReconcileResult::Succeeded, made.told(object, seen)),
                 Err(error) => {
                     shared.metrics.reconciles.failed(key, error.kind());
                     tracing::warn!(%error, "failed to apply the spec of a cluster");
                     let obstacle = Some(Obstacle::new(error.reason(), error.to_string()));
-                    (Outcome::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
+                    (ReconcileResult::Failed, Platform { generation: object.metadata.generation, obstacle, ..seen })
                 }
             }
         }
@@ -272,7 +272,7 @@ async fn reconcile(
 }
 
 /// The platform by what is shown of the cluster; the rest is as known before.
-fn see(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known, known: Platform) -> Platform {
+fn see(cluster: &ValidatedCluster, read: &Read, lost: &lost::KnownVolumes, known: Platform) -> Platform {
     let of = read.cluster.as_ref().and_then(|object| object.uid());
     let known = if known.of == of { known } else { Platform::default() };
     let places = places::places(cluster, read);
@@ -306,12 +306,12 @@ fn known(platform: &watch::Sender<Option<Arc<Platform>>>) -> Platform {
 #[derive(Default)]
 struct Memory {
     applied: Applied,
-    refused: claims::Refused,
-    certificates: certificates::Known,
-    revisions: revisions::Known,
+    refused: claims::RefusedSizes,
+    certificates: certificates::KnownCertificates,
+    revisions: revisions::KnownRevisions,
     looks: leaving::Looks,
     caution: retired::Caution,
-    lost: lost::Known,
+    lost: lost::KnownVolumes,
     /// When to reconcile again although nothing is shown; `None`: only when something is shown.
     again_after: Option<Duration>,
 }
@@ -348,12 +348,12 @@ impl Made {
 
 /// Makes the cluster what its spec says, if this process acts and the cluster is not paused; else only compares.
 async fn make(
-    shared: &Shared,
+    shared: &OperatorContext,
     mut cluster: ValidatedCluster,
     read: &Read,
     acts: bool,
     memory: &mut Memory,
-) -> Result<Made, apply::Failed> {
+) -> Result<Made, apply::ApplyError> {
     let choice = revisions::choose(&shared.client, &cluster, &shared.broker_image, read, &mut memory.revisions).await?;
     let mut leaving = None;
     let present = leaving::present(&cluster, read);

@@ -49,7 +49,7 @@ pub mod watches;
 
 use apply::Writer;
 use pace::Pace;
-use steps::{Look, look_and_take};
+use steps::{LeaseReader, look_and_take};
 use view::{Sources, View, shown_anew};
 
 /// How many times as long as a plan with relocations took the next one has to wait: elections come first.
@@ -135,7 +135,7 @@ struct Coordination<'a> {
     /// Counts the changes of the kinds' definitions; `None` on a laptop, where they are this version's.
     definitions: Option<watch::Receiver<u64>>,
     /// Which brokers to ask for their loads.
-    ask_for_loads: watch::Sender<loads::Asked>,
+    ask_for_loads: watch::Sender<loads::LoadTargets>,
 }
 
 impl Coordination<'_> {
@@ -162,7 +162,7 @@ impl Coordination<'_> {
                 if relocates {
                     relocates_at = begun + begun.elapsed() * RELOCATION_PAUSE;
                 }
-                let look = Look { leases: &self.leases, selector: self.selector, set_backs: &self.set_backs };
+                let look = LeaseReader { leases: &self.leases, selector: self.selector, set_backs: &self.set_backs };
                 again_at = tokio::select! {
                     next_try = look_and_take(look, self.cluster, &writer, &mut pace, planned, &live) => next_try,
                     () = self.acting.ends() => {

@@ -16,8 +16,8 @@ use tracing::Instrument;
 use crate::acting::Acting;
 use crate::authorities;
 use crate::cluster::nodes::Nodes;
-use crate::cluster::watches::{self, About, ClusterKey, Shown};
-use crate::cluster::{self, Shared, read};
+use crate::cluster::watches::{self, About, ClusterKey, WatchedStores};
+use crate::cluster::{self, OperatorContext, read};
 use crate::coordination;
 use crate::issuers;
 use crate::metrics::Metrics;
@@ -25,7 +25,7 @@ use crate::users;
 
 /// Operates until it is dropped. Adds 1 to `complete` when everything has been read once.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<OperatorContext>,
     namespace: Option<String>,
     nodes: Nodes,
     acting: Acting,
@@ -56,8 +56,8 @@ pub(crate) async fn run(
 }
 
 struct Fleet {
-    shared: Arc<Shared>,
-    shown: Shown,
+    shared: Arc<OperatorContext>,
+    shown: WatchedStores,
     acting: Acting,
     running: BTreeMap<ClusterKey, Running>,
     /// Dropped, and so stopped, with the fleet.
@@ -125,8 +125,8 @@ impl Fleet {
 
 /// Operates a cluster whenever it is this installation's.
 async fn operate(
-    shared: Arc<Shared>,
-    shown: Shown,
+    shared: Arc<OperatorContext>,
+    shown: WatchedStores,
     key: ClusterKey,
     mut wake: watch::Receiver<u64>,
     mut acting: Acting,

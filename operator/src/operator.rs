@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use uuid::Uuid;
 
 use crate::acting::Acting;
-use crate::cluster::Shared;
+use crate::cluster::OperatorContext;
 use crate::cluster::build::label::{MANAGED_BY_LABEL, MANAGER};
 use crate::cluster::nodes::Nodes;
 use crate::events::Recorder;
@@ -93,7 +93,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let recorder = Recorder::new(client.clone(), reporter);
     let (changes, definitions) = watch::channel(0);
     let comparing = definitions::follow(client.clone(), metrics.clone(), changes);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(OperatorContext {
         installation: Installation {
             client: client.clone(),
             namespace: options.namespace.clone(),
@@ -129,7 +129,12 @@ fn identity() -> String {
 }
 
 /// Operates every cluster of these namespaces, for ever.
-async fn operate(shared: &Arc<Shared>, namespaces: &[String], acting: &Acting, complete: &watch::Sender<usize>) {
+async fn operate(
+    shared: &Arc<OperatorContext>,
+    namespaces: &[String],
+    acting: &Acting,
+    complete: &watch::Sender<usize>,
+) {
     let (nodes, following) = Nodes::start(&shared.client);
     let fleet = |namespace| fleet::run(shared.clone(), namespace, nodes.clone(), acting.clone(), complete.clone());
     let fleets = async {

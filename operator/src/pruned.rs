@@ -20,7 +20,7 @@ pub struct Pruned(BTreeMap<&'static str, BTreeSet<Path>>);
 
 impl Pruned {
     /// Notes what the API server has kept of the status that was asked for: `answer` is the status afterwards.
-    pub fn note(&mut self, asked: &Asked, answer: &Value) {
+    pub fn note(&mut self, asked: &StatusWrite, answer: &Value) {
         let mut dropped = BTreeSet::new();
         compare(&asked.next, answer, &mut Path::new(), &mut dropped);
         let known = self.0.entry(asked.kind).or_default();
@@ -30,8 +30,8 @@ impl Pruned {
     }
 
     /// Whether the API server would drop all that is to change.
-    pub fn is_in_vain(&self, asked: Asked) -> bool {
-        let Asked { kind, mut read, mut next } = asked;
+    pub fn is_in_vain(&self, asked: StatusWrite) -> bool {
+        let StatusWrite { kind, mut read, mut next } = asked;
         let Some(dropped) = self.0.get(kind).filter(|dropped| !dropped.is_empty()) else { return false };
         for path in dropped {
             remove(&mut read, path);
@@ -59,7 +59,7 @@ impl Pruned {
 
 /// A status that is to be written.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct StatusWrite {
     /// The kind of the object.
     pub kind: &'static str,
     /// The status that was read.
@@ -124,9 +124,9 @@ mod tests {
 
     use super::*;
 
-    fn asked(read: Value, next: Value) -> Asked {
+    fn asked(read: Value, next: Value) -> StatusWrite {
         let status = |status: Value| tree(&serde_json::from_value::<KafkaClusterStatus>(status).unwrap());
-        Asked { kind: "KafkaCluster", read: status(read), next: status(next) }
+        StatusWrite { kind: "KafkaCluster", read: status(read), next: status(next) }
     }
 
     fn brokers(nodes: &[Option<&str>]) -> Value {

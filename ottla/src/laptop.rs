@@ -204,7 +204,7 @@ fn check_loopback(api: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// What the KafkaCluster says of the brokers of this process.
-struct Wanted {
+struct LaptopBrokers {
     brokers: u16,
     /// Listeners beside the one of `--kafka`, with the ports of broker 0.
     more_listeners: Vec<(String, u16)>,
@@ -217,7 +217,7 @@ fn tls_folder(options: &LaptopOptions) -> PathBuf {
 }
 
 /// Makes the KafkaCluster what the options say, and returns what it says then.
-async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<Wanted> {
+async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Result<LaptopBrokers> {
     let clusters: Api<KafkaCluster> = Api::namespaced(client, NAMESPACE);
     let found = clusters.get_opt(CLUSTER).await?;
     let wanted = i32::from(options.brokers);
@@ -234,7 +234,7 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
             ..KafkaClusterSpec::default()
         };
         clusters.create(&PostParams::default(), &KafkaCluster::new(CLUSTER, spec)).await?;
-        return Ok(Wanted { brokers: options.brokers, more_listeners: Vec::new(), has_authorities: false });
+        return Ok(LaptopBrokers { brokers: options.brokers, more_listeners: Vec::new(), has_authorities: false });
     };
     // The existing brokers have partitions, so this option can add brokers and never remove them.
     let replicas = found.spec.brokers.replicas.max(wanted);
@@ -247,10 +247,10 @@ async fn ensure_cluster(client: Client, options: &LaptopOptions) -> anyhow::Resu
     let more = found.spec.listeners.into_iter().filter(|listener| listener.name != LISTENER);
     let more_listeners = more.map(|listener| Ok((listener.name, u16::try_from(listener.port)?)));
     let more_listeners = more_listeners.collect::<anyhow::Result<_>>()?;
-    Ok(Wanted { brokers: u16::try_from(replicas)?, more_listeners, has_authorities })
+    Ok(LaptopBrokers { brokers: u16::try_from(replicas)?, more_listeners, has_authorities })
 }
 
-fn config(options: &LaptopOptions, id: u16, wanted: &Wanted) -> Config {
+fn config(options: &LaptopOptions, id: u16, wanted: &LaptopBrokers) -> Config {
     let brokers = wanted.brokers;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let brokers = usize::from(brokers);

@@ -21,7 +21,7 @@ const MOST_AT_ONCE: usize = 4096;
 
 /// Watches, and what their events mean: a `T` each.
 pub struct Watches<T> {
-    events: SelectAll<BoxStream<'static, Seen<T>>>,
+    events: SelectAll<BoxStream<'static, WatchedEvent<T>>>,
     /// Whether each watch has ended a list since the API server was set back.
     complete: Vec<bool>,
     set_backs: SetBackReceiver,
@@ -37,7 +37,7 @@ pub enum Told<T> {
 }
 
 /// An event of one of the watches.
-struct Seen<T> {
+struct WatchedEvent<T> {
     watch: usize,
     ends_list: bool,
     meaning: T,
@@ -61,7 +61,7 @@ impl<T: Send + 'static> Watches<T> {
             future::ready(match event {
                 Ok(event) => {
                     let ends_list = matches!(event, Event::InitDone);
-                    Some(Seen { watch, ends_list, meaning: meaning(event) })
+                    Some(WatchedEvent { watch, ends_list, meaning: meaning(event) })
                 }
                 Err(error) => {
                     tracing::warn!(error = why_watch(&error), kind, "a watch broke: it starts again");
@@ -92,10 +92,10 @@ impl<T: Send + 'static> Watches<T> {
     /// Follows what somebody else watches. It is complete with its first word.
     pub fn add_complete(&mut self, meanings: impl Stream<Item = T> + Send + 'static) {
         let watch = self.complete.len();
-        self.push(meanings.map(move |meaning| Seen { watch, ends_list: true, meaning }).boxed());
+        self.push(meanings.map(move |meaning| WatchedEvent { watch, ends_list: true, meaning }).boxed());
     }
 
-    fn push(&mut self, seen: BoxStream<'static, Seen<T>>) {
+    fn push(&mut self, seen: BoxStream<'static, WatchedEvent<T>>) {
         self.complete.push(false);
         self.events.push(seen);
     }

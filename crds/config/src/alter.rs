@@ -7,7 +7,7 @@ use crate::Config;
 use crate::checks::{check_broker_config, check_each, check_group_config, check_own_config, check_topic_config};
 use crate::layers::{Given, Overrides, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, Op, SettingError, UpdateMode, Value};
+use crate::setting::{Entity, Op, SettingError, SettingType, UpdateMode, Value};
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,12 +21,12 @@ impl fmt::Display for Op {
 }
 
 /// A change: the setting's name, and the value that all but [`Op::Delete`] need.
-pub type Change<'a> = (Op, &'a str, Option<&'a str>);
+pub type SettingChange<'a> = (Op, &'a str, Option<&'a str>);
 
 /// A topic's overrides after the changes.
 pub fn alter_topic(
     overrides: &Config,
-    changes: &[Change<'_>],
+    changes: &[SettingChange<'_>],
     broker: &BrokerSettings,
 ) -> Result<Config, SettingError> {
     let altered = alter(Entity::Topic, overrides, changes, |name| {
@@ -38,7 +38,7 @@ pub fn alter_topic(
 }
 
 /// The settings of all brokers together after the changes.
-pub fn alter_broker(config: &Config, changes: &[Change<'_>]) -> Result<Config, SettingError> {
+pub fn alter_broker(config: &Config, changes: &[SettingChange<'_>]) -> Result<Config, SettingError> {
     check_dynamic(changes)?;
     for (_, name, _) in changes {
         if Entity::Broker.setting(name).is_ok_and(|setting| setting.update_mode == UpdateMode::PerBroker) {
@@ -55,7 +55,11 @@ pub fn alter_broker(config: &Config, changes: &[Change<'_>]) -> Result<Config, S
 }
 
 /// A broker's own settings, which are `own` before the changes, after them.
-pub fn alter_one_broker(broker: &BrokerSettings, own: &Config, changes: &[Change<'_>]) -> Result<Config, SettingError> {
+pub fn alter_one_broker(
+    broker: &BrokerSettings,
+    own: &Config,
+    changes: &[SettingChange<'_>],
+) -> Result<Config, SettingError> {
     check_dynamic(changes)?;
     let given = Given { cluster: broker.given.cluster.clone(), own: own.clone() };
     let altered = alter(Entity::Broker, own, changes, |name| {
@@ -67,7 +71,11 @@ pub fn alter_one_broker(broker: &BrokerSettings, own: &Config, changes: &[Change
 }
 
 /// A group's own settings after the changes.
-pub fn alter_group(own: &Config, changes: &[Change<'_>], broker: &BrokerSettings) -> Result<Config, SettingError> {
+pub fn alter_group(
+    own: &Config,
+    changes: &[SettingChange<'_>],
+    broker: &BrokerSettings,
+) -> Result<Config, SettingError> {
     let altered = alter(Entity::Group, own, changes, |name| {
         let setting = Entity::Group.setting(name).ok()?;
         in_force(&setting, Some(Overrides::of_group(own)), &broker.given)
@@ -78,13 +86,13 @@ pub fn alter_group(own: &Config, changes: &[Change<'_>], broker: &BrokerSettings
 
 /// Whether a subscription to clients' metrics may be changed so: nothing keeps its settings, because nothing would obey
 /// them, so only what changes nothing is accepted.
-pub fn check_client_metrics(changes: &[Change<'_>]) -> Result<(), SettingError> {
+pub fn check_client_metrics(changes: &[SettingChange<'_>]) -> Result<(), SettingError> {
     let entity = Entity::ClientMetrics;
     let altered = alter(entity, &Config::new(), changes, |name| entity.setting(name).ok()?.default_value())?;
     check_each(entity, &altered)
 }
 
-fn check_dynamic(changes: &[Change<'_>]) -> Result<(), SettingError> {
+fn check_dynamic(changes: &[SettingChange<'_>]) -> Result<(), SettingError> {
     for (_, name, _) in changes {
         if Entity::Broker.setting(name).is_ok_and(|setting| !setting.is_dynamic()) {
             return Err(SettingError::ReadOnly { name: (*name).to_owned() });
@@ -96,7 +104,7 @@ fn check_dynamic(changes: &[Change<'_>]) -> Result<(), SettingError> {
 fn alter(
     entity: Entity,
     current: &Config,
-    changes: &[Change<'_>],
+    changes: &[SettingChange<'_>],
     in_force: impl Fn(&str) -> Option<Value>,
 ) -> Result<Config, SettingError> {
     let mut names = BTreeSet::new();
@@ -115,7 +123,7 @@ fn alter(
             Op::Append | Op::Subtract => {
                 let not_a_list = || SettingError::NotAList { op, name: name.to_owned() };
                 let setting = entity.setting(name).map_err(|_| not_a_list())?;
-                if setting.kind != Kind::List {
+                if setting.kind != SettingType::List {
                     return Err(not_a_list());
                 }
                 let members = match in_force(name) {

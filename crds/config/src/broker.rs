@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::setting::Kind::{Boolean, Double, Int, List, Long, Short, Text};
+use crate::setting::SettingType::{Boolean, Double, Int, List, Long, Short, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, CountsByAddress, Min, MinOr, OneOf, Range, Ratio};
-use crate::setting::{Fallback, Kind, Setting, UpdateMode};
+use crate::setting::{Fallback, Setting, SettingType, UpdateMode};
 use crate::topic::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, GZIP_LEVELS, LZ4_LEVEL, LZ4_LEVELS, NEVER, PREALLOCATE, TIERED,
     TIMESTAMP_TYPES, UNCLEAN, ZSTD_LEVELS,
@@ -218,7 +218,7 @@ const TOPIC_DEFAULT: Status = Enforced("The value for topics that do not set it 
 
 pub(crate) const fn broker(
     name: &'static str,
-    kind: Kind,
+    kind: SettingType,
     default: Option<&'static str>,
     valid: Valid,
     update_mode: UpdateMode,

@@ -1,8 +1,8 @@
 //! The brokers' settings of consumer, share and streams groups. [`crate::groups`] says how they belong together.
 
 use crate::broker::{DYNAMIC, READ_ONLY, broker};
-use crate::setting::Kind::{Int, Text};
 use crate::setting::Setting;
+use crate::setting::SettingType::{Int, Text};
 use crate::setting::Status::Enforced;
 use crate::setting::Valid::{Min, OneOfInAnyCase, Range};
 

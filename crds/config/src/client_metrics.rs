@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::setting::Kind::{self, Int, List};
+use crate::setting::SettingType::{self, Int, List};
 use crate::setting::Status::Fixed;
 use crate::setting::Valid::{Any, Range};
 use crate::setting::{Setting, UpdateMode, Valid};
@@ -19,7 +19,7 @@ const TABLE: &[Setting] = &[
     client_metrics("metrics", List, "", Any),
 ];
 
-const fn client_metrics(name: &'static str, kind: Kind, default: &'static str, valid: Valid) -> Setting {
+const fn client_metrics(name: &'static str, kind: SettingType, default: &'static str, valid: Valid) -> Setting {
     Setting {
         name,
         kind,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::Config;
 use crate::layers::{Candidate, Given, Overrides, Source, candidates, in_force};
 use crate::resolved::BrokerSettings;
-use crate::setting::{Entity, Kind, LISTENER_PREFIX, Setting, UpdateMode, Value};
+use crate::setting::{Entity, LISTENER_PREFIX, Setting, SettingType, UpdateMode, Value};
 use crate::throttle::QUOTAS;
 
 /// One setting of a topic, a broker, a group or a subscription to clients' metrics. Sorted by name: Kafka's own order
@@ -26,7 +26,7 @@ pub struct Described {
     /// All values that it could have, the one in force first.
     pub synonyms: Vec<Synonym>,
     /// Its type.
-    pub kind: Kind,
+    pub kind: SettingType,
     /// What it does, or why it cannot be set.
     pub documentation: &'static str,
 }

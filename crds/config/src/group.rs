@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::setting::Kind::{self, Boolean, Int, Text};
+use crate::setting::SettingType::{self, Boolean, Int, Text};
 use crate::setting::Status::{self, Enforced};
 use crate::setting::Valid::{self, Any, Min, OffsetReset, OneOf};
 use crate::setting::{Fallback, Setting, UpdateMode};
@@ -53,7 +53,7 @@ const TABLE: &[Setting] = &[
 
 const fn group(
     name: &'static str,
-    kind: Kind,
+    kind: SettingType,
     default: &'static str,
     valid: Valid,
     fallbacks: &'static [Fallback],

@@ -208,7 +208,7 @@ impl StreamsGroupSettings {
 pub(crate) fn check_all(given: &Given) -> Result<(), SettingError> {
     let get = of_brokers(given);
     for (kind, name) in BOUNDED {
-        let Bounds { min, max } = Bounds::of(&get, kind, name);
+        let SettingRange { min, max } = SettingRange::of(&get, kind, name);
         if max < min {
             let prefix = format!("group.{kind}");
             return conflict(format!("{prefix}.max.{name} must be greater than or equal to {prefix}.min.{name}"));
@@ -263,7 +263,7 @@ fn conflict(text: String) -> Result<(), SettingError> {
 }
 
 fn check_within(setting: &str, value: i64, kind: &str, name: &str, brokers: &Getter<'_>) -> Result<(), SettingError> {
-    let bounds = Bounds::of(brokers, kind, name);
+    let bounds = SettingRange::of(brokers, kind, name);
     match () {
         () if value < bounds.min => {
             conflict(format!("{setting} must be greater than or equal to group.{kind}.min.{name}"))
@@ -276,15 +276,15 @@ fn check_within(setting: &str, value: i64, kind: &str, name: &str, brokers: &Get
 }
 
 /// Between what a setting of groups may be.
-struct Bounds {
+struct SettingRange {
     min: i64,
     max: i64,
 }
 
-impl Bounds {
-    fn of(brokers: &Getter<'_>, kind: &str, name: &str) -> Bounds {
+impl SettingRange {
+    fn of(brokers: &Getter<'_>, kind: &str, name: &str) -> SettingRange {
         let bound = |end: &str| brokers.integer(&format!("group.{kind}.{end}.{name}"));
-        Bounds { min: bound("min"), max: bound("max") }
+        SettingRange { min: bound("min"), max: bound("max") }
     }
 }
 
@@ -296,7 +296,7 @@ struct OfGroup<'a> {
 
 impl OfGroup<'_> {
     fn integer(&self, kind: &str, name: &str) -> i64 {
-        let Bounds { min, max } = Bounds::of(&self.broker, kind, name);
+        let SettingRange { min, max } = SettingRange::of(&self.broker, kind, name);
         self.own.integer(&format!("{kind}.{name}")).max(min).min(max)
     }
 

@@ -63,7 +63,7 @@ pub use resolved::{
     BrokerSettings, CleanupPolicy, Compression, ShareCoordinatorSettings, StateTopic, TimestampType, TopicSettings,
     TransactionSettings,
 };
-pub use setting::{Entity, Kind, Op, Setting, SettingError, Status, UpdateMode};
+pub use setting::{Entity, Op, Setting, SettingError, SettingType, Status, UpdateMode};
 pub use throttle::ThrottledReplicas;
 pub use topic::SETTINGS as TOPIC_SETTINGS;
 

@@ -3,12 +3,12 @@
 //! does the job, which.
 
 use crate::broker::{DYNAMIC, NULL, PER_BROKER, READ_ONLY};
-use crate::setting::Kind::{self, Boolean, Class, Double, Int, List, Long, Password, Short, Text};
+use crate::setting::SettingType::{self, Boolean, Class, Double, Int, List, Long, Password, Short, Text};
 use crate::setting::{Setting, Status, UpdateMode, Valid};
 use crate::topic::NEVER;
 
 /// Name, type, default, and whether Kafka can change it while it runs.
-type Plumbing = (&'static str, Kind, Option<&'static str>, UpdateMode);
+type Plumbing = (&'static str, SettingType, Option<&'static str>, UpdateMode);
 
 pub(crate) fn settings() -> impl Iterator<Item = Setting> {
     let setting = |&(name, kind, default, update_mode): &Plumbing, listed, status| Setting {

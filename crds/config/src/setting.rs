@@ -15,7 +15,7 @@ pub struct Setting {
     /// Kafka's name for it.
     pub name: &'static str,
     /// What its value is.
-    pub kind: Kind,
+    pub kind: SettingType,
     /// Its value when nobody sets it; `None` is Kafka's null.
     pub default: Option<&'static str>,
     /// The values that Kafka accepts.
@@ -45,7 +45,7 @@ pub enum UpdateMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are Kafka's types, by name")]
 #[repr(i8)]
-pub enum Kind {
+pub enum SettingType {
     Boolean = 1,
     Text = 2,
     Int = 3,
@@ -318,7 +318,7 @@ impl Setting {
 
     /// Whether the value must not be shown.
     pub fn is_sensitive(&self) -> bool {
-        self.kind == Kind::Password
+        self.kind == SettingType::Password
     }
 
     /// The value, unless it is refused.
@@ -355,15 +355,15 @@ impl Setting {
         };
         let not_a_number = || invalid(raw, format!("Not a number of type {}", self.kind));
         let value = match self.kind {
-            Kind::Boolean if raw.eq_ignore_ascii_case("true") => Value::Boolean(true),
-            Kind::Boolean if raw.eq_ignore_ascii_case("false") => Value::Boolean(false),
-            Kind::Boolean => return Err(invalid(raw, "Expected value to be either true or false".to_owned())),
-            Kind::Int => Value::Integer(raw.parse::<i32>().map_err(|_| not_a_number())?.into()),
-            Kind::Short => Value::Integer(raw.parse::<i16>().map_err(|_| not_a_number())?.into()),
-            Kind::Long => Value::Integer(raw.parse().map_err(|_| not_a_number())?),
-            Kind::Double => Value::Double(raw.parse().map_err(|_| not_a_number())?),
-            Kind::Text | Kind::Class | Kind::Password => Value::Text(raw.to_owned()),
-            Kind::List => Value::List(split_list(raw)),
+            SettingType::Boolean if raw.eq_ignore_ascii_case("true") => Value::Boolean(true),
+            SettingType::Boolean if raw.eq_ignore_ascii_case("false") => Value::Boolean(false),
+            SettingType::Boolean => return Err(invalid(raw, "Expected value to be either true or false".to_owned())),
+            SettingType::Int => Value::Integer(raw.parse::<i32>().map_err(|_| not_a_number())?.into()),
+            SettingType::Short => Value::Integer(raw.parse::<i16>().map_err(|_| not_a_number())?.into()),
+            SettingType::Long => Value::Integer(raw.parse().map_err(|_| not_a_number())?),
+            SettingType::Double => Value::Double(raw.parse().map_err(|_| not_a_number())?),
+            SettingType::Text | SettingType::Class | SettingType::Password => Value::Text(raw.to_owned()),
+            SettingType::List => Value::List(split_list(raw)),
         };
         match self.valid.refusal(self.name, &value) {
             Some((wrong, reason)) => Err(invalid(&wrong, reason)),
@@ -435,18 +435,18 @@ fn one_of(names: &[&str]) -> String {
     format!("String must be one of: {}", names.join(", "))
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SettingType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Boolean => "BOOLEAN",
-            Kind::Text => "STRING",
-            Kind::Int => "INT",
-            Kind::Short => "SHORT",
-            Kind::Long => "LONG",
-            Kind::Double => "DOUBLE",
-            Kind::List => "LIST",
-            Kind::Class => "CLASS",
-            Kind::Password => "PASSWORD",
+            SettingType::Boolean => "BOOLEAN",
+            SettingType::Text => "STRING",
+            SettingType::Int => "INT",
+            SettingType::Short => "SHORT",
+            SettingType::Long => "LONG",
+            SettingType::Double => "DOUBLE",
+            SettingType::List => "LIST",
+            SettingType::Class => "CLASS",
+            SettingType::Password => "PASSWORD",
         })
     }
 }

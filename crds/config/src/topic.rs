@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::setting::Kind::{Boolean, Double, Int, List, Long, Text};
+use crate::setting::SettingType::{Boolean, Double, Int, List, Long, Text};
 use crate::setting::Status::{self, Enforced, Fixed};
 use crate::setting::Valid::{self, Any, Min, OneOf, Range, RangeOr, Ratio, Replicas};
-use crate::setting::{Fallback, Kind, Setting, UpdateMode};
+use crate::setting::{Fallback, Setting, SettingType, UpdateMode};
 
 /// The settings of a topic, by name.
 pub static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> =
@@ -104,7 +104,7 @@ const TABLE: &[Setting] = &[
 
 const fn topic(
     name: &'static str,
-    kind: Kind,
+    kind: SettingType,
     default: &'static str,
     valid: Valid,
     fallbacks: &'static [Fallback],

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_config::{
-    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, GroupSettings, Kind, Op,
-    REPLICA_SOCKET_TIMEOUT, SettingError, Source, Status, Synonym, TimestampType, TopicSettings, alter_broker,
-    alter_group, alter_one_broker, alter_topic, check_broker, check_broker_config, check_client_metrics,
-    check_own_config, check_topic, check_topic_config, describe_broker, describe_client_metrics, describe_cluster,
-    describe_group, describe_topic,
+    BrokerSettings, CleanupPolicy, Compression, Config, Described, Entity, GroupSettings, Op, REPLICA_SOCKET_TIMEOUT,
+    SettingError, SettingType, Source, Status, Synonym, TimestampType, TopicSettings, alter_broker, alter_group,
+    alter_one_broker, alter_topic, check_broker, check_broker_config, check_client_metrics, check_own_config,
+    check_topic, check_topic_config, describe_broker, describe_client_metrics, describe_cluster, describe_group,
+    describe_topic,
 };
 
 fn config(pairs: &[(&str, &str)]) -> Config {
@@ -721,7 +721,7 @@ fn no_setting_loads_code_reads_files_or_asks_addresses() {
     let dangerous = ["class", "jaas", "url", "providers", "keystore", "truststore", "ldap", "jndi", "command", "file"];
     for entity in [Entity::Topic, Entity::Broker, Entity::Group, Entity::ClientMetrics] {
         for (name, setting) in entity.settings() {
-            let is_dangerous = setting.kind == Kind::Class || dangerous.iter().any(|word| name.contains(word));
+            let is_dangerous = setting.kind == SettingType::Class || dangerous.iter().any(|word| name.contains(word));
             // A time, and the name of a rule of our own.
             let is_harmless = ["file.delete.delay.ms", "replica.selector.class"].contains(name);
             let is_enforced = matches!(setting.status, Status::Enforced(_));

@@ -12,13 +12,13 @@ use crate::store::{Objects, Snapshot};
 /// The faults of one server; none until a test asks for them.
 #[derive(Debug)]
 pub struct Faults {
-    state: Mutex<State>,
+    state: Mutex<InjectedFaults>,
     cut: Arc<Notify>,
     objects: Arc<Objects>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct InjectedFaults {
     latency: Duration,
     outage: bool,
     conflicts: u32,

@@ -24,7 +24,7 @@ use crate::admit;
 use crate::kind::{Kind, Kinds};
 use crate::object::{Key, metadata, metadata_mut, restore};
 use crate::status::Status;
-use crate::store::{Edit, Write};
+use crate::store::{Edit, ObjectWrite};
 use crate::verbs;
 
 /// Versions set aside for one run. The next run starts above them, whatever the clock says.
@@ -151,7 +151,7 @@ impl Folder {
 
     /// Makes changes of different objects survive a crash, each whole or not at all. Blocks. The answer has an outcome
     /// for each of them, in their order.
-    pub(crate) fn persist(&self, writes: &[&Write]) -> Vec<io::Result<()>> {
+    pub(crate) fn persist(&self, writes: &[&ObjectWrite]) -> Vec<io::Result<()>> {
         let mut outcomes = self.write_beside(writes);
         let mut folders: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         for (at, (write, outcome)) in writes.iter().zip(&mut outcomes).enumerate() {
@@ -174,8 +174,8 @@ impl Folder {
     }
 
     /// Writes each new file beside its place and syncs it, several at a time.
-    fn write_beside(&self, writes: &[&Write]) -> Vec<io::Result<()>> {
-        let write = |(at, write): (usize, &&Write)| match &write.edit {
+    fn write_beside(&self, writes: &[&ObjectWrite]) -> Vec<io::Result<()>> {
+        let write = |(at, write): (usize, &&ObjectWrite)| match &write.edit {
             Edit::Delete(_) => Ok(()),
             Edit::Put(new) => {
                 let text = serde_yaml::to_string(&as_written(new)).map_err(io::Error::other)?;
@@ -201,7 +201,7 @@ impl Folder {
     }
 
     /// Gives the new file its name, or takes the deleted one away.
-    fn put_in_place(&self, at: usize, write: &Write, path: &Path) -> io::Result<()> {
+    fn put_in_place(&self, at: usize, write: &ObjectWrite, path: &Path) -> io::Result<()> {
         match &write.edit {
             Edit::Delete(_) => match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -237,7 +237,7 @@ impl Folder {
 }
 
 /// Whether a change must be on the disk before anybody sees it.
-pub(crate) fn must_survive(write: &Write) -> bool {
+pub(crate) fn must_survive(write: &ObjectWrite) -> bool {
     if !is_kept(&write.key.resource) {
         return false;
     }
@@ -372,8 +372,8 @@ mod tests {
         Key { resource: "gadgets.test.ottla.io".into(), namespace: "default".into(), name: name.into() }
     }
 
-    fn put(name: &str) -> Write {
-        Write { key: key(name), old: None, edit: Edit::Put(json!({"metadata": {"name": name}})) }
+    fn put(name: &str) -> ObjectWrite {
+        ObjectWrite { key: key(name), old: None, edit: Edit::Put(json!({"metadata": {"name": name}})) }
     }
 
     #[test]
@@ -384,9 +384,9 @@ mod tests {
         assert!(folder.persist(&[&put("old")])[0].is_ok());
         // No file can replace this one.
         fs::create_dir_all(gadgets.join("name-7.yaml/inside")).expect("made");
-        let mut group: Vec<Write> = (0..100).map(|number| put(&format!("name-{number}"))).collect();
+        let mut group: Vec<ObjectWrite> = (0..100).map(|number| put(&format!("name-{number}"))).collect();
         let last = Arc::new(Object::new(json!({"metadata": {"name": "old"}}), 1));
-        group.push(Write { key: key("old"), edit: Edit::Delete(last.value.clone()), old: Some(last) });
+        group.push(ObjectWrite { key: key("old"), edit: Edit::Delete(last.value.clone()), old: Some(last) });
         let outcomes = folder.persist(&group.iter().collect::<Vec<_>>());
         let refused: Vec<usize> = outcomes.iter().enumerate().filter(|(_, o)| o.is_err()).map(|(at, _)| at).collect();
         assert_eq!(refused, [7]);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kind::Kinds;
 use crate::object::{Key, Object, is_being_deleted, metadata};
 use crate::server::Inner;
-use crate::store::{Change, Decision, Event, Freshness, Objects};
+use crate::store::{Event, Freshness, ObjectChange, Objects, WriteDecision};
 use crate::verbs::remove_object;
 
 /// Collects until the server is gone.
@@ -46,8 +46,8 @@ pub(crate) fn start(server: &Arc<Inner>) {
 
 fn may_leave_garbage(event: &Event) -> bool {
     match &event.change {
-        Change::Deleted(_) => true,
-        Change::Put(object) => {
+        ObjectChange::Deleted(_) => true,
+        ObjectChange::Put(object) => {
             owners(&object.value).next().is_some()
                 || (event.key.resource == "namespaces" && is_being_deleted(&object.value))
         }
@@ -71,7 +71,7 @@ async fn collect(server: &Arc<Inner>) {
     for key in garbage.namespaces {
         let name = key.name.clone();
         let end = server.objects.write(key, |present| match present {
-            Some(namespace) if is_being_deleted(namespace) => Ok(Decision::Delete(namespace.clone())),
+            Some(namespace) if is_being_deleted(namespace) => Ok(WriteDecision::Delete(namespace.clone())),
             _ => Err(crate::status::Status::no_namespace(&name)),
         });
         if let Err(status) = end.await {

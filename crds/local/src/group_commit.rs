@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::folder::Folder;
 use crate::status::Status;
-use crate::store::{Objects, Write, Written};
-use crate::turns::Turn;
+use crate::store::{ObjectWrite, Objects, WriteOutcome};
+use crate::turns::WriteTurn;
 
 /// Writes in one group, at most. It bounds how long the first one waits for the others.
 const GROUP: usize = 512;
@@ -26,17 +26,17 @@ pub(crate) struct GroupCommit {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedWrite>,
     /// Whether a thread takes care of `waiting`.
     running: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
-    write: Write,
+struct QueuedWrite {
+    write: ObjectWrite,
     /// Ends when the write is shown or refused, so that the next write of the object sees what became of this one.
-    turn: Turn,
-    done: oneshot::Sender<Result<Written, Status>>,
+    turn: WriteTurn,
+    done: oneshot::Sender<Result<WriteOutcome, Status>>,
 }
 
 impl GroupCommit {
@@ -51,13 +51,13 @@ impl GroupCommit {
     pub(crate) async fn write(
         self: &Arc<Self>,
         objects: &Arc<Objects>,
-        write: Write,
-        turn: Turn,
-    ) -> Result<Written, Status> {
+        write: ObjectWrite,
+        turn: WriteTurn,
+    ) -> Result<WriteOutcome, Status> {
         let (done, outcome) = oneshot::channel();
         let start = {
             let mut queue = self.queue.lock();
-            queue.waiting.push(Waiting { write, turn, done });
+            queue.waiting.push(QueuedWrite { write, turn, done });
             !std::mem::replace(&mut queue.running, true)
         };
         if start {
@@ -71,9 +71,9 @@ impl GroupCommit {
     /// Carries out what waits, group by group, until nothing does.
     fn run(&self, objects: &Objects) {
         while let Some(group) = self.next_group() {
-            let writes: Vec<&Write> = group.iter().map(|waiting| &waiting.write).collect();
+            let writes: Vec<&ObjectWrite> = group.iter().map(|waiting| &waiting.write).collect();
             let outcomes = self.folder.persist(&writes);
-            for (Waiting { write, turn, done }, outcome) in group.into_iter().zip(outcomes) {
+            for (QueuedWrite { write, turn, done }, outcome) in group.into_iter().zip(outcomes) {
                 let written = outcome.map(|()| objects.show(write)).map_err(Status::internal);
                 drop(turn);
                 // The caller may have gone away.
@@ -82,7 +82,7 @@ impl GroupCommit {
         }
     }
 
-    fn next_group(&self) -> Option<Vec<Waiting>> {
+    fn next_group(&self) -> Option<Vec<QueuedWrite>> {
         let mut queue = self.queue.lock();
         if queue.waiting.is_empty() {
             queue.running = false;

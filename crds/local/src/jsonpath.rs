@@ -14,7 +14,7 @@ pub(crate) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
     found
 }
 
-enum Step {
+enum PathStep {
     Field(String),
     Index(usize),
     All,
@@ -22,7 +22,7 @@ enum Step {
     Where(String, String),
 }
 
-fn next_step(path: &str) -> Option<(Step, &str)> {
+fn next_step(path: &str) -> Option<(PathStep, &str)> {
     if let Some(path) = path.strip_prefix('[') {
         let end = if path.starts_with('?') { path.find(")]")? + 1 } else { path.find(']')? };
         let (inside, after) = (path.get(..end)?, path.get(end + 1..)?);
@@ -34,35 +34,35 @@ fn next_step(path: &str) -> Option<(Step, &str)> {
     while let Some((at, character)) = characters.next() {
         match character {
             '\\' => name.extend(characters.next().map(|(_, escaped)| escaped)),
-            '.' | '[' => return Some((Step::Field(name), path.get(at..)?)),
+            '.' | '[' => return Some((PathStep::Field(name), path.get(at..)?)),
             _ => name.push(character),
         }
     }
-    Some((Step::Field(name), ""))
+    Some((PathStep::Field(name), ""))
 }
 
-fn bracket(inside: &str) -> Option<Step> {
+fn bracket(inside: &str) -> Option<PathStep> {
     if inside == "*" {
-        return Some(Step::All);
+        return Some(PathStep::All);
     }
     if let Some(condition) = inside.strip_prefix("?(@.") {
         let (field, value) = condition.strip_suffix(')')?.split_once("==")?;
         let value = value.trim().trim_matches(['"', '\'']);
-        return Some(Step::Where(field.trim().to_owned(), value.to_owned()));
+        return Some(PathStep::Where(field.trim().to_owned(), value.to_owned()));
     }
     match inside.strip_prefix('\'') {
-        Some(quoted) => Some(Step::Field(quoted.strip_suffix('\'')?.to_owned())),
-        None => inside.parse().ok().map(Step::Index),
+        Some(quoted) => Some(PathStep::Field(quoted.strip_suffix('\'')?.to_owned())),
+        None => inside.parse().ok().map(PathStep::Index),
     }
 }
 
-fn take<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
+fn take<'a>(value: &'a Value, step: &PathStep) -> Vec<&'a Value> {
     let elements = || value.as_array().into_iter().flatten();
     match step {
-        Step::Field(name) => value.get(name).into_iter().collect(),
-        Step::Index(index) => value.get(index).into_iter().collect(),
-        Step::All => elements().collect(),
-        Step::Where(field, text) => {
+        PathStep::Field(name) => value.get(name).into_iter().collect(),
+        PathStep::Index(index) => value.get(index).into_iter().collect(),
+        PathStep::All => elements().collect(),
+        PathStep::Where(field, text) => {
             elements().filter(|element| element.get(field).and_then(Value::as_str) == Some(text)).collect()
         }
     }

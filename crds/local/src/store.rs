@@ -30,12 +30,12 @@ pub(crate) struct Event {
     pub key: Key,
     /// The object before the change; `None`: there was none.
     pub old: Option<Arc<Object>>,
-    pub change: Change,
+    pub change: ObjectChange,
 }
 
 /// What became of the object.
 #[derive(Debug, Clone)]
-pub(crate) enum Change {
+pub(crate) enum ObjectChange {
     Put(Arc<Object>),
     /// The last state, with the version of the deletion.
     Deleted(Arc<Object>),
@@ -43,7 +43,7 @@ pub(crate) enum Change {
 
 /// What a write decided after it had seen the present state.
 #[derive(Debug)]
-pub(crate) enum Decision {
+pub(crate) enum WriteDecision {
     /// Nothing changes: no new version, no event.
     Keep,
     Put(Value),
@@ -55,7 +55,7 @@ pub(crate) enum Decision {
 
 /// A change that was decided and is not shown yet.
 #[derive(Debug)]
-pub(crate) struct Write {
+pub(crate) struct ObjectWrite {
     pub key: Key,
     /// The object as the decision saw it; `None`: there was none.
     pub old: Option<Arc<Object>>,
@@ -72,23 +72,23 @@ pub(crate) enum Edit {
 
 /// How a write ended.
 #[derive(Debug)]
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     Kept(Arc<Object>),
     Put(Arc<Object>),
     Deleted(Arc<Object>),
 }
 
-impl Written {
+impl WriteOutcome {
     pub(crate) fn object(&self) -> &Arc<Object> {
         match self {
-            Written::Kept(object) | Written::Put(object) | Written::Deleted(object) => object,
+            WriteOutcome::Kept(object) | WriteOutcome::Put(object) | WriteOutcome::Deleted(object) => object,
         }
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Objects {
-    state: Mutex<State>,
+    state: Mutex<StoredObjects>,
     /// Notified when the version changes, and at the end.
     changed: Arc<Notify>,
     turns: Arc<Turns>,
@@ -97,7 +97,7 @@ pub(crate) struct Objects {
 }
 
 #[derive(Debug)]
-struct State {
+struct StoredObjects {
     objects: BTreeMap<Key, Arc<Object>>,
     events: VecDeque<Event>,
     /// Watches that start at a version before this one have missed something.
@@ -127,7 +127,7 @@ pub(crate) enum Freshness {
     Any,
 }
 
-impl State {
+impl StoredObjects {
     fn view(&self, freshness: Freshness) -> (u64, &BTreeMap<Key, Arc<Object>>) {
         match (&self.frozen, freshness) {
             (Some((version, objects)), Freshness::Any) => (*version, objects),
@@ -140,7 +140,7 @@ impl Objects {
     /// Starts with `objects` as found in the folder. The next version is above `version`.
     pub(crate) fn new(objects: Vec<(Key, Value)>, version: u64, folder: Option<Folder>) -> Self {
         let objects = objects.into_iter().map(|(key, value)| (key, Arc::new(Object::new(value, version)))).collect();
-        let state = State {
+        let state = StoredObjects {
             objects,
             events: VecDeque::new(),
             oldest: version,
@@ -257,19 +257,21 @@ impl Objects {
     pub(crate) async fn write(
         self: &Arc<Self>,
         key: Key,
-        decide: impl FnOnce(Option<&Value>) -> Result<Decision, Status>,
-    ) -> Result<Written, Status> {
+        decide: impl FnOnce(Option<&Value>) -> Result<WriteDecision, Status>,
+    ) -> Result<WriteOutcome, Status> {
         let turn = self.turns.take(&key).await;
         let old = self.get(&key, Freshness::Consistent);
         let edit = match decide(old.as_ref().map(|object| &object.value))? {
-            Decision::Put(value) => Edit::Put(value),
-            Decision::Delete(value) => Edit::Delete(value),
-            Decision::Pretend(value) => return Ok(Written::Kept(Arc::new(Object::new(value, self.version())))),
-            Decision::Keep => {
-                return old.map(Written::Kept).ok_or_else(|| Status::internal("nothing was kept of nothing"));
+            WriteDecision::Put(value) => Edit::Put(value),
+            WriteDecision::Delete(value) => Edit::Delete(value),
+            WriteDecision::Pretend(value) => {
+                return Ok(WriteOutcome::Kept(Arc::new(Object::new(value, self.version()))));
+            }
+            WriteDecision::Keep => {
+                return old.map(WriteOutcome::Kept).ok_or_else(|| Status::internal("nothing was kept of nothing"));
             }
         };
-        let write = Write { key, old, edit };
+        let write = ObjectWrite { key, old, edit };
         match &self.disk {
             Some(disk) if folder::must_survive(&write) => disk.write(self, write, turn).await,
             Some(_) | None => Ok(self.show(write)),
@@ -277,7 +279,7 @@ impl Objects {
     }
 
     /// Gives a change the next version and lets everybody see it. The caller has the object's turn.
-    pub(crate) fn show(&self, Write { key, old, edit }: Write) -> Written {
+    pub(crate) fn show(&self, ObjectWrite { key, old, edit }: ObjectWrite) -> WriteOutcome {
         let mut state = self.state.lock();
         state.version += 1;
         let version = state.version;
@@ -285,12 +287,12 @@ impl Objects {
             Edit::Put(value) => {
                 let object = Arc::new(Object::new(value, version));
                 state.objects.insert(key.clone(), Arc::clone(&object));
-                (Change::Put(Arc::clone(&object)), Written::Put(object))
+                (ObjectChange::Put(Arc::clone(&object)), WriteOutcome::Put(object))
             }
             Edit::Delete(value) => {
                 let object = Arc::new(Object::new(value, version));
                 state.objects.remove(&key);
-                (Change::Deleted(Arc::clone(&object)), Written::Deleted(object))
+                (ObjectChange::Deleted(Arc::clone(&object)), WriteOutcome::Deleted(object))
             }
         };
         let event = Event { version, key, old, change };

@@ -14,7 +14,7 @@ pub(crate) struct Turns(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>);
 
 /// The right to write one object, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct WriteTurn {
     turns: Arc<Turns>,
     key: Key,
     /// `None` while it waits.
@@ -23,15 +23,15 @@ pub(crate) struct Turn {
 
 impl Turns {
     /// Waits until every earlier write of this object has ended.
-    pub(crate) async fn take(self: &Arc<Self>, key: &Key) -> Turn {
+    pub(crate) async fn take(self: &Arc<Self>, key: &Key) -> WriteTurn {
         let lock = Arc::clone(self.0.lock().entry(key.clone()).or_default());
-        let mut turn = Turn { turns: Arc::clone(self), key: key.clone(), guard: None };
+        let mut turn = WriteTurn { turns: Arc::clone(self), key: key.clone(), guard: None };
         turn.guard = Some(lock.lock_owned().await);
         turn
     }
 }
 
-impl Drop for Turn {
+impl Drop for WriteTurn {
     fn drop(&mut self) {
         let mut locks = self.turns.0.lock();
         self.guard = None;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::object::{Key, Object};
 use crate::present::Presenter;
 use crate::selector::Selector;
-use crate::store::{Change, Event, Freshness, Objects};
+use crate::store::{Event, Freshness, ObjectChange, Objects};
 
 /// How often a client that asked for them gets a bookmark, as on a real server.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -156,7 +156,7 @@ impl Running {
         let matches = |object: &Arc<Object>| self.watch.selector.matches(&object.value);
         let before = event.old.as_ref().is_some_and(matches);
         match &event.change {
-            Change::Put(object) => match (before, matches(object)) {
+            ObjectChange::Put(object) => match (before, matches(object)) {
                 (false, true) => self.line(lines, "ADDED", object),
                 (true, true) => self.line(lines, "MODIFIED", object),
                 (true, false) => {
@@ -165,8 +165,8 @@ impl Running {
                 }
                 (false, false) => {}
             },
-            Change::Deleted(object) if before => self.line(lines, "DELETED", object),
-            Change::Deleted(_) => {}
+            ObjectChange::Deleted(object) if before => self.line(lines, "DELETED", object),
+            ObjectChange::Deleted(_) => {}
         }
     }
 

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use ottla_model::check::{Found, check};
+use ottla_model::check::{CheckResult, check};
 use ottla_model::scenario;
 
 fn main() -> ExitCode {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         let began = Instant::now();
         let found = check(bounds);
         good &= found.is_good();
-        let Found { states, generated, depth, is_cut_off, broken, unseen, .. } = &found;
+        let CheckResult { states, generated, depth, is_cut_off, broken, unseen, .. } = &found;
         println!(
             "{name:28} {states:>9} states, {generated:>9} generated, depth {depth:>2}, {} within {changes} changes of the entry, {:.0} s",
             if *is_cut_off { "CUT OFF" } else { "exhaustive" },

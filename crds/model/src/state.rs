@@ -47,12 +47,12 @@ pub struct State {
     /// How much of the bounds is used up.
     pub used: Used,
     /// What has just gone wrong, or is worth seeing.
-    pub seen: Seen,
+    pub seen: Observations,
 }
 
 /// What the last step did, where the state does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Seen {
+pub struct Observations {
     /// Two leaders acknowledged different records at one offset.
     pub conflict: bool,
     /// A recovery lost an acknowledged record that a replica still had for which it should have waited.
@@ -176,7 +176,7 @@ impl State {
             last_isr: Vec::new(),
             least_min_in_sync: bounds.min_in_sync,
             used: Used::default(),
-            seen: Seen::default(),
+            seen: Observations::default(),
         }
     }
 

@@ -154,7 +154,7 @@ pub struct LiveBroker {
 
 /// The state of an ISR member, as an observer judges it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum IsrMemberState {
     /// The broker is live with the incarnation that joined.
     Valid,
     /// As `Valid`, but the broker is draining.
@@ -166,13 +166,13 @@ enum Standing {
 }
 
 impl IsrMember {
-    fn standing(&self, live: &Live) -> Standing {
+    fn state(&self, live: &Live) -> IsrMemberState {
         match live.get(&self.broker) {
-            _ if self.incarnation == Incarnation::NONE => Standing::Void,
-            None => Standing::Dead,
-            Some(broker) if broker.incarnation != self.incarnation => Standing::Void,
-            Some(broker) if broker.draining => Standing::Draining,
-            Some(_) => Standing::Valid,
+            _ if self.incarnation == Incarnation::NONE => IsrMemberState::Void,
+            None => IsrMemberState::Dead,
+            Some(broker) if broker.incarnation != self.incarnation => IsrMemberState::Void,
+            Some(broker) if broker.draining => IsrMemberState::Draining,
+            Some(_) => IsrMemberState::Valid,
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::issue::{self, Subject};
-use super::secrets::Held;
+use super::secrets::StoredAuthority;
 use super::validity::{BROKER, Validity};
 use crate::clock;
 
@@ -43,13 +43,13 @@ pub async fn follow(
         return;
     }
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
-    let mut present: Option<(Held, Validity)> = None;
+    let mut present: Option<(StoredAuthority, Validity)> = None;
     loop {
         let now = clock::now().0.as_second();
         match secrets.get_opt(&names::cluster_ca(cluster)).await {
             Ok(secret) => {
-                let held = secret.as_ref().and_then(Held::of);
-                let is_new = |held: &Held| {
+                let held = secret.as_ref().and_then(StoredAuthority::of);
+                let is_new = |held: &StoredAuthority| {
                     present.as_ref().is_none_or(|(of, validity)| of != held || validity.is_due(BROKER, now))
                 };
                 if let Some(held) = held.filter(is_new) {
@@ -77,11 +77,11 @@ pub async fn follow(
 pub async fn read(client: &Client, namespace: &str, cluster: &str) -> io::Result<Arc<ClientConfig>> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = secrets.get(&names::cluster_ca(cluster)).await.map_err(io::Error::other)?;
-    let held = Held::of(&secret).ok_or_else(|| io::Error::other("the Secret has no key"))?;
+    let held = StoredAuthority::of(&secret).ok_or_else(|| io::Error::other("the Secret has no key"))?;
     config(&held, clock::now().0.as_second()).map(Arc::new)
 }
 
-fn config(held: &Held, now: i64) -> io::Result<ClientConfig> {
+fn config(held: &StoredAuthority, now: i64) -> io::Result<ClientConfig> {
     let pair =
         issue::certificate(&held.issuing, "operator", &Subject::Operator, now, BROKER).map_err(io::Error::other)?;
     let certificates = |text: &str| CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();

@@ -11,7 +11,7 @@ use super::validity::{Lifetime, Validity};
 
 /// What is asked of a certificate.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct CertificateRequirements<'a> {
     /// The certificate of the authority that issues now.
     pub authority: &'a str,
     /// Its alternative names: the URI and the hosts.
@@ -21,7 +21,7 @@ pub struct Asked<'a> {
 }
 
 /// Whether the first certificate of a text is what is asked for, and not due.
-pub fn is_good(pem: &str, asked: Asked<'_>, now: i64) -> bool {
+pub fn is_good(pem: &str, asked: CertificateRequirements<'_>, now: i64) -> bool {
     let names = read(pem, |certificate| {
         let is_issued = read(asked.authority, |authority| {
             certificate.issuer() == authority.subject()
@@ -75,14 +75,14 @@ mod tests {
         let made = issue::certificate(&ca, "uid-1", &subject, now, BROKER).unwrap().certificate;
         let names = subject.names("uid-1").into_iter().collect::<BTreeSet<_>>();
         let fewer = names.iter().take(2).cloned().collect();
-        let asked = Asked { authority: &ca.certificate, names: &names, lifetime: BROKER };
+        let asked = CertificateRequirements { authority: &ca.certificate, names: &names, lifetime: BROKER };
         let due = now + BROKER.length - BROKER.renewal;
         for (story, asked, at, expected) in [
             ("as it was made", asked, now, true),
             ("just not due", asked, due - 1, true),
             ("due", asked, due, false),
-            ("other names", Asked { names: &fewer, ..asked }, now, false),
-            ("another authority", Asked { authority: &other.certificate, ..asked }, now, false),
+            ("other names", CertificateRequirements { names: &fewer, ..asked }, now, false),
+            ("another authority", CertificateRequirements { authority: &other.certificate, ..asked }, now, false),
         ] {
             assert_eq!(is_good(&made, asked, at), expected, "{story}");
         }

@@ -20,14 +20,14 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::hosts;
-use super::inspect::{Asked, is_good};
+use super::inspect::{CertificateRequirements, is_good};
 use super::issue::{self, NotIssued, Pair, Subject};
-use super::rotation::{self, Others, Phase, Step, Whose};
-use super::secrets::{Content, Held, Other, is_of, of_broker, text};
+use super::rotation::{self, Others, Phase, RotationStep, Whose};
+use super::secrets::{Content, Other, StoredAuthority, is_of, of_broker, text};
 use super::validity::{AUTHORITY, BROKER, Validity};
 use crate::acting::Acting;
 use crate::clock;
-use crate::pruned::{Asked as AskedStatus, Pruned};
+use crate::pruned::{Pruned, StatusWrite};
 
 /// How often everything is looked at without a change.
 const LOOK: Duration = Duration::from_secs(30);
@@ -37,7 +37,7 @@ const DAY: i64 = 24 * 3600;
 
 /// Why certificates can't be kept.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum CertificateError {
     /// The API server refuses, or can't be reached.
     #[error("{}", why(.0))]
     Request(#[from] kube::Error),
@@ -90,8 +90,8 @@ pub async fn run(
 /// it should be, with no rotation under way. `pruned`: what the API server drops of the status.
 ///
 /// # Errors
-/// See [`Failed`].
-pub async fn ensure(client: &Client, cluster: &KafkaCluster, pruned: &mut Pruned) -> Result<bool, Failed> {
+/// See [`CertificateError`].
+pub async fn ensure(client: &Client, cluster: &KafkaCluster, pruned: &mut Pruned) -> Result<bool, CertificateError> {
     let is_ending = cluster.metadata.deletion_timestamp.is_some();
     if !cluster.spec.has_authorities() || cluster.spec.paused || is_ending {
         return Ok(true);
@@ -107,7 +107,7 @@ pub async fn ensure(client: &Client, cluster: &KafkaCluster, pruned: &mut Pruned
     let is_steady = authorities.iter().all(|authority| authority.phase == Phase::Steady.name());
     let before = cluster.status.as_ref().map_or(&[][..], |status| &status.authorities);
     let of = |authorities: &[AuthorityStatus]| json!({ "authorities": authorities });
-    let asked = AskedStatus { kind: "KafkaCluster", read: of(before), next: of(&authorities) };
+    let asked = StatusWrite { kind: "KafkaCluster", read: of(before), next: of(&authorities) };
     if cluster.status.is_some() && before != authorities && !pruned.is_in_vain(asked.clone()) {
         let patch = Patch::Merge(json!({ "status": asked.next }));
         let clusters: Api<KafkaCluster> = Api::namespaced(client.clone(), &namespace);
@@ -129,7 +129,7 @@ struct Keeper<'a> {
 type Loaded = BTreeMap<BrokerId, Vec<String>>;
 
 impl Keeper<'_> {
-    async fn keep(&self) -> Result<Vec<AuthorityStatus>, Failed> {
+    async fn keep(&self) -> Result<Vec<AuthorityStatus>, CertificateError> {
         let name = self.cluster.name_any();
         let security = self.cluster.spec.security.clone().unwrap_or_default();
         let (cluster_ca, clients_ca) = (names::cluster_ca(&name), names::clients_ca(&name));
@@ -160,18 +160,18 @@ impl Keeper<'_> {
     }
 
     /// The authority in this Secret: made if it is missing, renewed with the same key when it is due.
-    async fn authority(&self, secret: &str, name: &str, spec: &Authority) -> Result<Held, Failed> {
+    async fn authority(&self, secret: &str, name: &str, spec: &Authority) -> Result<StoredAuthority, CertificateError> {
         let read = self.read(secret).await?;
-        let held = match read.as_ref().and_then(Held::of) {
+        let held = match read.as_ref().and_then(StoredAuthority::of) {
             None => {
                 tracing::info!(authority = name, "making an authority");
                 let common_name = format!("{} {name}", self.cluster.name_any());
                 let issuing = issue::authority(&common_name, self.now, AUTHORITY)?;
-                Held { generation: spec.key_generation, issuing, other: None }
+                StoredAuthority { generation: spec.key_generation, issuing, other: None }
             }
             Some(held) if Validity::of_pem(&held.issuing.certificate).is_none_or(|v| v.is_due(AUTHORITY, self.now)) => {
                 let issuing = issue::authority_again(&held.issuing, self.now, AUTHORITY)?;
-                Held { issuing, ..held }
+                StoredAuthority { issuing, ..held }
             }
             Some(held) => return Ok(held),
         };
@@ -180,7 +180,7 @@ impl Keeper<'_> {
     }
 
     /// Publishes which authorities are trusted.
-    async fn publish(&self, secret: &str, held: &Held) -> Result<(), Failed> {
+    async fn publish(&self, secret: &str, held: &StoredAuthority) -> Result<(), CertificateError> {
         let read = self.read(secret).await?;
         let mut content = Content::default();
         content.set(names::CA_CERTIFICATE, &held.trusted());
@@ -188,7 +188,7 @@ impl Keeper<'_> {
     }
 
     /// The certificate of each broker: made if it is missing, and again if it is not the right one.
-    async fn certificates(&self, authority: &Held) -> Result<BTreeMap<BrokerId, String>, Failed> {
+    async fn certificates(&self, authority: &StoredAuthority) -> Result<BTreeMap<BrokerId, String>, CertificateError> {
         let name = names::broker_certificates(&self.cluster.name_any());
         let uid = self.cluster.uid().unwrap_or_default();
         let read = self.read(&name).await?;
@@ -197,7 +197,8 @@ impl Keeper<'_> {
             let hosts = hosts::hosts(self.cluster, id);
             let subject = Subject::Broker { id, hosts: &hosts };
             let names = subject.names(&uid).into_iter().collect();
-            let asked = Asked { authority: &authority.issuing.certificate, names: &names, lifetime: BROKER };
+            let asked =
+                CertificateRequirements { authority: &authority.issuing.certificate, names: &names, lifetime: BROKER };
             let [certificate_key, key_key] = of_broker(id);
             let present = read.as_ref().and_then(|read| Some((text(read, &certificate_key)?, text(read, &key_key)?)));
             let pair = match present {
@@ -220,7 +221,7 @@ impl Keeper<'_> {
         self.cluster.spec.broker_ids().chain(there).collect()
     }
 
-    async fn loaded(&self) -> Result<Loaded, Failed> {
+    async fn loaded(&self) -> Result<Loaded, CertificateError> {
         let name = self.cluster.name_any();
         let of_cluster = ListParams::default().labels(&format!("{}={name}", names::CLUSTER_LABEL));
         let leases = self.leases.list(&of_cluster).await?;
@@ -237,10 +238,10 @@ impl Keeper<'_> {
         whose: Whose,
         secret: &str,
         spec: &Authority,
-        held: Held,
+        held: StoredAuthority,
         behind: &[BrokerId],
         stale: &[BrokerId],
-    ) -> Result<AuthorityStatus, Failed> {
+    ) -> Result<AuthorityStatus, CertificateError> {
         let name = match whose {
             Whose::Brokers => "cluster",
             Whose::Users => "clients",
@@ -249,21 +250,21 @@ impl Keeper<'_> {
         let others = Others { patience, all_trust: behind.is_empty(), all_renewed: stale.is_empty() };
         let mut next = held.clone();
         let phase = match rotation::step(whose, held.keys(), spec.key_generation, others, self.now) {
-            Step::Wait(phase) => phase,
-            Step::Trust(generation) => {
+            RotationStep::Wait(phase) => phase,
+            RotationStep::Trust(generation) => {
                 let common_name = format!("{} {name} {generation}", self.cluster.name_any());
                 let pair = issue::authority(&common_name, self.now, AUTHORITY)?;
                 next.other = Some(Other { generation, since: self.now, pair });
                 Phase::TrustBoth
             }
-            Step::Issue => {
+            RotationStep::Issue => {
                 if let Some(other) = next.other.take() {
                     let former = Other { generation: held.generation, since: self.now, pair: held.issuing.clone() };
-                    next = Held { generation: other.generation, issuing: other.pair, other: Some(former) };
+                    next = StoredAuthority { generation: other.generation, issuing: other.pair, other: Some(former) };
                 }
                 Phase::Renew
             }
-            Step::Drop => {
+            RotationStep::Drop => {
                 next.other = None;
                 Phase::Steady
             }
@@ -285,17 +286,19 @@ impl Keeper<'_> {
         })
     }
 
-    async fn read(&self, name: &str) -> Result<Option<Secret>, Failed> {
+    async fn read(&self, name: &str) -> Result<Option<Secret>, CertificateError> {
         let read = self.secrets.get_opt(name).await?;
         match read {
-            Some(secret) if !is_of(&secret, &self.cluster.name_any()) => Err(Failed::Foreign(name.to_owned())),
+            Some(secret) if !is_of(&secret, &self.cluster.name_any()) => {
+                Err(CertificateError::Foreign(name.to_owned()))
+            }
             read => Ok(read),
         }
     }
 
     /// Writes a Secret if it changes. The version that was read is replaced, and no other: of two operators, one
     /// decides.
-    async fn write(&self, name: &str, content: Content, read: Option<&Secret>) -> Result<(), Failed> {
+    async fn write(&self, name: &str, content: Content, read: Option<&Secret>) -> Result<(), CertificateError> {
         if read.is_some_and(|read| Content::of(read) == content) {
             return Ok(());
         }
@@ -311,7 +314,7 @@ impl Keeper<'_> {
 /// What a phase waits for, for the status: a word and a sentence. `None`: it waits for nothing.
 fn waiting_for(
     phase: Phase,
-    held: &Held,
+    held: &StoredAuthority,
     patience: i64,
     behind: &[BrokerId],
     stale: &[BrokerId],

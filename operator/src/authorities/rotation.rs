@@ -57,7 +57,7 @@ impl Phase {
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RotationStep {
     /// Make a key of this generation and trust it beside the present one.
     Trust(i64),
     /// Issue with the other key from now on.
@@ -69,24 +69,24 @@ pub enum Step {
 }
 
 /// The next step of an authority whose spec wants this generation of its key.
-pub fn step(whose: Whose, keys: Keys, wanted: i64, others: Others, now: i64) -> Step {
+pub fn step(whose: Whose, keys: Keys, wanted: i64, others: Others, now: i64) -> RotationStep {
     // A clock that was set back makes clients wait longer, never shorter.
     let had_time = |since: i64| now.saturating_sub(since) >= others.patience;
     match keys.other {
-        None if wanted > keys.issuing => Step::Trust(wanted),
-        None => Step::Wait(Phase::Steady),
+        None if wanted > keys.issuing => RotationStep::Trust(wanted),
+        None => RotationStep::Wait(Phase::Steady),
         Some((other, since)) if other > keys.issuing => {
             if others.all_trust && (whose == Whose::Users || had_time(since)) {
-                Step::Issue
+                RotationStep::Issue
             } else {
-                Step::Wait(Phase::TrustBoth)
+                RotationStep::Wait(Phase::TrustBoth)
             }
         }
         Some((_, since)) => {
             if others.all_renewed && others.all_trust && (whose == Whose::Brokers || had_time(since)) {
-                Step::Drop
+                RotationStep::Drop
             } else {
-                Step::Wait(Phase::Renew)
+                RotationStep::Wait(Phase::Renew)
             }
         }
     }
@@ -102,6 +102,7 @@ mod tests {
 
     #[test]
     fn trust_comes_first_and_goes_last() {
+        use RotationStep::Wait;
         use Whose::{Brokers, Users};
         let slow = Others { all_trust: false, ..ALL };
         let stale = Others { all_renewed: false, ..ALL };
@@ -110,21 +111,21 @@ mod tests {
         let turned = Keys { issuing: 2, other: Some((1, NOW)) };
         let later = NOW + PATIENCE;
         for (story, whose, keys, wanted, others, now, expected) in [
-            ("nothing to do", Brokers, one, 1, ALL, NOW, Step::Wait(Phase::Steady)),
-            ("a lower number is no order", Brokers, one, 0, ALL, NOW, Step::Wait(Phase::Steady)),
-            ("an order", Brokers, one, 2, ALL, NOW, Step::Trust(2)),
-            ("clients need time to trust it", Brokers, both, 2, ALL, later - 1, Step::Wait(Phase::TrustBoth)),
-            ("clients need no time for this one yet", Users, both, 2, ALL, NOW, Step::Issue),
-            ("a broker is behind", Brokers, both, 2, slow, later, Step::Wait(Phase::TrustBoth)),
-            ("the same, of users", Users, both, 2, slow, later, Step::Wait(Phase::TrustBoth)),
-            ("the clock was set back", Brokers, both, 2, ALL, NOW - 1, Step::Wait(Phase::TrustBoth)),
-            ("all trust both", Brokers, both, 2, stale, later, Step::Issue),
-            ("certificates are renewed", Brokers, turned, 2, stale, NOW, Step::Wait(Phase::Renew)),
-            ("a broker has not loaded its own", Brokers, turned, 2, slow, NOW, Step::Wait(Phase::Renew)),
-            ("all have new ones", Brokers, turned, 2, ALL, NOW, Step::Drop),
-            ("users may still use old ones", Users, turned, 2, ALL, later - 1, Step::Wait(Phase::Renew)),
-            ("users had time", Users, turned, 2, ALL, later, Step::Drop),
-            ("the next order waits for the end of this one", Brokers, turned, 3, stale, NOW, Step::Wait(Phase::Renew)),
+            ("nothing to do", Brokers, one, 1, ALL, NOW, Wait(Phase::Steady)),
+            ("a lower number is no order", Brokers, one, 0, ALL, NOW, Wait(Phase::Steady)),
+            ("an order", Brokers, one, 2, ALL, NOW, RotationStep::Trust(2)),
+            ("clients need time to trust it", Brokers, both, 2, ALL, later - 1, Wait(Phase::TrustBoth)),
+            ("clients need no time for this one yet", Users, both, 2, ALL, NOW, RotationStep::Issue),
+            ("a broker is behind", Brokers, both, 2, slow, later, Wait(Phase::TrustBoth)),
+            ("the same, of users", Users, both, 2, slow, later, Wait(Phase::TrustBoth)),
+            ("the clock was set back", Brokers, both, 2, ALL, NOW - 1, Wait(Phase::TrustBoth)),
+            ("all trust both", Brokers, both, 2, stale, later, RotationStep::Issue),
+            ("certificates are renewed", Brokers, turned, 2, stale, NOW, Wait(Phase::Renew)),
+            ("a broker has not loaded its own", Brokers, turned, 2, slow, NOW, Wait(Phase::Renew)),
+            ("all have new ones", Brokers, turned, 2, ALL, NOW, RotationStep::Drop),
+            ("users may still use old ones", Users, turned, 2, ALL, later - 1, Wait(Phase::Renew)),
+            ("users had time", Users, turned, 2, ALL, later, RotationStep::Drop),
+            ("the next order waits for the end of this one", Brokers, turned, 3, stale, NOW, Wait(Phase::Renew)),
         ] {
             assert_eq!(step(whose, keys, wanted, others, now), expected, "{story}");
         }
@@ -146,11 +147,11 @@ mod tests {
                 let all_trust = trusted == *published.last().unwrap();
                 let all_renewed = in_use.iter().all(|key| *key == keys.issuing);
                 match step(Whose::Brokers, keys, 2, Others { patience: PATIENCE, all_trust, all_renewed }, now) {
-                    Step::Trust(generation) => keys.other = Some((generation, now)),
-                    Step::Issue => keys = Keys { issuing: 2, other: Some((1, now)) },
-                    Step::Drop => keys.other = None,
-                    Step::Wait(Phase::Renew) if round % 2 == 0 => in_use = vec![keys.issuing],
-                    Step::Wait(_) => {}
+                    RotationStep::Trust(generation) => keys.other = Some((generation, now)),
+                    RotationStep::Issue => keys = Keys { issuing: 2, other: Some((1, now)) },
+                    RotationStep::Drop => keys.other = None,
+                    RotationStep::Wait(Phase::Renew) if round % 2 == 0 => in_use = vec![keys.issuing],
+                    RotationStep::Wait(_) => {}
                 }
                 let mut trust: Vec<i64> = keys.other.iter().map(|(key, _)| *key).chain([keys.issuing]).collect();
                 trust.sort_unstable();

@@ -26,7 +26,7 @@ const SINCE: &str = "ottla.io/since";
 
 /// An authority as its Secret holds it. Has no `Debug`: it has keys.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredAuthority {
     /// The generation of the key that issues.
     pub generation: i64,
     /// The key that issues, and its certificate.
@@ -46,9 +46,9 @@ pub struct Other {
     pub pair: Pair,
 }
 
-impl Held {
+impl StoredAuthority {
     /// What a Secret holds; `None`: it is none of an authority.
-    pub fn of(secret: &Secret) -> Option<Held> {
+    pub fn of(secret: &Secret) -> Option<StoredAuthority> {
         let pair = |certificate: &str, key: &str| {
             Some(Pair { certificate: text(secret, certificate)?, key: text(secret, key)?.into() })
         };
@@ -57,7 +57,7 @@ impl Held {
             .and_then(|pair| Some(Other { generation: number(OTHER_GENERATION)?, since: number(SINCE)?, pair }));
         let issuing = pair(names::CA_CERTIFICATE, names::CA_KEY)?;
         // Without the annotation it is somebody's own authority.
-        Some(Held { generation: number(GENERATION).unwrap_or(1), issuing, other })
+        Some(StoredAuthority { generation: number(GENERATION).unwrap_or(1), issuing, other })
     }
 
     /// The generations, for the decision about the next step.
@@ -146,14 +146,14 @@ mod tests {
     fn what_is_written_is_read() {
         let pair = |name: &str| Pair { certificate: format!("{name}\n"), key: format!("key of {name}").into() };
         let cluster = KafkaCluster::new("prod", Default::default());
-        let one = Held { generation: 1, issuing: pair("one"), other: None };
-        let two = Held { other: Some(Other { generation: 2, since: 7, pair: pair("two") }), ..one.clone() };
+        let one = StoredAuthority { generation: 1, issuing: pair("one"), other: None };
+        let two = StoredAuthority { other: Some(Other { generation: 2, since: 7, pair: pair("two") }), ..one.clone() };
         for (held, trusted) in [(one, "one\n"), (two, "one\ntwo\n")] {
             let secret = held.content().into_secret(&cluster, "prod-cluster-ca", None);
-            assert!(Held::of(&secret).as_ref() == Some(&held));
+            assert!(StoredAuthority::of(&secret).as_ref() == Some(&held));
             assert!(is_of(&secret, "prod") && !is_of(&secret, "other"));
             assert_eq!(held.trusted(), trusted);
         }
-        assert!(Held::of(&Secret::default()).is_none());
+        assert!(StoredAuthority::of(&Secret::default()).is_none());
     }
 }

@@ -25,7 +25,7 @@ pub type LiveObjects = BTreeMap<(Kind, String), Live>;
 
 /// Why objects could not be applied.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum ApplyError {
     /// A read or a write that failed.
     #[error("failed to {verb} the {kind} {name}: {}", why(source))]
     Request {
@@ -54,32 +54,32 @@ pub enum Failed {
     },
 }
 
-impl Failed {
+impl ApplyError {
     /// A failure to `verb` an object.
-    pub fn new(verb: &'static str, kind: impl Into<String>, name: &str, source: kube::Error) -> Failed {
-        Failed::Request { verb, kind: kind.into(), name: name.to_owned(), source }
+    pub fn new(verb: &'static str, kind: impl Into<String>, name: &str, source: kube::Error) -> ApplyError {
+        ApplyError::Request { verb, kind: kind.into(), name: name.to_owned(), source }
     }
 
     /// The answer of an API server for which the object can not be as it was sent; `None`: something else failed.
     fn refusal(&self) -> Option<&Status> {
         match self {
-            Failed::Request { source: kube::Error::Api(status), .. } if status.code == 422 => Some(status.as_ref()),
-            Failed::Request { .. } | Failed::Foreign { .. } => None,
+            ApplyError::Request { source: kube::Error::Api(status), .. } if status.code == 422 => Some(status.as_ref()),
+            ApplyError::Request { .. } | ApplyError::Foreign { .. } => None,
         }
     }
 
     /// The object's kind.
     pub fn kind(&self) -> &str {
         match self {
-            Failed::Request { kind, .. } | Failed::Foreign { kind, .. } => kind,
+            ApplyError::Request { kind, .. } | ApplyError::Foreign { kind, .. } => kind,
         }
     }
 
     /// The reason for the condition.
     pub fn reason(&self) -> &'static str {
         match self {
-            Failed::Request { .. } => "ApplyFailed",
-            Failed::Foreign { .. } => "ForeignObject",
+            ApplyError::Request { .. } => "ApplyFailed",
+            ApplyError::Foreign { .. } => "ForeignObject",
         }
     }
 }
@@ -89,7 +89,7 @@ pub const REFUSED_FOR: Duration = Duration::from_secs(300);
 
 /// An object that the API server has refused, and that may stay as it is.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedObject {
     value: Value,
     at: Instant,
     /// What stands there: the object from before, or what may stand in its place.
@@ -104,7 +104,7 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub struct Applied {
     done: BTreeMap<(Kind, String), (Value, Live)>,
-    refused: BTreeMap<(Kind, String), Refused>,
+    refused: BTreeMap<(Kind, String), RefusedObject>,
 }
 
 impl Applied {
@@ -113,7 +113,7 @@ impl Applied {
         let differs = |object: &&Built| {
             let key = (object.kind, object.name.clone());
             let Some(live) = live.get(&key) else { return true };
-            let is_refused = |refused: &Refused| {
+            let is_refused = |refused: &RefusedObject| {
                 refused.value == object.value && refused.live == *live && refused.at.elapsed() < REFUSED_FOR
             };
             let is_done = |(value, version): &(Value, Live)| *value == object.value && version == live;
@@ -134,7 +134,7 @@ impl Applied {
         (namespace, cluster): (&str, &str),
         built: &[Built],
         live: &LiveObjects,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), ApplyError> {
         let mut writes = Vec::new();
         for object in self.differing(built, live) {
             let resource = object.kind.resource();
@@ -167,7 +167,7 @@ impl Applied {
             };
             self.done.remove(&key);
             let stands = stands.unwrap_or(Live { uid: None, version: None });
-            let refused = Refused {
+            let refused = RefusedObject {
                 value: object.value.clone(),
                 at: Instant::now(),
                 live: stands,
@@ -181,7 +181,7 @@ impl Applied {
     }
 
     /// An object that the API server refuses as it is built; `None`: it refuses none.
-    pub fn refused(&self) -> Option<(&str, &Refused)> {
+    pub fn refused(&self) -> Option<(&str, &RefusedObject)> {
         self.refused.iter().next().map(|((_, name), refused)| (name.as_str(), refused))
     }
 
@@ -200,7 +200,7 @@ impl Applied {
         namespace: &str,
         built: &[Built],
         live: &LiveObjects,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), ApplyError> {
         for (key, orphan) in orphans(built, live) {
             remove(client, namespace, &key, &orphan).await?;
             self.done.remove(&key);
@@ -219,7 +219,7 @@ pub async fn write(
     name: &str,
     value: &Value,
     uid: Option<String>,
-) -> Result<ObjectMeta, Failed> {
+) -> Result<ObjectMeta, ApplyError> {
     let mut value = value.clone();
     let mut params = PatchParams::apply(MANAGER);
     if let Some(uid) = uid {
@@ -229,7 +229,7 @@ pub async fn write(
     }
     // Without a uid there was none. One that has come since is not taken by force: it differs, and so it is refused.
     let written = api.patch(name, &params, &Patch::Apply(&value)).await;
-    let written = written.map_err(|source| Failed::new("apply", resource.kind.as_str(), name, source))?;
+    let written = written.map_err(|source| ApplyError::new("apply", resource.kind.as_str(), name, source))?;
     Ok(written.metadata)
 }
 
@@ -242,13 +242,13 @@ pub async fn owned(
     resource: &ApiResource,
     name: &str,
     cluster: &str,
-) -> Result<Option<String>, Failed> {
+) -> Result<Option<String>, ApplyError> {
     let kind = resource.kind.clone();
     let there = api.get_metadata_opt(name).await;
-    match there.map_err(|source| Failed::new("read", kind.as_str(), name, source))? {
+    match there.map_err(|source| ApplyError::new("read", kind.as_str(), name, source))? {
         None => Ok(None),
         Some(there) if is_ours(&there.metadata, cluster) => Ok(there.metadata.uid),
-        Some(_) => Err(Failed::Foreign { kind, name: name.to_owned(), cluster: cluster.to_owned() }),
+        Some(_) => Err(ApplyError::Foreign { kind, name: name.to_owned(), cluster: cluster.to_owned() }),
     }
 }
 
@@ -283,7 +283,7 @@ pub async fn remove(
     namespace: &str,
     (kind, name): &(Kind, String),
     live: &Live,
-) -> Result<(), Failed> {
+) -> Result<(), ApplyError> {
     let resource = kind.resource();
     let api = Api::namespaced_with(client.clone(), namespace, &resource);
     remove_one(&api, &resource, name, live.uid.clone()).await
@@ -298,12 +298,12 @@ pub async fn remove_one(
     resource: &ApiResource,
     name: &str,
     uid: Option<String>,
-) -> Result<(), Failed> {
+) -> Result<(), ApplyError> {
     let this_one = Preconditions { uid, resource_version: None };
     match api.delete(name, &DeleteParams::background().preconditions(this_one)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(source) => Err(Failed::new("remove", resource.kind.as_str(), name, source)),
+        Err(source) => Err(ApplyError::new("remove", resource.kind.as_str(), name, source)),
     }
 }
 

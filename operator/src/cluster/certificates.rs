@@ -17,7 +17,7 @@ use ottla_crds::{IssuerRef, KafkaCluster, ListenerType, names};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::apply::{Failed, owned, remove_one, write};
+use super::apply::{ApplyError, owned, remove_one, write};
 use super::build::label::{MANAGED_BY_LABEL, MANAGER, labels};
 use super::validate::{Listener, ValidatedCluster};
 use crate::authorities::hosts::qualified;
@@ -31,7 +31,7 @@ pub const MISSING_FOR: Duration = Duration::from_secs(60);
 
 /// The Certificates that were applied, and what was read of the Secrets that users make.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownCertificates {
     /// By name: as they were applied, and when.
     applied: BTreeMap<String, (Value, Instant)>,
     /// Whether those of an operator before this one were looked for.
@@ -49,8 +49,8 @@ pub async fn apply(
     client: &Client,
     cluster: &ValidatedCluster,
     object: &KafkaCluster,
-    known: &mut Known,
-) -> Result<Option<Obstacle>, Failed> {
+    known: &mut KnownCertificates,
+) -> Result<Option<Obstacle>, ApplyError> {
     // An operator before this one may have applied some, before all TLS was removed: that is looked for once.
     if !cluster.has_authorities && known.applied.is_empty() && known.looked {
         return Ok(None);
@@ -74,7 +74,7 @@ pub async fn apply(
             known.looked = true;
             return Ok(cluster.listeners.iter().find_map(no_cert_manager));
         }
-        Err(source) => return Err(Failed::new("list", resource.kind, &cluster.name, source)),
+        Err(source) => return Err(ApplyError::new("list", resource.kind, &cluster.name, source)),
     };
     for left in there.iter().filter(|left| !built.contains_key(&left.name_any())) {
         remove_one(&api, &resource, &left.name_any(), left.uid()).await?;
@@ -99,8 +99,8 @@ pub async fn without_authority(
     client: &Client,
     cluster: &ValidatedCluster,
     object: &KafkaCluster,
-    known: &mut Known,
-) -> Result<Option<Obstacle>, Failed> {
+    known: &mut KnownCertificates,
+) -> Result<Option<Obstacle>, ApplyError> {
     let of_rules = object.spec.listeners.iter().filter(|listener| has_rules(listener)).filter_map(|listener| {
         let validated = cluster.listeners.iter().find(|validated| validated.name == listener.name);
         Some((listener, validated?.certificate.as_ref()?))
@@ -121,16 +121,21 @@ pub async fn without_authority(
     Ok(None)
 }
 
-impl Known {
+impl KnownCertificates {
     /// Whether the Secret has an authority, or does not exist: that is not remembered.
-    async fn has_authority(&mut self, client: &Client, cluster: &ValidatedCluster, name: &str) -> Result<bool, Failed> {
+    async fn has_authority(
+        &mut self,
+        client: &Client,
+        cluster: &ValidatedCluster,
+        name: &str,
+    ) -> Result<bool, ApplyError> {
         if let Some((has, at)) = self.authorities.get(name)
             && at.elapsed() < if *has { AGAIN } else { MISSING_FOR }
         {
             return Ok(*has);
         }
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace);
-        let read = secrets.get_opt(name).await.map_err(|source| Failed::new("get", "Secret", name, source))?;
+        let read = secrets.get_opt(name).await.map_err(|source| ApplyError::new("get", "Secret", name, source))?;
         let Some(secret) = read else { return Ok(true) };
         let has = secret.data.unwrap_or_default().get(names::CA_CERTIFICATE).is_some_and(|text| !text.0.is_empty());
         self.authorities.insert(name.to_owned(), (has, Instant::now()));
@@ -339,7 +344,7 @@ mod tests {
         };
         let both: Vec<(String, Value)> =
             ["internal", "outside"].map(|name| (format!("prod-listener-{name}"), json!("ours"))).into();
-        let mut known = Known::default();
+        let mut known = KnownCertificates::default();
         let (cluster, object) = issued();
         assert_eq!(apply(&client, &cluster, &object, &mut known).await.unwrap(), None);
         let there: Vec<(String, Value)> = names().await;
@@ -358,7 +363,7 @@ mod tests {
 
         // Another operator has taken over, and the listeners name no issuer any more.
         let (plain, object) = self::cluster(&json!({}));
-        apply(&client, &plain, &object, &mut Known::default()).await.unwrap();
+        apply(&client, &plain, &object, &mut KnownCertificates::default()).await.unwrap();
         let there: Vec<(String, Value)> = names().await;
         assert_eq!(there, []);
     }
@@ -369,11 +374,11 @@ mod tests {
         let client = server.client("default");
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource());
         let (with_tls, object) = issued();
-        apply(&client, &with_tls, &object, &mut Known::default()).await.unwrap();
+        apply(&client, &with_tls, &object, &mut KnownCertificates::default()).await.unwrap();
         assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 2);
         let (without, object) = self::cluster(&Value::Null);
         assert!(!without.has_authorities);
-        let mut known = Known::default();
+        let mut known = KnownCertificates::default();
         assert_eq!(apply(&client, &without, &object, &mut known).await.unwrap(), None);
         assert_eq!(api.list(&ListParams::default()).await.unwrap().items, []);
         assert!(known.looked, "it looks once");
@@ -388,7 +393,7 @@ mod tests {
         let theirs = DynamicObject::new("prod-listener-internal", &resource()).data(json!({ "spec": spec }));
         api.create(&kube::api::PostParams::default(), &theirs).await.unwrap();
         let (cluster, object) = issued();
-        let failed = apply(&client, &cluster, &object, &mut Known::default()).await.unwrap_err();
+        let failed = apply(&client, &cluster, &object, &mut KnownCertificates::default()).await.unwrap_err();
         assert_eq!((failed.reason(), failed.kind()), ("ForeignObject", "Certificate"));
         assert_eq!(api.get("prod-listener-internal").await.unwrap().data["spec"], spec);
     }
@@ -398,11 +403,11 @@ mod tests {
         let server = Server::new(Store::Memory, Vec::new()).unwrap();
         let client = server.client("default");
         let (cluster, object) = issued();
-        let obstacle = apply(&client, &cluster, &object, &mut Known::default()).await.unwrap().unwrap();
+        let obstacle = apply(&client, &cluster, &object, &mut KnownCertificates::default()).await.unwrap().unwrap();
         assert_eq!(obstacle.reason, "NoCertManager");
         assert!(obstacle.message.contains("listener internal names the issuer ours"), "{}", obstacle.message);
         let (plain, object) = self::cluster(&json!({}));
-        assert_eq!(apply(&client, &plain, &object, &mut Known::default()).await.unwrap(), None);
+        assert_eq!(apply(&client, &plain, &object, &mut KnownCertificates::default()).await.unwrap(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -413,7 +418,7 @@ mod tests {
         let rules = json!([{ "type": "tls", "principalMappingRules": "DEFAULT" }]);
         object.spec.listeners[1].authentication = serde_json::from_value(rules).unwrap();
         let cluster = ValidatedCluster::new(&object, "ottla:1").unwrap();
-        let mut known = Known::default();
+        let mut known = KnownCertificates::default();
         let mut lacking = async || without_authority(&client, &cluster, &object, &mut known).await.unwrap();
         assert_eq!(lacking().await, None, "pods wait for the Secret");
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");

@@ -17,7 +17,7 @@ use ottla_rules::assignment::BrokerId;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use super::apply::Failed;
+use super::apply::ApplyError;
 use super::lost;
 use super::pools::Pool;
 use super::read::{Read, capacity, requested};
@@ -43,7 +43,7 @@ pub const REFUSED_FOR: Duration = Duration::from_secs(300);
 
 /// The sizes that were refused, by the claim's name.
 #[derive(Debug, Default)]
-pub struct Refused(BTreeMap<String, (String, Instant, Obstacle)>);
+pub struct RefusedSizes(BTreeMap<String, (String, Instant, Obstacle)>);
 
 /// Changes claims to what they should be. Returns the problem if a claim can't have the size in the spec.
 ///
@@ -53,10 +53,10 @@ pub async fn apply(
     client: &Client,
     cluster: &ValidatedCluster,
     read: &Read,
-    refused: &mut Refused,
-) -> Result<Option<Obstacle>, Failed> {
+    refused: &mut RefusedSizes,
+) -> Result<Option<Obstacle>, ApplyError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace);
-    let failed = |name: &str, source| Failed::new("change", "PersistentVolumeClaim", name, source);
+    let failed = |name: &str, source| ApplyError::new("change", "PersistentVolumeClaim", name, source);
     for (name, change) in marks(cluster, read) {
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
@@ -134,7 +134,7 @@ pub fn smallest(cluster: &ValidatedCluster, pool: &Pool, read: &Read) -> Option<
 }
 
 /// The volume of each broker that has one.
-pub fn volumes(cluster: &ValidatedCluster, read: &Read, lost: &lost::Known) -> BTreeMap<BrokerId, Volume> {
+pub fn volumes(cluster: &ValidatedCluster, read: &Read, lost: &lost::KnownVolumes) -> BTreeMap<BrokerId, Volume> {
     let volume = |broker: BrokerId| {
         let claim = cluster.claim(broker);
         let metadata = &read.claims.get(&claim)?.metadata;
@@ -164,7 +164,7 @@ fn user(pod: &Pod) -> Option<String> {
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Result<(), Failed> {
+pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Result<(), ApplyError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
     let cluster_name = cluster.name_any();
     let owner = |claim: &str| {
@@ -177,7 +177,7 @@ pub async fn follow(client: &Client, cluster: &KafkaCluster, read: &Read) -> Res
         match api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(source) => return Err(Failed::new("set the owner of", "PersistentVolumeClaim", name, source)),
+            Err(source) => return Err(ApplyError::new("set the owner of", "PersistentVolumeClaim", name, source)),
         }
     }
     Ok(())
@@ -301,7 +301,7 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let (cluster, read) = grows("1Gi", Some("1Gi"), "2Gi");
-        let mut refused = Refused::default();
+        let mut refused = RefusedSizes::default();
         for _ in 0..3 {
             let obstacle = apply(&client, &cluster, &read, &mut refused).await.unwrap().unwrap();
             assert_eq!(obstacle.reason, "ResizeImpossible");

@@ -18,8 +18,8 @@ use ottla_crds::{DeletionPolicy, KafkaAssignment, KafkaCluster, names};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::Shared;
-use super::apply::{self, Failed};
+use super::OperatorContext;
+use super::apply::{self, ApplyError};
 use super::build::{Kind, stateful_set};
 use super::claims;
 use super::read::Read;
@@ -36,7 +36,7 @@ const TRIES: usize = 5;
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
+pub async fn own(shared: &OperatorContext, object: &KafkaCluster) -> Result<(), ApplyError> {
     if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(());
     }
@@ -52,7 +52,7 @@ pub async fn own(shared: &Shared, object: &KafkaCluster) -> Result<(), Failed> {
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn end(shared: &Shared, object: &KafkaCluster, read: &Read) -> Result<Option<Obstacle>, Failed> {
+pub async fn end(shared: &OperatorContext, object: &KafkaCluster, read: &Read) -> Result<Option<Obstacle>, ApplyError> {
     if object.finalizers().iter().all(|finalizer| finalizer != FINALIZER) {
         return Ok(None); // somebody else's finalizer is waited for
     }
@@ -112,31 +112,31 @@ fn volumes_left(namespace: &str, claims: &[&str]) -> Obstacle {
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn forget(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed> {
+pub async fn forget(client: &Client, namespace: &str, cluster: &str) -> Result<(), ApplyError> {
     let of_cluster = format!("{}={cluster}", names::CLUSTER_LABEL);
     remove_all::<KafkaAssignment>(client, namespace, &of_cluster).await?;
     remove_all::<Lease>(client, namespace, &of_cluster).await
 }
 
 /// Removes the keys of a cluster: another one of the same name makes its own.
-async fn forget_keys(client: &Client, namespace: &str, cluster: &str) -> Result<(), Failed> {
+async fn forget_keys(client: &Client, namespace: &str, cluster: &str) -> Result<(), ApplyError> {
     let (label, value) = secrets::COMPONENT;
     remove_all::<Secret>(client, namespace, &format!("{}={cluster},{label}={value}", names::CLUSTER_LABEL)).await
 }
 
-async fn remove_all<K>(client: &Client, namespace: &str, selector: &str) -> Result<(), Failed>
+async fn remove_all<K>(client: &Client, namespace: &str, selector: &str) -> Result<(), ApplyError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let objects = api.list_metadata(&ListParams::default().labels(selector)).await;
-    for object in objects.map_err(|source| Failed::new("list", K::kind(&()), selector, source))? {
+    for object in objects.map_err(|source| ApplyError::new("list", K::kind(&()), selector, source))? {
         let name = object.name_any();
         let this_one = Preconditions { uid: object.uid(), resource_version: None };
         match api.delete(&name, &DeleteParams::default().preconditions(this_one)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(source) => return Err(Failed::new("remove", K::kind(&()), &name, source)),
+            Err(source) => return Err(ApplyError::new("remove", K::kind(&()), &name, source)),
         }
     }
     Ok(())
@@ -144,7 +144,7 @@ where
 
 /// Sets the StatefulSet's policy for its volumes. Returns whether its controller has observed it: a controller that
 /// still uses the old policy would undo what [`claims::follow`] does.
-async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Result<bool, Failed> {
+async fn tell_policy(shared: &OperatorContext, object: &KafkaCluster, name: &str) -> Result<bool, ApplyError> {
     let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> =
         Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
     let retention = stateful_set::retention(object.spec.deletion_policy);
@@ -152,29 +152,29 @@ async fn tell_policy(shared: &Shared, object: &KafkaCluster, name: &str) -> Resu
     match sets.patch(name, &PatchParams::default(), &patch).await {
         Ok(set) => Ok(set.status.and_then(|status| status.observed_generation) >= set.metadata.generation),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
-        Err(source) => Err(Failed::new("set the deletion policy of", "StatefulSet", name, source)),
+        Err(source) => Err(ApplyError::new("set the deletion policy of", "StatefulSet", name, source)),
     }
 }
 
 /// Read when it matters: a watch could show it too late.
-async fn definition_is_ending(shared: &Shared, object: &KafkaCluster) -> Result<bool, Failed> {
+async fn definition_is_ending(shared: &OperatorContext, object: &KafkaCluster) -> Result<bool, ApplyError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(shared.client.clone());
     let name = KafkaCluster::crd_name();
     let read = definitions.get_metadata_opt(name).await;
     let read =
-        read.map_err(|source| Failed::new("read the definition of", "KafkaCluster", &object.name_any(), source))?;
+        read.map_err(|source| ApplyError::new("read the definition of", "KafkaCluster", &object.name_any(), source))?;
     Ok(read.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
 }
 
 /// Under compare-and-swap: a merge patch replaces the whole list. Coordination writes the status of the same object, so
 /// a few tries may be needed.
 async fn change_finalizers(
-    shared: &Shared,
+    shared: &OperatorContext,
     object: &KafkaCluster,
     change: impl Fn(&mut Vec<String>),
-) -> Result<(), Failed> {
+) -> Result<(), ApplyError> {
     let name = object.name_any();
-    let failed = |source| Failed::new("set the finalizers of", "KafkaCluster", &name, source);
+    let failed = |source| ApplyError::new("set the finalizers of", "KafkaCluster", &name, source);
     let clusters: Api<KafkaCluster> = Api::namespaced(shared.client.clone(), &object.namespace().unwrap_or_default());
     let mut tries = 0;
     loop {
@@ -208,11 +208,11 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::owner::Installation;
 
-    fn shared(client: &Client) -> Shared {
+    fn shared(client: &Client) -> OperatorContext {
         let reporter = Reporter { controller: "ottla.io/operator".to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
         let namespace = "default".to_owned();
-        Shared {
+        OperatorContext {
             client: client.clone(),
             installation: Installation { client: client.clone(), namespace, recorder: recorder.clone() },
             broker_image: "ottla:1".to_owned(),

@@ -15,7 +15,7 @@ use ottla_rules::assignment::BrokerId;
 use ottla_rules::plan::roster::{self, Disk, Leaver, Stay, Wanted};
 use tokio::time::{Duration, Instant};
 
-use super::apply::Failed;
+use super::apply::ApplyError;
 use super::pools::Pool;
 use super::read::Read;
 use super::validate::ValidatedCluster;
@@ -35,7 +35,7 @@ pub struct Looks(BTreeMap<BrokerId, Instant>);
 
 /// The outcome of one look.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Look {
+pub struct ScaleDown {
     /// The cluster with the brokers that stay: in each pool all up to the highest that must.
     pub staying: ValidatedCluster,
     /// What leaving brokers wait for; `None`: nothing.
@@ -71,7 +71,7 @@ pub async fn look(
     read: &Read,
     present: &ValidatedCluster,
     looks: &mut Looks,
-) -> Result<Look, Failed> {
+) -> Result<ScaleDown, ApplyError> {
     let objects = assignments(client, cluster).await?;
     let again_after = LOOK + LOOK_PER_ASSIGNMENT * u32::try_from(objects.len()).unwrap_or(u32::MAX);
     let (assigned, deleted) = (assigned(&objects), deleted(&objects));
@@ -92,18 +92,18 @@ pub async fn look(
         .collect();
     let leavers = looks.note(leavers, Instant::now());
     let (staying, obstacle) = judge(cluster, &leavers);
-    Ok(Look { staying, obstacle, again_after })
+    Ok(ScaleDown { staying, obstacle, again_after })
 }
 
 /// Every assignment of the cluster, by a consistent read.
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn assignments(client: &Client, cluster: &ValidatedCluster) -> Result<Vec<KafkaAssignment>, Failed> {
+pub async fn assignments(client: &Client, cluster: &ValidatedCluster) -> Result<Vec<KafkaAssignment>, ApplyError> {
     let api: Api<KafkaAssignment> = Api::namespaced(client.clone(), &cluster.namespace);
     let of_cluster = ListParams::default().labels(&format!("{}={}", names::CLUSTER_LABEL, cluster.name));
     let objects = api.list(&of_cluster).await;
-    Ok(objects.map_err(|source| Failed::new("list", "KafkaAssignment", &cluster.name, source))?.items)
+    Ok(objects.map_err(|source| ApplyError::new("list", "KafkaAssignment", &cluster.name, source))?.items)
 }
 
 /// How many replicas the assignments name on each broker, without those of deleted topics.

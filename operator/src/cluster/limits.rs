@@ -4,13 +4,13 @@
 //! Always: clients get no further than before, or than the spec says. Until the peers are corrected, the NetworkPolicy
 //! from before stays, and a new cluster's lets nobody but brokers and operators in where peers are named.
 
-use super::apply::Refused;
+use super::apply::RefusedObject;
 use super::build::network_policy::asked_for;
 use super::validate::ValidatedCluster;
 use crate::plan::platform::Obstacle;
 
 /// What to say of the NetworkPolicy of this name, which the API server refuses.
-pub fn refused(cluster: &ValidatedCluster, name: &str, refused: &Refused) -> Obstacle {
+pub fn refused(cluster: &ValidatedCluster, name: &str, refused: &RefusedObject) -> Obstacle {
     let causes = refused.why.details.iter().flat_map(|details| &details.causes);
     let fields: Vec<String> =
         causes.filter_map(|cause| Some(format!("{}: {}", asked_for(cluster, &cause.field)?, cause.message))).collect();

@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// What this process knows of the volumes of brokers that have no node. Another process begins to count again.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownVolumes {
     /// The nodes that each PersistentVolume names, by its name. Kept while its broker has no node.
     homes: BTreeMap<String, Home>,
     /// The lost volumes, with the uid of each claim, and since when.
@@ -44,7 +44,7 @@ enum Home {
     Unread(Instant),
 }
 
-impl Known {
+impl KnownVolumes {
     /// What is lost of the volume with this claim; `None`: nothing.
     pub fn of(&self, broker: BrokerId, claim_uid: &str) -> Option<Lost> {
         self.lost.get(&broker).filter(|(uid, ..)| uid == claim_uid).map(|(_, _, lost)| lost.clone())
@@ -235,7 +235,7 @@ mod tests {
             ("no node is known yet", None, "a", vec![], false),
         ] {
             let (cluster, read) = scene(pod_on, &nodes);
-            let mut known = Known::default();
+            let mut known = KnownVolumes::default();
             known.homes.insert("local-0".to_owned(), self::home(&volume(&[hosts(&[home])])));
             known.note(&cluster, &read, Instant::now());
             assert_eq!(known.of(BrokerId(0), "u").is_some(), expected, "{story}");
@@ -248,7 +248,7 @@ mod tests {
         let minute = Duration::from_secs(60);
         let (cluster, gone) = scene(None, &[("b", true)]);
         let (_, back) = scene(None, &[("a", true), ("b", true)]);
-        let mut known = Known::default();
+        let mut known = KnownVolumes::default();
         let mut look = |read: &Read| {
             known.homes.insert("local-0".to_owned(), home(&volume(&[hosts(&["a"])])));
             known.note(&cluster, read, Instant::now());
@@ -281,7 +281,7 @@ mod tests {
         });
         let client = Client::new(service, "default");
         let times = || asked.load(std::sync::atomic::Ordering::SeqCst);
-        let mut known = Known::default();
+        let mut known = KnownVolumes::default();
         let (cluster, there) = scene(Some("a"), &[("a", true)]);
         assert!(!known.learn(&client, &cluster, &there).await);
         let (_, gone) = scene(None, &[("b", true)]);

@@ -114,10 +114,10 @@ pub fn takes_pods(node: &Node) -> bool {
     is_ready(node) && node.spec.as_ref().and_then(|spec| spec.unschedulable) != Some(true)
 }
 
-type Known = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>, bool, bool)>;
+type KnownNodes = HashMap<String, (Option<BTreeMap<String, String>>, Option<Vec<NodeAddress>>, bool, bool)>;
 
 /// Whether an event changes what is known.
-fn is_news(known: &mut Known, event: &watcher::Result<Event<Node>>) -> bool {
+fn is_news(known: &mut KnownNodes, event: &watcher::Result<Event<Node>>) -> bool {
     let of = |node: &Node| {
         let addresses = node.status.as_ref().and_then(|status| status.addresses.clone());
         (node.metadata.labels.clone(), addresses, is_ready(node), takes_pods(node))

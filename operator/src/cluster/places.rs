@@ -12,10 +12,10 @@ use ottla_rules::assignment::BrokerId;
 
 use super::read::Read;
 use super::validate::{Listener, ValidatedCluster};
-use crate::plan::platform::Place;
+use crate::plan::platform::BrokerPlace;
 
 /// The place of each broker.
-pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Place> {
+pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, BrokerPlace> {
     let said = read.cluster.as_ref().and_then(|cluster| cluster.status.as_ref());
     let said: BTreeMap<BrokerId, &BrokerStatus> =
         said.into_iter().flat_map(|status| &status.brokers).map(|broker| (broker.id, broker)).collect();
@@ -45,7 +45,7 @@ pub fn places(cluster: &ValidatedCluster, read: &Read) -> BTreeMap<BrokerId, Pla
         };
         (
             id,
-            Place {
+            BrokerPlace {
                 rack,
                 node: pod.and_then(|pod| pod.spec.as_ref()?.node_name.clone()),
                 address,
@@ -106,7 +106,7 @@ fn balancer(service: &Service) -> Option<String> {
 }
 
 /// The `bootstrap.servers` of each listener: inside, the Service of all ready brokers; outside, every broker.
-pub fn listeners(cluster: &ValidatedCluster, places: &BTreeMap<BrokerId, Place>) -> Vec<ListenerStatus> {
+pub fn listeners(cluster: &ValidatedCluster, places: &BTreeMap<BrokerId, BrokerPlace>) -> Vec<ListenerStatus> {
     let listener = |listener: &Listener| {
         let bootstrap_servers = match listener.type_ {
             ListenerType::Internal | ListenerType::ClusterIp => {
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    fn told(place: &Place) -> Vec<String> {
+    fn told(place: &BrokerPlace) -> Vec<String> {
         place.endpoints.iter().map(|e| format!("{} {} {}", e.listener, e.host, e.port)).collect()
     }
 

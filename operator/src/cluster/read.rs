@@ -14,7 +14,7 @@ use super::build::label::{MANAGED_BY_LABEL, MANAGER};
 use super::build::{Kind, pod};
 use super::pools::Pool;
 use super::validate::ValidatedCluster;
-use super::watches::{ClusterKey, Shown};
+use super::watches::{ClusterKey, WatchedStores};
 
 /// One cluster and all of its objects.
 #[derive(Clone, Debug, Default)]
@@ -54,12 +54,12 @@ impl Live {
 }
 
 /// The cluster itself; `None`: it does not exist.
-pub fn cluster(shown: &Shown, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
+pub fn cluster(shown: &WatchedStores, key: &ClusterKey) -> Option<Arc<KafkaCluster>> {
     shown.clusters.find(|cluster| is(cluster.meta(), key))
 }
 
 /// Reads what the watches have shown of this cluster.
-pub fn read(shown: &Shown, key: &ClusterKey) -> Read {
+pub fn read(shown: &WatchedStores, key: &ClusterKey) -> Read {
     let stateful_sets = by_name(shown.stateful_sets.state(), key);
     let services = by_name(shown.services.state(), key);
     let mut live = BTreeMap::new();

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Preconditions};
 
-use super::apply::Failed;
+use super::apply::ApplyError;
 use super::read::Read;
 use super::validate::ValidatedCluster;
 use super::waiting;
@@ -15,7 +15,7 @@ use super::waiting;
 ///
 /// # Errors
 /// When the API server refuses or can't be reached; not when they are gone already.
-pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), Failed> {
+pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), ApplyError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &cluster.namespace);
     for (name, pod) in useless(cluster, read) {
         let read = Preconditions {
@@ -27,7 +27,7 @@ pub async fn apply(client: &Client, cluster: &ValidatedCluster, read: &Read) -> 
         match pods.delete(&name, &DeleteParams::default().preconditions(read)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(source) => return Err(Failed::new("delete", "Pod", &name, source)),
+            Err(source) => return Err(ApplyError::new("delete", "Pod", &name, source)),
         }
     }
     Ok(())

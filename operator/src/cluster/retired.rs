@@ -19,10 +19,10 @@ use ottla_rules::assignment::BrokerId;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
-use super::apply::Failed;
+use super::apply::ApplyError;
 use super::read::Read;
 use super::validate::ValidatedCluster;
-use super::{Shared, leaving};
+use super::{OperatorContext, leaving};
 use crate::clock;
 use crate::plan::condition::named;
 
@@ -49,13 +49,13 @@ fn kept_since(claim: &PersistentVolumeClaim) -> Option<Timestamp> {
 ///
 /// # Errors
 /// When the API server refuses or can't be reached.
-pub async fn mark(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), Failed> {
+pub async fn mark(client: &Client, cluster: &ValidatedCluster, read: &Read) -> Result<(), ApplyError> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &cluster.namespace);
     for (name, change) in marks(cluster, read, clock::now().0) {
         match api.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(source) => return Err(Failed::new("annotate", "PersistentVolumeClaim", &name, source)),
+            Err(source) => return Err(ApplyError::new("annotate", "PersistentVolumeClaim", &name, source)),
         }
     }
     Ok(())
@@ -117,12 +117,12 @@ fn due(cluster: &ValidatedCluster, read: &Read, now: Timestamp) -> (Vec<Due>, Op
 /// # Errors
 /// When the API server refuses or can't be reached.
 pub async fn delete(
-    shared: &Shared,
+    shared: &OperatorContext,
     object: &KafkaCluster,
     cluster: &ValidatedCluster,
     read: &Read,
     caution: &mut Caution,
-) -> Result<Option<Duration>, Failed> {
+) -> Result<Option<Duration>, ApplyError> {
     let (due, next) = due(cluster, read, clock::now().0);
     if due.is_empty() {
         *caution = Caution::default();
@@ -139,14 +139,14 @@ pub async fn delete(
     let mut deleted = Vec::new();
     for Due { id, name, this_one } in due.into_iter().filter(|due| !assigned.contains_key(&due.id)) {
         let pod = cluster.pod(id);
-        let there = pods.get_metadata_opt(&pod).await.map_err(|source| Failed::new("read", "Pod", &pod, source))?;
+        let there = pods.get_metadata_opt(&pod).await.map_err(|source| ApplyError::new("read", "Pod", &pod, source))?;
         if there.is_some() {
             continue;
         }
         match claims.delete(&name, &DeleteParams::default().preconditions(this_one)).await {
             Ok(_) => deleted.push(id.0),
             Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(source) => return Err(Failed::new("delete", "PersistentVolumeClaim", &name, source)),
+            Err(source) => return Err(ApplyError::new("delete", "PersistentVolumeClaim", &name, source)),
         }
     }
     if !deleted.is_empty() {
@@ -158,10 +158,10 @@ pub async fn delete(
 }
 
 /// The brokers' Leases, by a consistent read.
-async fn leases(client: &Client, cluster: &ValidatedCluster) -> Result<ObjectList<Lease>, Failed> {
+async fn leases(client: &Client, cluster: &ValidatedCluster) -> Result<ObjectList<Lease>, ApplyError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &cluster.namespace);
     let of_cluster = ListParams::default().labels(&format!("{}={}", names::CLUSTER_LABEL, cluster.name));
-    api.list(&of_cluster).await.map_err(|source| Failed::new("list", "Lease", &cluster.name, source))
+    api.list(&of_cluster).await.map_err(|source| ApplyError::new("list", "Lease", &cluster.name, source))
 }
 
 /// Looks at the Leases before claims are deleted: an API server that was restored a moment ago shows old assignments,

@@ -12,7 +12,7 @@ use kube::{Api, Client};
 use ottla_crds::{RolloutStatus, names};
 use ottla_rules::assignment::BrokerId;
 
-use super::apply::{Failed, LiveObjects};
+use super::apply::{ApplyError, LiveObjects};
 use super::build::Kind;
 use super::build::pod::CONTAINER;
 use super::nodes;
@@ -26,7 +26,7 @@ use crate::plan::platform::{Offer, PodRevision, Revisions, Stage};
 const SHARED: &str = "shared";
 
 /// Revisions that were read or built. They never change.
-pub type Known = BTreeMap<String, Arc<Revision>>;
+pub type KnownRevisions = BTreeMap<String, Arc<Revision>>;
 
 /// The revisions of one reconcile.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ pub async fn choose(
     cluster: &ValidatedCluster,
     own_image: &str,
     read: &Read,
-    known: &mut Known,
-) -> Result<Choice, Failed> {
+    known: &mut KnownRevisions,
+) -> Result<Choice, ApplyError> {
     let asked_image = read.cluster.as_ref().and_then(|object| object.spec.brokers.image.as_deref());
     let built = |image: &str| {
         let image = asked_image.unwrap_or(image).to_owned();
@@ -129,8 +129,8 @@ async fn present(
     cluster: &ValidatedCluster,
     own: &Arc<Revision>,
     read: &Read,
-    known: &mut Known,
-) -> Result<(String, Option<Arc<Revision>>), Failed> {
+    known: &mut KnownRevisions,
+) -> Result<(String, Option<Arc<Revision>>), ApplyError> {
     let template = read.default_set().and_then(|set| Some(&set.spec.as_ref()?.template));
     let in_template = template.and_then(|template| template_revision(&cluster.name, template));
     // No ConfigMap may keep it yet: a paused cluster gets none.
@@ -165,14 +165,14 @@ async fn find(
     client: &Client,
     cluster: &ValidatedCluster,
     hash: &str,
-    known: &mut Known,
-) -> Result<Option<Arc<Revision>>, Failed> {
+    known: &mut KnownRevisions,
+) -> Result<Option<Arc<Revision>>, ApplyError> {
     if let Some(revision) = known.get(hash) {
         return Ok(Some(revision.clone()));
     }
     let (api, name): (Api<ConfigMap>, _) =
         (Api::namespaced(client.clone(), &cluster.namespace), names::revision(&cluster.name, hash));
-    let map = api.get_opt(&name).await.map_err(|source| Failed::new("read", "ConfigMap", &name, source))?;
+    let map = api.get_opt(&name).await.map_err(|source| ApplyError::new("read", "ConfigMap", &name, source))?;
     let Some(revision) = map.and_then(|map| Revision::kept(hash, &map)) else { return Ok(None) };
     let revision = Arc::new(revision);
     known.insert(hash.to_owned(), revision.clone());

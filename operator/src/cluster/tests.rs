@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn shared(client: Client) -> Shared {
+fn shared(client: Client) -> OperatorContext {
     let recorder = Recorder::new(client.clone(), Reporter { controller: "test".to_owned(), instance: None });
     let namespace = "ottla-system".to_owned();
-    Shared {
+    OperatorContext {
         installation: Installation { client: client.clone(), namespace, recorder: recorder.clone() },
         client,
         broker_image: "ottla:1".to_owned(),
@@ -109,7 +109,7 @@ async fn a_refused_resize_does_not_keep_a_stuck_pod_from_being_replaced() {
             assert_eq!(asks_for_size, look == "first", "{code}: {requests:#?}");
             assert!(has("DELETE /api/v1/namespaces/default/pods/prod-broker-0"), "{code} {look}: {requests:#?}");
             // A failed one would wait for its back-off, and see no pod before.
-            assert_eq!(outcome, Outcome::Succeeded, "{code} {look}");
+            assert_eq!(outcome, ReconcileResult::Succeeded, "{code} {look}");
             let obstacle = told.borrow().as_ref().and_then(|told| told.obstacle.clone());
             assert_eq!(obstacle.map(|obstacle| obstacle.reason), Some("ResizeImpossible"), "{code} {look}");
         }
@@ -181,7 +181,7 @@ async fn refused_peers_hold_back_nothing_else_and_let_nobody_in() {
             sent.lock().clear();
             assert_eq!(
                 reconcile(&shared, &key, &read, true, &mut memory, &platform).await,
-                Outcome::Succeeded,
+                ReconcileResult::Succeeded,
                 "{story}"
             );
             let sent = sent.lock().clone();

@@ -39,7 +39,7 @@ impl std::fmt::Display for ClusterKey {
 
 /// What the watches have shown.
 #[derive(Clone)]
-pub struct Shown {
+pub struct WatchedStores {
     /// The clusters.
     pub clusters: Store<KafkaCluster>,
     /// Their topics, of which only the names and the references to clusters are kept.
@@ -72,7 +72,7 @@ pub enum About {
 }
 
 /// Begins to watch a namespace, or all.
-pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watches<About>, Shown) {
+pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watches<About>, WatchedStores) {
     // Nothing notifies these watches that the API server was set back: only coordination acts on that.
     let set_backs = SetBacks::default();
     let mut starting = Starting { client, namespace, watches: Watches::new(&set_backs) };
@@ -95,7 +95,7 @@ pub fn start(client: &Client, namespace: Option<&str>, nodes: &Nodes) -> (Watche
             About::Cluster(ClusterKey { namespace: topic.namespace().unwrap_or_default(), name })
         })
     };
-    let shown = Shown {
+    let shown = WatchedStores {
         clusters,
         topics,
         stateful_sets: starting.watch(ours.clone()),

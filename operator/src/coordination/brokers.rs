@@ -25,7 +25,7 @@ pub struct Observation<'a> {
     /// The missed brokers.
     pub missed: &'a Missed,
     /// Their pods; `None` on a laptop.
-    pub pods: Option<&'a BTreeMap<BrokerId, pods::Seen>>,
+    pub pods: Option<&'a BTreeMap<BrokerId, pods::BrokerPod>>,
     /// Their addresses on Kubernetes; `None`: they write these on their Leases.
     pub platform: Option<&'a Platform>,
 }

@@ -27,16 +27,16 @@ const LIMIT: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 32 << 20;
 
 /// The HTTP ports of live brokers; `None`: nobody needs their loads.
-pub type Asked = Option<BTreeMap<BrokerId, SocketAddr>>;
+pub type LoadTargets = Option<BTreeMap<BrokerId, SocketAddr>>;
 /// The loads of those that answered; `None`: no broker has been asked yet.
-pub type Told = Option<Arc<BTreeMap<BrokerId, BrokerLoads>>>;
+pub type LoadReports = Option<Arc<BTreeMap<BrokerId, BrokerLoads>>>;
 
 /// Asks while somebody needs the loads, for ever.
-pub async fn follow(mut asked: watch::Receiver<Asked>, told: watch::Sender<Told>) {
+pub async fn follow(mut targets: watch::Receiver<LoadTargets>, reports: watch::Sender<LoadReports>) {
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
     loop {
         // The sender lives as long as this.
-        let Ok(needed) = asked.wait_for(Option::is_some).await.map(|asked| asked.clone()) else { return };
+        let Ok(needed) = targets.wait_for(Option::is_some).await.map(|targets| targets.clone()) else { return };
         let mut answers: FuturesUnordered<_> =
             needed.iter().flatten().map(|(id, address)| one(&client, *id, *address)).collect();
         let mut loads = BTreeMap::new();
@@ -46,14 +46,15 @@ pub async fn follow(mut asked: watch::Receiver<Asked>, told: watch::Sender<Told>
                 Err(error) => tracing::debug!(broker = %id, error, "failed to ask a broker for its loads"),
             }
         }
-        told.send_replace(Some(Arc::new(loads)));
+        reports.send_replace(Some(Arc::new(loads)));
         // A broker that has come gets no replica before it was asked.
-        let others = async { asked.wait_for(|asked| *asked != needed).await.is_ok_and(|asked| asked.is_none()) };
+        let others =
+            async { targets.wait_for(|targets| *targets != needed).await.is_ok_and(|targets| targets.is_none()) };
         tokio::select! {
             () = sleep(EVERY) => {}
             nobody_needs_them = others => {
                 if nobody_needs_them {
-                    told.send_replace(None);
+                    reports.send_replace(None);
                 }
                 sleep(SOON).await;
             }
@@ -104,14 +105,17 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
 
         let (ask, asked) = watch::channel(None);
-        let (tell, mut told) = watch::channel(None);
+        let (tell, mut reports) = watch::channel(None);
         tokio::spawn(follow(asked, tell));
         ask.send_replace(Some([(BrokerId(0), address), (BrokerId(1), closed)].into()));
-        let known = told.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        let known = reports.wait_for(Option::is_some).await.unwrap().clone().unwrap();
         assert_eq!(*known, BTreeMap::from([(BrokerId(0), loads)]));
         ask.send_replace(Some([(BrokerId(0), address), (BrokerId(2), address)].into()));
-        told.wait_for(|told| told.as_ref().is_some_and(|told| told.contains_key(&BrokerId(2)))).await.unwrap();
+        reports
+            .wait_for(|reports| reports.as_ref().is_some_and(|reports| reports.contains_key(&BrokerId(2))))
+            .await
+            .unwrap();
         ask.send_replace(None);
-        told.wait_for(Option::is_none).await.unwrap();
+        reports.wait_for(Option::is_none).await.unwrap();
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::plan::Step;
-use crate::pruned::{Asked, Pruned, tree};
+use crate::pruned::{Pruned, StatusWrite, tree};
 
 mod in_sync;
 
@@ -127,7 +127,7 @@ fn due_at(tried: &HashMap<Key, Tried>, in_sync: &InSyncPace, step: &Step) -> Opt
 }
 
 /// The status that a step asks for; `None`: it writes none.
-fn asked(step: &Step) -> Option<Asked> {
+fn asked(step: &Step) -> Option<StatusWrite> {
     let (kind, read, next) = match step {
         Step::ClusterStatus { read, next, .. } => ("KafkaCluster", tree(&read.status), tree(&next.status)),
         Step::TopicStatus { read, next, .. } => ("KafkaTopic", tree(&read.status), tree(&next.status)),
@@ -143,7 +143,7 @@ fn asked(step: &Step) -> Option<Asked> {
         | Step::Release { .. }
         | Step::Restart(_) => return None,
     };
-    Some(Asked { kind, read, next })
+    Some(StatusWrite { kind, read, next })
 }
 
 fn is_topic_status(step: &Step) -> bool {

@@ -18,12 +18,12 @@ use crate::plan::Step;
 pub struct Reads {
     /// The labels of the topics for which the plan creates assignments.
     created: BTreeSet<String>,
-    standing: OnceCell<Result<Standing, String>>,
+    standing: OnceCell<Result<StandingTopics, String>>,
     ending: OnceCell<bool>,
 }
 
 /// The ids under which topics stand, by cluster and name: of each topic that has an assignment without a tombstone.
-type Standing = BTreeMap<(String, String), BTreeSet<Uuid>>;
+type StandingTopics = BTreeMap<(String, String), BTreeSet<Uuid>>;
 
 impl Reads {
     /// For these steps.
@@ -67,11 +67,14 @@ impl Reads {
     }
 }
 
-async fn standing(assignments: &Api<KafkaAssignment>, topics: &BTreeSet<String>) -> Result<Standing, kube::Error> {
+async fn standing(
+    assignments: &Api<KafkaAssignment>,
+    topics: &BTreeSet<String>,
+) -> Result<StandingTopics, kube::Error> {
     let labels: Vec<&str> = topics.iter().map(String::as_str).collect();
     let selector = format!("{} in ({})", names::TOPIC_LABEL, labels.join(","));
     let objects = assignments.list(&ListParams::default().labels(&selector)).await?;
-    let mut standing = Standing::new();
+    let mut standing = StandingTopics::new();
     for KafkaAssignmentSpec { cluster_ref, topic_name, topic_id, deleted, .. } in
         objects.items.into_iter().map(|object| object.spec)
     {

@@ -24,7 +24,7 @@ const STEPS_PER_PLAN: usize = 256;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A consistent read of the Leases.
-pub struct Look<'a> {
+pub struct LeaseReader<'a> {
     /// Where they are.
     pub leases: &'a Api<Lease>,
     /// The labels of this cluster's.
@@ -33,7 +33,7 @@ pub struct Look<'a> {
     pub set_backs: &'a SetBacks,
 }
 
-impl Look<'_> {
+impl LeaseReader<'_> {
     /// Whether the API server is as new as what it has shown, and no live broker knows newer entries. Entries that were
     /// listed a moment ago can't show it: the watch of the Leases may show a restore only later.
     async fn is_current(&self, cluster: &str, live: &Live) -> bool {
@@ -60,7 +60,7 @@ impl Look<'_> {
 /// Takes the steps that may be taken now, those that change entries only after a look at the Leases. Says when to plan
 /// again if nothing new is shown until then.
 pub async fn look_and_take(
-    look: Look<'_>,
+    look: LeaseReader<'_>,
     cluster: &str,
     writer: &Writer,
     pace: &mut Pace,
@@ -136,7 +136,7 @@ mod tests {
         let live = Live::from([(BrokerId(0), LiveBroker { incarnation: Incarnation(1), draining: false })]);
         let set_backs = SetBacks::default();
         let selector = format!("{}=prod", names::CLUSTER_LABEL);
-        let look = Look { leases: &leases, selector: &selector, set_backs: &set_backs };
+        let look = LeaseReader { leases: &leases, selector: &selector, set_backs: &set_backs };
         assert!(!look.is_current("prod", &live).await, "it knows newer entries");
         assert!(look.is_current("prod", &Live::new()).await, "it is not there");
 

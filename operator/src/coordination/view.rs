@@ -19,7 +19,7 @@ use super::liveness::Missed;
 use super::liveness::pings::{Heard, Pings};
 use super::liveness::pods::Pods;
 use super::loads;
-use super::watches::Shown;
+use super::watches::ClusterStores;
 use crate::authorities::identity::Identity;
 use crate::clock;
 use crate::plan::World;
@@ -32,11 +32,11 @@ pub struct Sources<'a> {
     /// The cluster's name.
     pub cluster: &'a str,
     /// Its objects.
-    pub shown: Shown,
+    pub shown: ClusterStores,
     /// The brokers' Leases.
     pub sightings: watch::Receiver<Sightings>,
     /// What brokers said about their loads.
-    pub loads: watch::Receiver<loads::Told>,
+    pub loads: watch::Receiver<loads::LoadReports>,
     /// What Kubernetes shows of the brokers; `None` on a laptop.
     pub platform: Option<watch::Receiver<Option<Arc<Platform>>>>,
     /// With what the operator connects to brokers with TLS.

@@ -15,7 +15,7 @@ use ottla_kube::watches::Watches;
 use tokio::sync::watch;
 
 /// What the watches have shown.
-pub struct Shown {
+pub struct ClusterStores {
     /// The cluster; empty if it does not exist.
     pub cluster: Store<KafkaCluster>,
     /// Its topics.
@@ -37,7 +37,7 @@ pub fn start(
     namespace: &str,
     cluster: &str,
     set_backs: &SetBacks,
-) -> (impl Future<Output = ()> + use<>, Shown) {
+) -> (impl Future<Output = ()> + use<>, ClusterStores) {
     let mut watches = Watches::new(set_backs);
     let clusters = watcher(Api::namespaced(client.clone(), namespace), named(cluster), set_backs);
     let topics = watcher(Api::namespaced(client.clone(), namespace), of_cluster(cluster), set_backs);
@@ -46,7 +46,7 @@ pub fn start(
     let rebalances = watcher(Api::namespaced(client.clone(), namespace), of_cluster(cluster), set_backs);
     let (told, complete) = watch::channel(false);
     let (told_more, rebalances_complete) = watch::channel(false);
-    let shown = Shown {
+    let shown = ClusterStores {
         cluster: watches.keep((), clusters, |_| ()),
         topics: watches.keep((), topics, |_| ()),
         assignments: watches.keep((), assignments, |_| ()),

@@ -43,7 +43,7 @@ pub struct Fetched {
 
 /// Why keys can't be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum IssuerKeysError {
     /// The system's authorities can't be read, so that no server can prove who it is.
     #[error("the operator's image has no authorities of the web: {0}")]
     Authorities(String),
@@ -92,31 +92,31 @@ impl Fetcher {
     /// The issuer's keys as they are now.
     ///
     /// # Errors
-    /// See [`Failed`].
-    pub async fn fetch(&self, issuer: &Issuer) -> Result<Fetched, Failed> {
+    /// See [`IssuerKeysError`].
+    pub async fn fetch(&self, issuer: &Issuer) -> Result<Fetched, IssuerKeysError> {
         let (from, keys) = match &issuer.jwks_url {
             Some(url) => (url.as_str(), timeout(LIMIT, self.over_http(url)).await),
             None => (KUBERNETES_KEYS, timeout(LIMIT, self.of_service_accounts()).await),
         };
-        let keys = keys.map_err(|_| Failed::Slow(from.to_owned()))??;
+        let keys = keys.map_err(|_| IssuerKeysError::Slow(from.to_owned()))??;
         let taken = match &keys.issuer {
             Some(name) => self.own_audiences().await.into_iter().chain([name.clone()]).collect(),
             None => BTreeSet::new(),
         };
         match Keys::parse(&keys.jwks) {
             Ok(parsed) if !parsed.is_empty() => Ok(Fetched { keys, taken }),
-            Ok(_) => Err(Failed::NoKeys(from.to_owned(), "none of its keys checks signatures".to_owned())),
-            Err(error) => Err(Failed::NoKeys(from.to_owned(), error.to_string())),
+            Ok(_) => Err(IssuerKeysError::NoKeys(from.to_owned(), "none of its keys checks signatures".to_owned())),
+            Err(error) => Err(IssuerKeysError::NoKeys(from.to_owned(), error.to_string())),
         }
     }
 
-    async fn over_http(&self, url: &str) -> Result<IssuerKeys, Failed> {
-        let web = self.web.as_ref().map_err(|error| Failed::Authorities(error.clone()))?;
-        let unreachable = |error: &dyn std::error::Error| Failed::Unreachable(url.to_owned(), sentence(error));
+    async fn over_http(&self, url: &str) -> Result<IssuerKeys, IssuerKeysError> {
+        let web = self.web.as_ref().map_err(|error| IssuerKeysError::Authorities(error.clone()))?;
+        let unreachable = |error: &dyn std::error::Error| IssuerKeysError::Unreachable(url.to_owned(), sentence(error));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unreachable(&error))?;
         let response = web.get(uri).await.map_err(|error| unreachable(&error))?;
         if response.status() != StatusCode::OK {
-            return Err(Failed::Status(url.to_owned(), response.status()));
+            return Err(IssuerKeysError::Status(url.to_owned(), response.status()));
         }
         let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
         let body = body.map_err(|error| unreachable(&*error))?.to_bytes();
@@ -129,8 +129,8 @@ impl Fetcher {
         tokio::fs::read_to_string(&self.own_token).await.map(|token| audiences(&token)).unwrap_or_default()
     }
 
-    async fn of_service_accounts(&self) -> Result<IssuerKeys, Failed> {
-        let refused = |error: kube::Error| Failed::NoServiceAccounts(why(&error));
+    async fn of_service_accounts(&self) -> Result<IssuerKeys, IssuerKeysError> {
+        let refused = |error: kube::Error| IssuerKeysError::NoServiceAccounts(why(&error));
         let get = |path: &str| Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError);
         let discovery: Discovery = self.kubernetes.request(get(DISCOVERY).map_err(refused)?).await.map_err(refused)?;
         let jwks = self.kubernetes.request_text(get(KUBERNETES_KEYS).map_err(refused)?).await.map_err(refused)?;

@@ -28,8 +28,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::acting::Acting;
-use crate::pruned::{Asked, Pruned};
-use fetch::{Failed, Fetched, Fetcher};
+use crate::pruned::{Pruned, StatusWrite};
+use fetch::{Fetched, Fetcher, IssuerKeysError};
 
 /// How often keys are read.
 const LOOK: Duration = Duration::from_mins(1);
@@ -143,7 +143,7 @@ async fn tell(
 ) -> kube::Result<()> {
     let before = cluster.status.as_ref().map_or(&[][..], |status| &status.issuers);
     let statuses: Vec<&IssuerStatus> = told.iter().map(|(status, _)| status).collect();
-    let asked = Asked { kind: "KafkaCluster", read: of(before), next: of(&statuses) };
+    let asked = StatusWrite { kind: "KafkaCluster", read: of(before), next: of(&statuses) };
     if cluster.status.is_none() || before.iter().eq(statuses) || pruned.is_in_vain(asked.clone()) {
         return Ok(());
     }
@@ -195,7 +195,7 @@ fn named_issuers(cluster: &KafkaCluster) -> BTreeMap<String, Vec<Named<'_>>> {
 /// What brokers get: the keys as they are now, or, while they can't be read, those of `before`. Listeners share them,
 /// so one with a wrong audience must not keep new keys from the others, and its own clients keep logging in. Only where
 /// nobody has keys yet, and every audience is wrong, there are none.
-fn judge(named: &[Named<'_>], read: Result<Fetched, Failed>, before: Option<IssuerKeys>) -> Looked {
+fn judge(named: &[Named<'_>], read: Result<Fetched, IssuerKeysError>, before: Option<IssuerKeys>) -> Looked {
     let Fetched { keys, taken } = match read {
         Ok(fetched) => fetched,
         Err(error) => return Looked { keys: before, is_read: false, problem: Some(error.to_string()) },
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn keys_that_were_read_stay_while_the_issuer_does_not_answer() {
         let ours = issuer("kafka.shop");
-        let looked = judge(&[("apps", &ours)], Err(Failed::Slow("/keys".to_owned())), Some(keys("first")));
+        let looked = judge(&[("apps", &ours)], Err(IssuerKeysError::Slow("/keys".to_owned())), Some(keys("first")));
         assert_eq!(looked.keys, Some(keys("first")));
         assert!(!looked.is_read && looked.problem.is_some());
     }

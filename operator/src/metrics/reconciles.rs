@@ -12,7 +12,7 @@ const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReconcileResult {
     /// The objects are as they should be.
     Succeeded,
     /// The spec can't be built.
@@ -66,15 +66,15 @@ impl Reconciles {
     }
 
     /// Notes a reconcile.
-    pub fn ended(&self, cluster: &ClusterKey, outcome: Outcome, took: Duration) {
+    pub fn ended(&self, cluster: &ClusterKey, outcome: ReconcileResult, took: Duration) {
         let outcome_name = match outcome {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Invalid => "invalid",
-            Outcome::Failed => "failed",
+            ReconcileResult::Succeeded => "succeeded",
+            ReconcileResult::Invalid => "invalid",
+            ReconcileResult::Failed => "failed",
         };
         self.ended.with_label_values(&[&cluster.namespace, &cluster.name, outcome_name]).inc();
         self.duration.observe(took.as_secs_f64());
-        if outcome == Outcome::Succeeded {
+        if outcome == ReconcileResult::Succeeded {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.last_success.with_label_values(&labels(cluster)).set(now.as_secs_f64());
         }

@@ -14,12 +14,12 @@ use crate::cluster::watches::ClusterKey;
 
 /// What the statuses show, and its metrics.
 pub struct Statuses {
-    shown: Mutex<BTreeMap<ClusterKey, Shown>>,
+    shown: Mutex<BTreeMap<ClusterKey, ShownStatus>>,
     gauges: Gauges,
 }
 
 /// What a cluster's status shows.
-struct Shown {
+struct ShownStatus {
     conditions: Vec<Condition>,
     /// `None`: the operator moves no replica.
     moves: Option<MovesStatus>,
@@ -48,7 +48,7 @@ impl Statuses {
     pub fn shows(&self, cluster: &ClusterKey, status: KafkaClusterStatus) {
         let KafkaClusterStatus { conditions, moves, brokers, authorities, issuers, .. } = status;
         let leaving = brokers.iter().filter(|broker| broker.wanted == Wanted::Leaving).count();
-        self.shown.lock().insert(cluster.clone(), Shown { conditions, moves, leaving, authorities, issuers });
+        self.shown.lock().insert(cluster.clone(), ShownStatus { conditions, moves, leaving, authorities, issuers });
     }
 
     pub(super) fn forget(&self, cluster: &ClusterKey) {
@@ -116,8 +116,8 @@ impl Gauges {
         self.issuer_unreadable.reset();
     }
 
-    fn set(&self, cluster: &ClusterKey, shown: &Shown) {
-        let Shown { conditions, moves, leaving, authorities, issuers } = shown;
+    fn set(&self, cluster: &ClusterKey, shown: &ShownStatus) {
+        let ShownStatus { conditions, moves, leaving, authorities, issuers } = shown;
         let labels @ [namespace, name] = labels(cluster);
         self.leaving.with_label_values(&labels).set(count(*leaving));
         let blocked = moves.as_ref().map_or(0, |moves| moves.blocked_by.len());

@@ -8,7 +8,7 @@ use ottla_crds::{KafkaClusterStatus, MovesStatus};
 use ottla_rules::plan::roster::Wanted;
 use serde_json::json;
 
-use super::reconciles::Outcome;
+use super::reconciles::ReconcileResult;
 use super::*;
 
 fn key(name: &str) -> ClusterKey {
@@ -27,8 +27,8 @@ fn each_cluster_has_series_of_its_own_until_it_is_gone() {
         observed_generation: None,
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
     };
-    metrics.reconciles.ended(&key("well"), Outcome::Succeeded, Duration::ZERO);
-    metrics.reconciles.ended(&key("ill"), Outcome::Failed, Duration::ZERO);
+    metrics.reconciles.ended(&key("well"), ReconcileResult::Succeeded, Duration::ZERO);
+    metrics.reconciles.ended(&key("ill"), ReconcileResult::Failed, Duration::ZERO);
     metrics.reconciles.failed(&key("ill"), "StatefulSet");
     metrics.reconciles.to_restart(&key("ill"), 2);
     let left = "ottla_operator_brokers_to_restart{cluster_namespace=\"kafka\",kafka_cluster=\"ill\"} 2";

@@ -19,7 +19,7 @@ use super::condition::{self, Verdict, conditions, named};
 use super::news::News;
 use super::platform::{Obstacle, Platform};
 use super::relocation::Relocation;
-use super::rollout::{self, Decision};
+use super::rollout::{self, RolloutDecision};
 use super::standard;
 use super::step::Step;
 use super::world::{Broker, HeldBack, World};
@@ -28,7 +28,7 @@ use super::world::{Broker, HeldBack, World};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Planned<'a> {
     /// What was decided about rolls; `None`: nothing.
-    pub rollout: Option<&'a Decision>,
+    pub rollout: Option<&'a RolloutDecision>,
     /// What moves; `None` where the plan did not look at it: that part of the status stays.
     pub relocation: Option<&'a Relocation>,
     /// What the replacement of a volume waits for; `None`: none is ordered.

@@ -27,7 +27,7 @@ pub struct Platform {
     /// What brokers wait for that the spec no longer asks for; `None`: no broker leaves.
     pub leaving: Option<Obstacle>,
     /// The place of each broker.
-    pub places: BTreeMap<BrokerId, Place>,
+    pub places: BTreeMap<BrokerId, BrokerPlace>,
     /// The volume of each broker that has one.
     pub volumes: BTreeMap<BrokerId, Volume>,
     /// The brokers that have a claim, those included that have left; `None`: not read yet.
@@ -138,7 +138,7 @@ pub enum Stage {
 
 /// The rack and addresses of a broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct BrokerPlace {
     /// Its rack; `None`: not known.
     pub rack: Option<String>,
     /// The Kubernetes node of its pod; `None`: no node has taken it.

@@ -11,7 +11,7 @@ pub struct Signals {
 
 /// The limits that the spec sets, in bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RateLimits {
     /// The rate falls no further.
     pub min: u64,
     /// The rate rises no further.
@@ -20,8 +20,8 @@ pub struct Limits {
 
 /// The rate after `before`, in bytes per second into each broker; it is asked for every 30 s. `None`: replicas begin to
 /// move.
-pub fn rate(before: Option<u64>, signals: Signals, limits: Limits) -> u64 {
-    let Limits { min, max } = limits;
+pub fn rate(before: Option<u64>, signals: Signals, limits: RateLimits) -> u64 {
+    let RateLimits { min, max } = limits;
     let next = match before {
         _ if signals.endangered => min,
         None => max / 4,
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_rate_rises_slowly_and_falls_at_once() {
-        let limits = Limits { min: 2, max: 100 };
+        let limits = RateLimits { min: 2, max: 100 };
         let (calm, slow) = (Signals::default(), Signals { slow: true, endangered: false });
         let endangered = Signals { slow: false, endangered: true };
         for (story, before, signals, expected) in [
@@ -59,7 +59,11 @@ mod tests {
         ] {
             assert_eq!(rate(before, signals, limits), expected, "{story}");
         }
-        assert_eq!(rate(Some(5), calm, Limits { min: 9, max: 3 }), 3, "limits that contradict: the lower one holds");
+        assert_eq!(
+            rate(Some(5), calm, RateLimits { min: 9, max: 3 }),
+            3,
+            "limits that contradict: the lower one holds"
+        );
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Awaited {
         };
         let unstarted: BTreeSet<BrokerId> = unstarted.iter().filter(concerns).copied().collect();
         let silent: BTreeSet<BrokerId> = silent.iter().filter(concerns).copied().collect();
-        let waits = turn(object) == Turn::Propose && !(unstarted.is_empty() && silent.is_empty());
+        let waits = turn(object) == RebalanceStep::Propose && !(unstarted.is_empty() && silent.is_empty());
         waits.then_some(Awaited { unstarted, silent })
     }
 
@@ -130,7 +130,7 @@ impl Awaited {
 /// Whether the status is not about the newest spec, or changes with what surrounds the object.
 pub fn is_due(object: &KafkaRebalance) -> bool {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
-    turn(object) != Turn::Stay || observed != object.metadata.generation
+    turn(object) != RebalanceStep::Stay || observed != object.metadata.generation
 }
 
 /// The steps that say of the rebalances of a paused cluster why they stand, if there is something to do for them. The
@@ -138,11 +138,11 @@ pub fn is_due(object: &KafkaRebalance) -> bool {
 pub fn paused(world: &World, cluster: &KafkaCluster) -> Vec<Step> {
     let stand = |read: &Arc<KafkaRebalance>| {
         let stands = match turn(read) {
-            Turn::Stay => return None,
-            Turn::Propose => "nothing is proposed",
-            Turn::Begin => "the approved moves do not begin",
-            Turn::Move => "no more moves begin, and those in progress end",
-            Turn::Cancel => "the moves are not cancelled, and those in progress end",
+            RebalanceStep::Stay => return None,
+            RebalanceStep::Propose => "nothing is proposed",
+            RebalanceStep::Begin => "the approved moves do not begin",
+            RebalanceStep::Move => "no more moves begin, and those in progress end",
+            RebalanceStep::Cancel => "the moves are not cancelled, and those in progress end",
         };
         let message = format!(
             "the KafkaCluster is paused: {stands}. To continue: kubectl patch kafkacluster {} -n {} --type merge -p \
@@ -282,7 +282,7 @@ fn effect(moves: i32, bytes: &str, leaders: i32) -> String {
 
 /// What becomes of a rebalance next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum RebalanceStep {
     /// Nothing: it has ended, or waits for its user.
     Stay,
     /// It is proposed.
@@ -295,17 +295,19 @@ enum Turn {
     Cancel,
 }
 
-fn turn(object: &KafkaRebalance) -> Turn {
-    let Some(status) = object.status.as_ref().filter(|status| !status.hash.is_empty()) else { return Turn::Propose };
+fn turn(object: &KafkaRebalance) -> RebalanceStep {
+    let Some(status) = object.status.as_ref().filter(|status| !status.hash.is_empty()) else {
+        return RebalanceStep::Propose;
+    };
     let is_approved = object.spec.approved.as_ref() == Some(&status.hash);
     match (status.state, object.spec.cancel) {
-        (RebalanceState::Pending, _) => Turn::Propose,
-        (RebalanceState::Done, _) | (RebalanceState::Cancelled, true) => Turn::Stay,
-        (RebalanceState::Proposed | RebalanceState::Moving | RebalanceState::Stale, true) => Turn::Cancel,
-        (RebalanceState::Cancelled, false) => Turn::Propose,
-        (RebalanceState::Proposed | RebalanceState::Stale, false) if is_approved => Turn::Begin,
-        (RebalanceState::Proposed | RebalanceState::Stale, false) => Turn::Stay,
-        (RebalanceState::Moving, false) => Turn::Move,
+        (RebalanceState::Pending, _) => RebalanceStep::Propose,
+        (RebalanceState::Done, _) | (RebalanceState::Cancelled, true) => RebalanceStep::Stay,
+        (RebalanceState::Proposed | RebalanceState::Moving | RebalanceState::Stale, true) => RebalanceStep::Cancel,
+        (RebalanceState::Cancelled, false) => RebalanceStep::Propose,
+        (RebalanceState::Proposed | RebalanceState::Stale, false) if is_approved => RebalanceStep::Begin,
+        (RebalanceState::Proposed | RebalanceState::Stale, false) => RebalanceStep::Stay,
+        (RebalanceState::Moving, false) => RebalanceStep::Move,
     }
 }
 
@@ -314,21 +316,21 @@ fn turn(object: &KafkaRebalance) -> Turn {
 fn known(object: &KafkaRebalance) -> KafkaRebalanceStatus {
     let status = object.status.clone().unwrap_or_default();
     match turn(object) {
-        Turn::Propose => KafkaRebalanceStatus {
+        RebalanceStep::Propose => KafkaRebalanceStatus {
             observed_generation: status.observed_generation,
             state: RebalanceState::Pending,
             conditions: status.conditions,
             ..KafkaRebalanceStatus::default()
         },
-        Turn::Stay | Turn::Begin | Turn::Move | Turn::Cancel => status,
+        RebalanceStep::Stay | RebalanceStep::Begin | RebalanceStep::Move | RebalanceStep::Cancel => status,
     }
 }
 
 /// Whether the next state depends on a proposal, and so on the brokers' loads.
 pub fn needs_proposal(object: &KafkaRebalance) -> bool {
     match turn(object) {
-        Turn::Propose | Turn::Begin | Turn::Move => true,
-        Turn::Stay | Turn::Cancel => false,
+        RebalanceStep::Propose | RebalanceStep::Begin | RebalanceStep::Move => true,
+        RebalanceStep::Stay | RebalanceStep::Cancel => false,
     }
 }
 
@@ -338,11 +340,11 @@ fn follow(
     surroundings: &Surroundings<'_>,
 ) -> KafkaRebalanceStatus {
     match turn(object) {
-        Turn::Stay => before,
-        Turn::Cancel => KafkaRebalanceStatus { state: RebalanceState::Cancelled, ..before },
-        Turn::Propose => proposed(object, (surroundings.proposal)(), RebalanceState::Proposed),
-        Turn::Begin if surroundings.moving.is_some() => before,
-        Turn::Begin => {
+        RebalanceStep::Stay => before,
+        RebalanceStep::Cancel => KafkaRebalanceStatus { state: RebalanceState::Cancelled, ..before },
+        RebalanceStep::Propose => proposed(object, (surroundings.proposal)(), RebalanceState::Proposed),
+        RebalanceStep::Begin if surroundings.moving.is_some() => before,
+        RebalanceStep::Begin => {
             let proposal = (surroundings.proposal)();
             if exceeds(&before, &proposal, proposal.moves) {
                 return proposed(object, proposal, RebalanceState::Stale);
@@ -350,7 +352,7 @@ fn follow(
             let state = if proposal.is_empty() { RebalanceState::Done } else { RebalanceState::Moving };
             KafkaRebalanceStatus { state, left: proposal.moves, percent: Some(0), eta: proposal.eta, ..before }
         }
-        Turn::Move => moving(object, before, (surroundings.proposal)()),
+        RebalanceStep::Move => moving(object, before, (surroundings.proposal)()),
     }
 }
 

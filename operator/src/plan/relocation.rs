@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::condition::{named, ranges};
 use super::moves::changes;
-use super::rate::{self, Limits, Signals};
+use super::rate::{self, RateLimits, Signals};
 use super::rebalance::{self, Awaited, Proposal, Surroundings};
 use super::rules::RuleBook;
 use super::step::Step;
@@ -276,9 +276,9 @@ fn pins(topic: &KafkaTopic) -> impl Iterator<Item = (&str, i32)> {
 }
 
 /// The limits of the rate, as the spec sets them.
-fn limits(cluster: &KafkaCluster) -> Limits {
+fn limits(cluster: &KafkaCluster) -> RateLimits {
     let limit = |quantity: &str| quantity::bytes(quantity).unwrap_or(u64::MAX);
-    Limits { min: limit(&cluster.spec.rebalance.min_rate), max: limit(&cluster.spec.rebalance.max_rate) }
+    RateLimits { min: limit(&cluster.spec.rebalance.min_rate), max: limit(&cluster.spec.rebalance.max_rate) }
 }
 
 /// The rate at which each broker may copy, in bytes per second.
@@ -287,7 +287,7 @@ fn rate(
     cluster: &KafkaCluster,
     rules: &RuleBook<'_>,
     objects: &[&Arc<KafkaAssignment>],
-    limits: Limits,
+    limits: RateLimits,
 ) -> u64 {
     let told = cluster.status.as_ref().and_then(|status| status.moves.as_ref()?.rate.as_deref());
     let before = told.and_then(quantity::bytes);
@@ -373,7 +373,7 @@ fn mode(object: &KafkaRebalance) -> Mode {
 /// What is left, at this rate of copies.
 fn proposal(effect: &Effect, brokers: &[balance::Broker], rate: u64) -> Proposal {
     let number = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
-    let text = |change: balance::Change| format!("{}→{}", change.before, change.after);
+    let text = |change: balance::PlannedChange| format!("{}→{}", change.before, change.after);
     let changes = |broker: &&BrokerEffect| broker.replicas.before + broker.replicas.after > 0;
     let disk = |effect: &BrokerEffect| {
         let capacity = brokers.iter().find(|broker| broker.id == effect.id)?.capacity.filter(|bytes| *bytes > 0)?;

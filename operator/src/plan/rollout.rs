@@ -38,14 +38,14 @@ pub mod words;
 use restart::Restart;
 use scene::Scene;
 use sets::Advance;
-use target::Wanted;
+use target::RolloutTarget;
 
 /// Progress alone is written no more often.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// What is decided about rolls.
 #[derive(Clone, Debug)]
-pub struct Decision {
+pub struct RolloutDecision {
     /// The next `status.rollout`.
     pub status: RolloutStatus,
     /// The pods to restart now; `None`: none.
@@ -60,7 +60,7 @@ pub fn decide(
     cluster: &KafkaCluster,
     settings: &BrokerSettings,
     rules: &RuleBook<'_>,
-) -> Option<Decision> {
+) -> Option<RolloutDecision> {
     let seen = world.platform.as_deref()?.revisions.as_ref()?;
     let written = cluster.status.as_ref().and_then(|status| status.rollout.as_ref());
     let first = RolloutStatus { from: seen.from.clone(), ..RolloutStatus::default() };
@@ -81,26 +81,26 @@ pub fn decide(
     let scene = Scene::new(world, cluster, seen, (&asked, &next), &min_in_sync, returns);
     next.away.retain(|id| !scene.leaves(*id));
     let restart = match target::wanted(&asked, seen, &next, &world.now) {
-        Wanted::Held(offer) | Wanted::Later(offer, _) | Wanted::Roll(offer)
+        RolloutTarget::Held(offer) | RolloutTarget::Later(offer, _) | RolloutTarget::Roll(offer)
             if restarts_nobody(&next, offer, &scene) =>
         {
             finish(&mut next, &scene, offer.revision.clone())
         }
-        Wanted::Present => back(&mut next, &scene, RolloutState::Idle, None),
-        Wanted::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
-        Wanted::Later(offer, opens) => {
+        RolloutTarget::Present => back(&mut next, &scene, RolloutState::Idle, None),
+        RolloutTarget::Held(offer) => back(&mut next, &scene, RolloutState::Held, Some(offer)),
+        RolloutTarget::Later(offer, opens) => {
             let restart = back(&mut next, &scene, RolloutState::Waiting, Some(offer));
             next.window_opens = Some(opens).filter(|_| next.state == RolloutState::Waiting);
             restart
         }
-        Wanted::Failed(offer) => back(&mut next, &scene, RolloutState::Stopped, Some(offer)),
-        Wanted::Roll(offer) => forward(&mut next, &scene, offer, &asked),
+        RolloutTarget::Failed(offer) => back(&mut next, &scene, RolloutState::Stopped, Some(offer)),
+        RolloutTarget::Roll(offer) => forward(&mut next, &scene, offer, &asked),
     };
     throttle(before, &mut next, &scene);
     let is_written = written
         .is_some_and(|written| (written.state, &written.to, &written.away) == (next.state, &next.to, &next.away));
     let news = written.and_then(|before| words::news(before, &next));
-    Some(Decision { restart: restart.filter(|_| is_written), news, status: next })
+    Some(RolloutDecision { restart: restart.filter(|_| is_written), news, status: next })
 }
 
 /// Whether all brokers are as both the present revision and the offered one ask for, such as after a pool was added

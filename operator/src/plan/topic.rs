@@ -43,7 +43,7 @@ pub fn topics(world: &World, cluster: &KafkaCluster, settings: &BrokerSettings, 
     let (live, brokers) = (world.live(), brokers(world, cluster));
     let (taken, copysets) = (OnceCell::new(), OnceCell::new());
     let shared =
-        Shared { world, cluster, live: &live, brokers: &brokers, settings, taken: &taken, copysets: &copysets };
+        PlanInputs { world, cluster, live: &live, brokers: &brokers, settings, taken: &taken, copysets: &copysets };
     let mut steps = Vec::new();
     for (name, mut claimants) in named {
         claimants.sort_by_key(|topic| claim(topic));
@@ -144,7 +144,7 @@ fn obstacle<T>(reason: &'static str, message: impl Into<String>) -> Result<T, Ob
 }
 
 /// What the plans of all topics depend on.
-struct Shared<'a> {
+struct PlanInputs<'a> {
     world: &'a World,
     cluster: &'a KafkaCluster,
     /// The live brokers.
@@ -180,7 +180,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(
-        shared: &Shared<'a>,
+        shared: &PlanInputs<'a>,
         rules: &'a Rules,
         topic: &'a Arc<KafkaTopic>,
         mut objects: Vec<&'a Arc<KafkaAssignment>>,
@@ -190,7 +190,7 @@ impl<'a> Plan<'a> {
         let own = topic.uid().and_then(|uid| Uuid::parse_str(&uid).ok());
         let id = adopted.or(own).unwrap_or_default();
         objects.retain(|object| object.spec.topic_id == id);
-        let &Shared { world, cluster, live, brokers, settings, taken, copysets } = shared;
+        let &PlanInputs { world, cluster, live, brokers, settings, taken, copysets } = shared;
         Plan {
             world,
             cluster,

@@ -14,7 +14,7 @@ use crate::authorities::validity::{Lifetime, Validity};
 
 /// What came of a KafkaUser.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UserVerdict {
     /// It can be used.
     Ready {
         /// Its Secret; `None`: it needs none.
@@ -47,18 +47,18 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl UserVerdict {
     /// The condition that tools read of any kind, and that exists only while it is True: `Stalled` needs a person, who
     /// changes an object that exists; `Reconciling` waits for what may come. `None`: neither.
     fn standard(&self) -> Option<&'static str> {
         match self {
-            Outcome::Ready { .. } => None,
-            Outcome::Conflict
-            | Outcome::ForeignSecret
-            | Outcome::NoAuthority { will_be: false }
-            | Outcome::NotIssued(_)
-            | Outcome::NotAscii { .. } => Some("Stalled"),
-            Outcome::NoPassword { .. } | Outcome::NoAuthority { will_be: true } => Some("Reconciling"),
+            UserVerdict::Ready { .. } => None,
+            UserVerdict::Conflict
+            | UserVerdict::ForeignSecret
+            | UserVerdict::NoAuthority { will_be: false }
+            | UserVerdict::NotIssued(_)
+            | UserVerdict::NotAscii { .. } => Some("Stalled"),
+            UserVerdict::NoPassword { .. } | UserVerdict::NoAuthority { will_be: true } => Some("Reconciling"),
         }
     }
 }
@@ -102,11 +102,11 @@ pub fn first_overdue(users: &[Arc<KafkaUser>], now: i64) -> Option<i64> {
 }
 
 /// The status after `outcome`. The times of conditions that do not change stay.
-pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatus {
+pub fn status(user: &KafkaUser, outcome: &UserVerdict, now: &Time) -> KafkaUserStatus {
     let name = user.metadata.name.as_deref().unwrap_or_default();
     let (ready, reason, message) = match outcome {
-        Outcome::Ready { .. } => ("True", "Ready", String::new()),
-        Outcome::Conflict => (
+        UserVerdict::Ready { .. } => ("True", "Ready", String::new()),
+        UserVerdict::Conflict => (
             "False",
             "Conflict",
             format!(
@@ -114,7 +114,7 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
                 user.principal_name()
             ),
         ),
-        Outcome::ForeignSecret => (
+        UserVerdict::ForeignSecret => (
             "False",
             "Conflict",
             format!(
@@ -122,21 +122,23 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
                 not log in: delete the Secret, or give the user another name"
             ),
         ),
-        Outcome::NoPassword { name, key } => (
+        UserVerdict::NoPassword { name, key } => (
             "False",
             "PasswordMissing",
             format!("the Secret \"{name}\" has no key \"{key}\", where this user's password should be: add the key"),
         ),
-        Outcome::NoAuthority { will_be: true } => {
+        UserVerdict::NoAuthority { will_be: true } => {
             ("False", "AuthorityMissing", "the authority of the cluster's users is being made".to_owned())
         }
-        Outcome::NoAuthority { will_be: false } => (
+        UserVerdict::NoAuthority { will_be: false } => (
             "False",
             "AuthorityMissing",
             "the KafkaCluster has no authorities that could issue a certificate: give a listener tls: {}".to_owned(),
         ),
-        Outcome::NotIssued(error) => ("False", "NotIssued", format!("failed to make the user's certificate: {error}")),
-        Outcome::NotAscii { .. } => (
+        UserVerdict::NotIssued(error) => {
+            ("False", "NotIssued", format!("failed to make the user's certificate: {error}"))
+        }
+        UserVerdict::NotAscii { .. } => (
             "False",
             "NotAscii",
             format!(
@@ -161,13 +163,13 @@ pub fn status(user: &KafkaUser, outcome: &Outcome, now: &Time) -> KafkaUserStatu
     };
     let standard = outcome.standard().map(|type_| condition(type_, "True"));
     let (secret, certificate) = match outcome {
-        Outcome::Ready { secret, certificate } => (secret.clone(), certificate.clone()),
-        Outcome::NotAscii { secret } => (secret.clone(), None),
+        UserVerdict::Ready { secret, certificate } => (secret.clone(), certificate.clone()),
+        UserVerdict::NotAscii { secret } => (secret.clone(), None),
         // It has what it had before.
-        Outcome::NoPassword { .. } | Outcome::NoAuthority { .. } | Outcome::NotIssued(_) => {
+        UserVerdict::NoPassword { .. } | UserVerdict::NoAuthority { .. } | UserVerdict::NotIssued(_) => {
             before.map(|status| (status.secret.clone(), status.certificate.clone())).unwrap_or_default()
         }
-        Outcome::Conflict | Outcome::ForeignSecret => (None, None),
+        UserVerdict::Conflict | UserVerdict::ForeignSecret => (None, None),
     };
     KafkaUserStatus {
         observed_generation: user.metadata.generation,
@@ -233,14 +235,15 @@ mod tests {
     fn the_status_says_what_to_do_and_keeps_the_time_of_what_has_not_changed() {
         let now = |seconds| Time(Timestamp::from_second(seconds).unwrap());
         let mut orders = KafkaUser::clone(&user("orders", "2026-01-01T00:00:00Z", json!({})));
-        let missing = Outcome::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
+        let missing = UserVerdict::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
         let first = status(&orders, &missing, &now(1));
         assert_eq!(first.principal.as_deref(), Some("User:orders"));
         let message = "the Secret \"pw\" has no key \"password\", where this user's password should be: add the key";
         assert_eq!((first.conditions[0].status.as_str(), first.conditions[0].message.as_str()), ("False", message));
         orders.status = Some(first.clone());
         assert_eq!(status(&orders, &missing, &now(2)), first);
-        let ready = status(&orders, &Outcome::Ready { secret: Some("orders".to_owned()), certificate: None }, &now(3));
+        let ready =
+            status(&orders, &UserVerdict::Ready { secret: Some("orders".to_owned()), certificate: None }, &now(3));
         assert_eq!((ready.secret.as_deref(), &ready.conditions[0].last_transition_time), (Some("orders"), &now(3)));
     }
 
@@ -263,7 +266,7 @@ mod tests {
         assert!(!has_no_mechanism(&named("jürgen", "scram"), &both));
         assert!(!has_no_mechanism(&named("jürgen", "tls"), &scram));
         assert!(!has_no_mechanism(&named("juergen", "scram"), &scram));
-        let outcome = Outcome::NotAscii { secret: Some("orders".to_owned()) };
+        let outcome = UserVerdict::NotAscii { secret: Some("orders".to_owned()) };
         let status = status(&named("jürgen", "scram"), &outcome, &Time(Timestamp::UNIX_EPOCH));
         assert_eq!(status.secret.as_deref(), Some("orders"));
         assert!(
@@ -276,16 +279,16 @@ mod tests {
     #[test]
     fn a_user_that_needs_a_person_is_stalled_and_one_that_waits_is_not() {
         let orders = user("orders", "2026-01-01T00:00:00Z", json!({}));
-        let missing = Outcome::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
+        let missing = UserVerdict::NoPassword { name: "pw".to_owned(), key: "password".to_owned() };
         for (outcome, expected) in [
-            (Outcome::Ready { secret: None, certificate: None }, vec!["Ready"]),
-            (Outcome::Conflict, vec!["Ready", "Stalled"]),
-            (Outcome::ForeignSecret, vec!["Ready", "Stalled"]),
+            (UserVerdict::Ready { secret: None, certificate: None }, vec!["Ready"]),
+            (UserVerdict::Conflict, vec!["Ready", "Stalled"]),
+            (UserVerdict::ForeignSecret, vec!["Ready", "Stalled"]),
             (missing, vec!["Ready", "Reconciling"]),
-            (Outcome::NoAuthority { will_be: true }, vec!["Ready", "Reconciling"]),
-            (Outcome::NoAuthority { will_be: false }, vec!["Ready", "Stalled"]),
-            (Outcome::NotIssued("too long".to_owned()), vec!["Ready", "Stalled"]),
-            (Outcome::NotAscii { secret: None }, vec!["Ready", "Stalled"]),
+            (UserVerdict::NoAuthority { will_be: true }, vec!["Ready", "Reconciling"]),
+            (UserVerdict::NoAuthority { will_be: false }, vec!["Ready", "Stalled"]),
+            (UserVerdict::NotIssued("too long".to_owned()), vec!["Ready", "Stalled"]),
+            (UserVerdict::NotAscii { secret: None }, vec!["Ready", "Stalled"]),
         ] {
             let status = status(&orders, &outcome, &Time(Timestamp::UNIX_EPOCH));
             let types: Vec<&str> = status.conditions.iter().map(|condition| &*condition.type_).collect();

@@ -32,13 +32,13 @@ use tokio::time::sleep;
 
 use crate::acting::Acting;
 use crate::authorities;
-use crate::authorities::inspect::{Asked, is_good};
+use crate::authorities::inspect::{CertificateRequirements, is_good};
 use crate::authorities::issue::{self, Pair, Subject};
-use crate::authorities::secrets::Held;
+use crate::authorities::secrets::StoredAuthority;
 use crate::authorities::validity::Lifetime;
 use crate::clock;
-use crate::pruned::{Asked as AskedStatus, Pruned, tree};
-use judge::Outcome;
+use crate::pruned::{Pruned, StatusWrite, tree};
+use judge::UserVerdict;
 use verifiers::Shards;
 
 /// How often everything is looked at without a change: Secrets with chosen passwords are not watched.
@@ -113,7 +113,7 @@ impl Keeper<'_> {
         let Some(cluster) = self.clusters.get_opt(self.cluster).await? else { return Ok(()) };
         let mut shards = Shards::read(&self.secrets, self.cluster).await?;
         let judged = judge::by_principal(users);
-        let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
+        let mut outcomes: BTreeMap<String, UserVerdict> = BTreeMap::new();
         let mut kept: BTreeSet<&str> = BTreeSet::new();
         for user in users.iter().filter(|user| user.metadata.deletion_timestamp.is_none()) {
             let outcome = if judged.get(user.principal_name()).is_some_and(|chosen| chosen.uid() == user.uid()) {
@@ -123,7 +123,7 @@ impl Keeper<'_> {
                 if user.spec.authentication.is_none() {
                     self.keep_nothing_of_before(user).await?;
                 }
-                Outcome::Conflict
+                UserVerdict::Conflict
             };
             outcomes.insert(user.name_any(), outcome);
         }
@@ -149,13 +149,13 @@ impl Keeper<'_> {
         cluster: &KafkaCluster,
         shards: &mut Shards,
         kept: &mut BTreeSet<&'u str>,
-    ) -> Result<Outcome, kube::Error> {
+    ) -> Result<UserVerdict, kube::Error> {
         let Some(authentication) = &user.spec.authentication else {
             return self.keep_nothing_of_before(user).await;
         };
         let own = self.secrets.get_opt(&user.name_any()).await?;
         if own.as_ref().is_some_and(|secret| !secret::is_of(secret, user)) {
-            return Ok(Outcome::ForeignSecret);
+            return Ok(UserVerdict::ForeignSecret);
         }
         let outcome = match authentication.type_ {
             UserAuthenticationType::Scram if authentication.is_by_clients() => self.keep_nothing(own.as_ref()).await?,
@@ -165,7 +165,9 @@ impl Keeper<'_> {
             }
         };
         Ok(match outcome {
-            Outcome::Ready { secret, .. } if judge::has_no_mechanism(user, cluster) => Outcome::NotAscii { secret },
+            UserVerdict::Ready { secret, .. } if judge::has_no_mechanism(user, cluster) => {
+                UserVerdict::NotAscii { secret }
+            }
             outcome => outcome,
         })
     }
@@ -173,7 +175,7 @@ impl Keeper<'_> {
     /// The user had a password or a certificate before, and does not authenticate by itself any more: what it could log
     /// in with goes. Users without a Secret, of which there may be many, are not looked up. One in conflict may have a
     /// Secret that its status does not show.
-    async fn keep_nothing_of_before(&self, user: &KafkaUser) -> Result<Outcome, kube::Error> {
+    async fn keep_nothing_of_before(&self, user: &KafkaUser) -> Result<UserVerdict, kube::Error> {
         let may_have = |status: &KafkaUserStatus| status.secret.is_some() || judge::is_in_conflict(status);
         let own = match user.status.as_ref().is_some_and(may_have) {
             true => self.secrets.get_opt(&user.name_any()).await?.filter(|secret| secret::is_of(secret, user)),
@@ -183,13 +185,13 @@ impl Keeper<'_> {
     }
 
     /// Deletes the user's Secret: it has nothing there, as when clients set its password.
-    async fn keep_nothing(&self, own: Option<&Secret>) -> Result<Outcome, kube::Error> {
+    async fn keep_nothing(&self, own: Option<&Secret>) -> Result<UserVerdict, kube::Error> {
         if let Some(own) = own {
             // The one that was read: by now the name may be somebody else's.
             let read = Preconditions { uid: own.uid(), resource_version: own.resource_version() };
             self.secrets.delete(&own.name_any(), &DeleteParams::default().preconditions(read)).await?;
         }
-        Ok(Outcome::Ready { secret: None, certificate: None })
+        Ok(UserVerdict::Ready { secret: None, certificate: None })
     }
 
     /// Makes the certificate of a user, or a new one when it is due.
@@ -199,18 +201,19 @@ impl Keeper<'_> {
         authentication: &UserAuthentication,
         own: Option<&Secret>,
         cluster: &KafkaCluster,
-    ) -> Result<Outcome, kube::Error> {
+    ) -> Result<UserVerdict, kube::Error> {
         let authority = self.secrets.get_opt(&names::clients_ca(self.cluster)).await?;
-        let (Some(authority), Some(cluster_ca)) = (authority.as_ref().and_then(Held::of), self.cluster_ca().await?)
+        let (Some(authority), Some(cluster_ca)) =
+            (authority.as_ref().and_then(StoredAuthority::of), self.cluster_ca().await?)
         else {
-            return Ok(Outcome::NoAuthority { will_be: cluster.spec.has_authorities() });
+            return Ok(UserVerdict::NoAuthority { will_be: cluster.spec.has_authorities() });
         };
         let lifetime = Lifetime::of_user(authentication.validity_days, authentication.renewal_days);
         let (uid, now) = (user.uid().unwrap_or_default(), clock::now().0.as_second());
         let subject = Subject::User { name: user.principal_name(), uid: &uid };
         let cluster_uid = cluster.uid().unwrap_or_default();
         let names = subject.names(&cluster_uid).into_iter().collect();
-        let asked = Asked { authority: &authority.issuing.certificate, names: &names, lifetime };
+        let asked = CertificateRequirements { authority: &authority.issuing.certificate, names: &names, lifetime };
         let present =
             own.and_then(|own| Some((secret::value(own, secret::CERTIFICATE)?, secret::value(own, secret::KEY)?)));
         let pair = match present {
@@ -219,12 +222,12 @@ impl Keeper<'_> {
             }
             _ => match issue::certificate(&authority.issuing, &cluster_uid, &subject, now, lifetime) {
                 Ok(pair) => pair,
-                Err(error) => return Ok(Outcome::NotIssued(error.to_string())),
+                Err(error) => return Ok(UserVerdict::NotIssued(error.to_string())),
             },
         };
         self.write_secret(user, secret::with_certificate(user, &pair, &authority.trusted(), &cluster_ca), own).await?;
         let certificate = judge::certificate(&pair.certificate);
-        Ok(Outcome::Ready { secret: Some(user.name_any()), certificate })
+        Ok(UserVerdict::Ready { secret: Some(user.name_any()), certificate })
     }
 
     /// The authorities of brokers; `None`: they have no certificates.
@@ -241,20 +244,20 @@ impl Keeper<'_> {
         own: Option<&Secret>,
         shards: &mut Shards,
         kept: &mut BTreeSet<&'u str>,
-    ) -> Result<Outcome, kube::Error> {
+    ) -> Result<UserVerdict, kube::Error> {
         let chosen = match &authentication.password {
             None => None,
             Some(password) => {
                 // A password that clients set is none of the operator's.
                 let Some(source) = &password.value_from else {
-                    return Ok(Outcome::Ready { secret: None, certificate: None });
+                    return Ok(UserVerdict::Ready { secret: None, certificate: None });
                 };
                 let reference = &source.secret_key_ref;
                 let source = self.secrets.get_opt(&reference.name).await?;
                 let Some(password) = source.and_then(|source| secret::value(&source, &reference.key)) else {
                     // The password that it has stays good.
                     kept.insert(user.principal_name());
-                    return Ok(Outcome::NoPassword { name: reference.name.clone(), key: reference.key.clone() });
+                    return Ok(UserVerdict::NoPassword { name: reference.name.clone(), key: reference.key.clone() });
                 };
                 Some(password)
             }
@@ -270,7 +273,7 @@ impl Keeper<'_> {
             self.checked.retain(|(uid, _)| *uid != seen.0);
             self.checked.insert(seen);
         }
-        Ok(Outcome::Ready { secret: Some(user.name_any()), certificate: None })
+        Ok(UserVerdict::Ready { secret: Some(user.name_any()), certificate: None })
     }
 
     /// Writes a user's Secret, if it changes. What the user does not need any more goes.
@@ -291,12 +294,12 @@ impl Keeper<'_> {
     }
 
     /// Writes the status, if it changes, and the API server would not drop what changes.
-    async fn report(&mut self, user: &KafkaUser, outcome: &Outcome) -> Result<(), kube::Error> {
+    async fn report(&mut self, user: &KafkaUser, outcome: &UserVerdict) -> Result<(), kube::Error> {
         let status: KafkaUserStatus = judge::status(user, outcome, &clock::now());
         if user.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        let asked = AskedStatus { kind: "KafkaUser", read: tree(&user.status), next: tree(&status) };
+        let asked = StatusWrite { kind: "KafkaUser", read: tree(&user.status), next: tree(&status) };
         if self.pruned.is_in_vain(asked.clone()) {
             return Ok(());
         }

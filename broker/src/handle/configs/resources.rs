@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_config::alter::Change as SettingChange;
+use ottla_config::alter::SettingChange;
 use ottla_config::{
     BrokerSettings, Config, Entity, Op, SettingError, alter_broker, alter_group, alter_one_broker, alter_topic,
     check_client_metrics,

@@ -113,13 +113,13 @@ pub async fn observe(api: Api<Lease>, selector: &str, seen: Sender<Sightings>, s
 
 /// One lease: as it was read last, as it changed, and whether a second look confirmed that it expired.
 #[derive(Default)]
-struct Seen {
+struct ObservedLease {
     lease: Lease,
     observed: Observed,
     confirmed: bool,
 }
 
-impl Seen {
+impl ObservedLease {
     fn judge(&self, now: Instant) -> Sight {
         match self.observed.judge(PACE, now) {
             Sight::Expired if !self.confirmed => Sight::Overdue,
@@ -130,7 +130,7 @@ impl Seen {
 
 struct Leases {
     set_backs: SetBacks,
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, ObservedLease>,
     /// A lease that was shown older than it was known: by a watch that lags behind, or because the API server was set
     /// back.
     doubted: Option<String>,
@@ -161,7 +161,7 @@ impl Leases {
         self.deaf |= !lately && !matches!(error, watcher::Error::WatchError(_));
     }
 
-    fn see(&mut self, lease: Lease, now: Instant) -> &mut Seen {
+    fn see(&mut self, lease: Lease, now: Instant) -> &mut ObservedLease {
         let seen = self.seen.entry(lease.name_any()).or_default();
         if version(&lease.metadata) < version(&seen.lease.metadata) {
             self.doubted = Some(lease.name_any());
@@ -183,7 +183,7 @@ impl Leases {
         }
     }
 
-    fn see_consistent(&mut self, lease: Lease, now: Instant) -> &mut Seen {
+    fn see_consistent(&mut self, lease: Lease, now: Instant) -> &mut ObservedLease {
         let known = self.seen.get(&lease.name_any()).and_then(|seen| version(&seen.lease.metadata));
         if version(&lease.metadata) < known {
             self.set_backs.note(version(&lease.metadata), known);
@@ -204,7 +204,7 @@ impl Leases {
     }
 
     fn forget(&mut self, name: &str, now: Instant) {
-        let gone = |seen: &Seen| matches!(seen.judge(now), Sight::Expired | Sight::Released);
+        let gone = |seen: &ObservedLease| matches!(seen.judge(now), Sight::Expired | Sight::Released);
         if self.seen.get(name).is_some_and(gone) {
             self.seen.remove(name);
         }
@@ -221,7 +221,7 @@ impl Leases {
     /// Reads the leases that just expired once more: a watch that lags or is lost shows no renewals.
     async fn look_again(&mut self, api: &Api<Lease>) {
         let now = Instant::now();
-        let doubtful = |seen: &Seen| !seen.confirmed && seen.observed.judge(PACE, now) == Sight::Expired;
+        let doubtful = |seen: &ObservedLease| !seen.confirmed && seen.observed.judge(PACE, now) == Sight::Expired;
         let names: Vec<String> =
             self.seen.iter().filter(|(_, seen)| doubtful(seen)).map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -256,7 +256,7 @@ impl Leases {
     }
 
     fn sightings(&self, now: Instant) -> Sightings {
-        let sighting = |seen: &Seen| Sighting {
+        let sighting = |seen: &ObservedLease| Sighting {
             sight: seen.judge(now),
             holder: seen.lease.spec.as_ref().and_then(holder).map(str::to_owned),
             acquired: seen.lease.spec.as_ref().and_then(|spec| Some(spec.acquire_time.as_ref()?.0)),

@@ -12,7 +12,7 @@ use crate::object::{Key, is_being_deleted, metadata};
 use crate::request::{Ask, Target};
 use crate::server::{Body, Inner};
 use crate::status::Status;
-use crate::store::{Decision, Freshness, Objects};
+use crate::store::{Freshness, Objects, WriteDecision};
 
 pub(super) async fn create(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
@@ -30,7 +30,7 @@ pub(super) async fn create(server: &Arc<Inner>, ask: &Ask) -> Result<Response<Bo
                 return Err(Status::already_exists(kind, &name));
             }
             namespace_accepts(&server.objects, &ask.target, &object)?;
-            Ok(if ask.query.dry_run() { Decision::Pretend(object) } else { Decision::Put(object) })
+            Ok(if ask.query.dry_run() { WriteDecision::Pretend(object) } else { WriteDecision::Put(object) })
         })
         .await?;
     Ok(respond_object(ask, StatusCode::CREATED, written.object(), &warnings))

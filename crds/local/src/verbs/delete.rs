@@ -12,19 +12,19 @@ use crate::object::{Key, as_map, field_mut, finalizers, is_being_deleted, metada
 use crate::request::{Ask, json};
 use crate::server::{Body, Inner, respond, respond_json};
 use crate::status::Status;
-use crate::store::{Decision, Freshness, Objects, Written};
+use crate::store::{Freshness, Objects, WriteDecision, WriteOutcome};
 
 pub(super) async fn delete(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
     let kind = &ask.target.kind;
     let options = Options::of(ask)?;
     match remove(server, kind, ask.target.key(name), &options).await? {
-        Written::Deleted(object) => Ok(respond_json(&json!({
+        WriteOutcome::Deleted(object) => Ok(respond_json(&json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
             "details": {
                 "name": name, "group": kind.group, "kind": kind.plural, "uid": metadata(&object.value, "uid"),
             },
         }))),
-        Written::Kept(object) | Written::Put(object) => Ok(respond_object(ask, StatusCode::OK, &object, &[])),
+        WriteOutcome::Kept(object) | WriteOutcome::Put(object) => Ok(respond_object(ask, StatusCode::OK, &object, &[])),
     }
 }
 
@@ -67,7 +67,7 @@ pub(super) fn key_of(resource: &str, object: &Value) -> Key {
     }
 }
 
-async fn remove(server: &Arc<Inner>, kind: &Kind, key: Key, options: &Options) -> Result<Written, Status> {
+async fn remove(server: &Arc<Inner>, kind: &Kind, key: Key, options: &Options) -> Result<WriteOutcome, Status> {
     let now = now();
     let name = key.name.clone();
     server
@@ -76,7 +76,7 @@ async fn remove(server: &Arc<Inner>, kind: &Kind, key: Key, options: &Options) -
             let old = present.ok_or_else(|| Status::not_found(kind, &name))?;
             options.check(kind, &name, old)?;
             if options.dry_run {
-                return Ok(Decision::Pretend(old.clone()));
+                return Ok(WriteDecision::Pretend(old.clone()));
             }
             Ok(if kind.is_namespace() { end_namespace(old, &now) } else { begin_deletion(old, &now, kind.custom()) })
         })
@@ -84,12 +84,12 @@ async fn remove(server: &Arc<Inner>, kind: &Kind, key: Key, options: &Options) -
 }
 
 /// Deletes an object, or marks it if it has finalizers.
-fn begin_deletion(old: &Value, now: &str, has_generation: bool) -> Decision {
+fn begin_deletion(old: &Value, now: &str, has_generation: bool) -> WriteDecision {
     if finalizers(old).is_empty() {
-        return Decision::Delete(old.clone());
+        return WriteDecision::Delete(old.clone());
     }
     if is_being_deleted(old) {
-        return Decision::Keep;
+        return WriteDecision::Keep;
     }
     let mut marked = old.clone();
     let generation = old["metadata"]["generation"].as_i64().unwrap_or_default() + 1;
@@ -99,18 +99,18 @@ fn begin_deletion(old: &Value, now: &str, has_generation: bool) -> Decision {
     if has_generation {
         meta.insert("generation".into(), generation.into());
     }
-    Decision::Put(marked)
+    WriteDecision::Put(marked)
 }
 
 /// A namespace stays until its content is gone; the garbage collector sees to that.
-fn end_namespace(old: &Value, now: &str) -> Decision {
+fn end_namespace(old: &Value, now: &str) -> WriteDecision {
     if is_being_deleted(old) {
-        return Decision::Keep;
+        return WriteDecision::Keep;
     }
     let mut ending = old.clone();
     metadata_mut(&mut ending).insert("deletionTimestamp".into(), now.into());
     field_mut(as_map(&mut ending), "status").insert("phase".into(), "Terminating".into());
-    Decision::Put(ending)
+    WriteDecision::Put(ending)
 }
 
 /// DeleteOptions, from the body and the query.

@@ -12,7 +12,7 @@ use crate::object::{finalizers, is_being_deleted, metadata, metadata_mut};
 use crate::request::{Ask, Subresource, check_shape, yaml};
 use crate::server::{Body, Inner};
 use crate::status::Status;
-use crate::store::Decision;
+use crate::store::WriteDecision;
 use crate::{admit, patch};
 
 pub(super) async fn replace(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Response<Body>, Status> {
@@ -117,7 +117,7 @@ async fn apply_patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
                 let mut new = apply(kind, &json!({}), &applied, &writer, force)?;
                 admit::create(kind, &mut new, &birth)?;
                 namespace_accepts(&server.objects, &ask.target, &new)?;
-                return Ok(if ask.query.dry_run() { Decision::Pretend(new) } else { Decision::Put(new) });
+                return Ok(if ask.query.dry_run() { WriteDecision::Pretend(new) } else { WriteDecision::Put(new) });
             };
             if !expected_version.is_empty() && expected_version != metadata(old, "resourceVersion") {
                 return Err(Status::modified(kind, name));
@@ -132,16 +132,16 @@ async fn apply_patch(server: &Arc<Inner>, ask: &Ask, name: &str) -> Result<Respo
 }
 
 /// What becomes of `old`. An object on its way out goes when its last finalizer does.
-fn decide(ask: &Ask, old: &Value, mut new: Value) -> Decision {
+fn decide(ask: &Ask, old: &Value, mut new: Value) -> WriteDecision {
     metadata_mut(&mut new).insert("resourceVersion".into(), metadata(old, "resourceVersion").into());
     let namespace_stays = ask.target.kind.is_namespace();
     if &new == old {
-        Decision::Keep
+        WriteDecision::Keep
     } else if ask.query.dry_run() {
-        Decision::Pretend(new)
+        WriteDecision::Pretend(new)
     } else if is_being_deleted(old) && finalizers(&new).is_empty() && !namespace_stays {
-        Decision::Delete(new)
+        WriteDecision::Delete(new)
     } else {
-        Decision::Put(new)
+        WriteDecision::Put(new)
     }
 }

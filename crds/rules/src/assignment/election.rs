@@ -1,6 +1,6 @@
 //! The operator's transitions when brokers die, drain and return: the members of the ISR, and the leader.
 
-use super::{Assignment, BrokerId, Live, Refusal, Standing};
+use super::{Assignment, BrokerId, IsrMemberState, Live, Refusal};
 
 impl Assignment {
     /// The assignment for the live brokers: void, dead and draining members leave the ISR as far as the floor allows,
@@ -15,9 +15,9 @@ impl Assignment {
         if next.leader.is_none() {
             return self.changed_to(next);
         }
-        next.drop_members(Standing::Void, live, min_in_sync);
-        next.drop_members(Standing::Dead, live, min_in_sync);
-        next.drop_members(Standing::Draining, live, min_in_sync);
+        next.drop_members(IsrMemberState::Void, live, min_in_sync);
+        next.drop_members(IsrMemberState::Dead, live, min_in_sync);
+        next.drop_members(IsrMemberState::Draining, live, min_in_sync);
         self.changed_to(next)
     }
 
@@ -28,7 +28,7 @@ impl Assignment {
         }
         let preferred = self.replicas.first().ok_or(Refusal::NotReplica)?;
         let member = self.member(*preferred).ok_or(Refusal::NotInIsr)?;
-        if member.standing(live) != Standing::Valid {
+        if member.state(live) != IsrMemberState::Valid {
             return Err(Refusal::Leaving);
         }
         let mut next = self.clone();
@@ -44,20 +44,20 @@ impl Assignment {
     /// Who should lead: the present leader if it is valid; else the first valid replica in order of preference; else,
     /// in the same order, a draining one. `None`: no replica can lead.
     pub(super) fn successor(&self, live: &Live) -> Option<BrokerId> {
-        let with = |wanted: Standing| {
+        let with = |wanted: IsrMemberState| {
             let leads =
-                move |broker: &BrokerId| self.member(*broker).is_some_and(|member| member.standing(live) == wanted);
+                move |broker: &BrokerId| self.member(*broker).is_some_and(|member| member.state(live) == wanted);
             self.leader.into_iter().chain(self.replicas.iter().copied()).find(leads)
         };
-        with(Standing::Valid).or_else(|| with(Standing::Draining))
+        with(IsrMemberState::Valid).or_else(|| with(IsrMemberState::Draining))
     }
 
-    fn drop_members(&mut self, unwanted: Standing, live: &Live, min_in_sync: usize) {
+    fn drop_members(&mut self, unwanted: IsrMemberState, live: &Live, min_in_sync: usize) {
         let floor = self.floor(min_in_sync);
         let mut left = self.isr.len();
-        let leader = self.leader.filter(|_| unwanted == Standing::Draining);
+        let leader = self.leader.filter(|_| unwanted == IsrMemberState::Draining);
         self.isr.retain(|member| {
-            let stays = left <= floor || leader == Some(member.broker) || member.standing(live) != unwanted;
+            let stays = left <= floor || leader == Some(member.broker) || member.state(live) != unwanted;
             left -= usize::from(!stays);
             stays
         });

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Live, RecoveryReport, Refusal, Standing};
+use super::{Assignment, BrokerId, Incarnation, IsrMember, IsrMemberState, LeaderEpoch, Live, RecoveryReport, Refusal};
 
 /// An administrator's order that a broker leads a partition with the records that it has, although in-sync replicas are
 /// missing.
@@ -129,7 +129,7 @@ impl Assignment {
 
     /// Whether the partition has no leader and a member of its ISR is void.
     pub fn is_recovering(&self, live: &Live) -> bool {
-        self.leader.is_none() && self.isr.iter().any(|member| member.standing(live) == Standing::Void)
+        self.leader.is_none() && self.isr.iter().any(|member| member.state(live) == IsrMemberState::Void)
     }
 
     /// The brokers that a partition without a leader waits for: dead members of its ISR; void members that have not
@@ -139,10 +139,10 @@ impl Assignment {
         if self.leader.is_some() {
             return Vec::new();
         }
-        let missing = |member: &&IsrMember| match member.standing(live) {
-            Standing::Valid | Standing::Draining => false,
-            Standing::Void => self.current_report(member.broker, live).is_none(),
-            Standing::Dead => true,
+        let missing = |member: &&IsrMember| match member.state(live) {
+            IsrMemberState::Valid | IsrMemberState::Draining => false,
+            IsrMemberState::Void => self.current_report(member.broker, live).is_none(),
+            IsrMemberState::Dead => true,
         };
         let longest = self.longest(live).map(RecoveryReport::length);
         let in_doubt = |report: &&RecoveryReport| match live.get(&report.broker) {

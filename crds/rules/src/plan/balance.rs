@@ -37,13 +37,13 @@ mod shift;
 mod state;
 mod terms;
 
-pub use effect::{BrokerEffect, Change, Effect};
+pub use effect::{BrokerEffect, Effect, PlannedChange};
 pub use terms::{Blocked, Broker, Budget, Load, Mode, Move, Partition, Purpose, Reason, Role};
 
 use std::collections::BTreeSet;
 
 use goals::Goal;
-use state::{Site, State};
+use state::{PlannedCluster, Site};
 
 use crate::assignment::BrokerId;
 
@@ -71,7 +71,7 @@ pub fn balance<'a>(
     budget: &Budget,
     seed: u64,
 ) -> Plan<'a> {
-    let mut state = State::new(brokers, partitions, seed);
+    let mut state = PlannedCluster::new(brokers, partitions, seed);
     let mut blocked = Vec::new();
     if *mode != Mode::Leaders {
         disk::cancel_overfull(&mut state);
@@ -91,7 +91,7 @@ pub fn balance<'a>(
 /// Whether one of these brokers has so little of a load, by twice the band, that it is worth to begin: brokers that are
 /// as even as a plan leaves them, and a little less, get nothing of a run that nobody asked for.
 pub fn lacks_much<'a>(brokers: &[Broker], partitions: &'a [Partition<'a>], to: &BTreeSet<BrokerId>) -> bool {
-    let state = State::new(brokers, partitions, 0);
+    let state = PlannedCluster::new(brokers, partitions, 0);
     let goals = goals::of(&state, &Mode::Full);
     let is_one = |site: &Site| site.takes() && to.contains(&site.id);
     let sites: Vec<usize> = (0..state.sites.len()).filter(|at| is_one(&state.sites[*at])).collect();
@@ -100,7 +100,7 @@ pub fn lacks_much<'a>(brokers: &[Broker], partitions: &'a [Partition<'a>], to: &
 }
 
 /// Steps towards each goal in turn. Returns whether there was any.
-fn sweep(state: &mut State<'_>, goals: &[Goal], mode: &Mode) -> bool {
+fn sweep(state: &mut PlannedCluster<'_>, goals: &[Goal], mode: &Mode) -> bool {
     let may_take = |site: &Site| match mode {
         Mode::Evacuate | Mode::Full | Mode::Leaders => site.takes(),
         Mode::Fill { to } => site.takes() && to.contains(&site.id),

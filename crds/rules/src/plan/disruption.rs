@@ -41,7 +41,7 @@ pub struct Situation<'a> {
 
 /// Who may restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Decision {
+pub struct RestartDecision {
     /// The candidates that may restart now, all at once, in the order of the candidates.
     pub may_restart: Vec<BrokerId>,
     /// The other candidates, and why each may not.
@@ -98,8 +98,8 @@ enum Rack<'a> {
 
 /// Which of the candidates may restart now; `candidates` are in order of preference. It takes one rack, that in which
 /// the most may restart; and broken brokers that are in no ISR, wherever they are.
-pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> Decision {
-    let held = Held::by(situation, candidates);
+pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> RestartDecision {
+    let held = HeldPartitions::by(situation, candidates);
     let mut chosen: Vec<BrokerId> = Vec::new();
     let mut racks: Vec<Rack<'_>> = Vec::new();
     for rack in candidates.iter().map(|id| situation.rack(*id)) {
@@ -125,7 +125,7 @@ pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> Decision {
     let gone: BTreeSet<BrokerId> = situation.away.iter().chain(&chosen).copied().collect();
     let others = candidates.iter().filter(|id| !chosen.contains(id));
     let blocked = others.filter_map(|id| Some(Blocked { broker: *id, by: situation.blocker(&held, *id, &gone)? }));
-    Decision { blocked: blocked.collect(), may_restart: chosen }
+    RestartDecision { blocked: blocked.collect(), may_restart: chosen }
 }
 
 /// Whether these brokers may still restart, all at once.
@@ -133,7 +133,7 @@ pub fn decide(situation: &Situation<'_>, candidates: &[BrokerId]) -> Decision {
 /// # Errors
 /// The first of them that may not.
 pub fn check(situation: &Situation<'_>, set: &[BrokerId]) -> Result<(), Blocked> {
-    let held = Held::by(situation, set);
+    let held = HeldPartitions::by(situation, set);
     let mut gone = situation.away.clone();
     for id in set {
         if let Some(by) = situation.blocker(&held, *id, &gone) {
@@ -145,10 +145,10 @@ pub fn check(situation: &Situation<'_>, set: &[BrokerId]) -> Result<(), Blocked>
 }
 
 /// The partitions that each candidate holds.
-struct Held<'a>(BTreeMap<BrokerId, Vec<Partition<'a>>>);
+struct HeldPartitions<'a>(BTreeMap<BrokerId, Vec<Partition<'a>>>);
 
-impl<'a> Held<'a> {
-    fn by(situation: &Situation<'a>, candidates: &[BrokerId]) -> Held<'a> {
+impl<'a> HeldPartitions<'a> {
+    fn by(situation: &Situation<'a>, candidates: &[BrokerId]) -> HeldPartitions<'a> {
         let mut held: BTreeMap<BrokerId, Vec<Partition<'a>>> = candidates.iter().map(|id| (*id, Vec::new())).collect();
         for partition in situation.partitions {
             for id in &partition.entry.replicas {
@@ -157,7 +157,7 @@ impl<'a> Held<'a> {
                 }
             }
         }
-        Held(held)
+        HeldPartitions(held)
     }
 
     fn of(&self, broker: BrokerId) -> &[Partition<'a>] {
@@ -171,13 +171,13 @@ impl<'a> Situation<'a> {
     }
 
     /// Whether the broker is broken and no partition has it in its ISR: then it leads none, and a restart delays none.
-    fn costs_nothing(&self, held: &Held<'a>, broker: BrokerId) -> bool {
+    fn costs_nothing(&self, held: &HeldPartitions<'a>, broker: BrokerId) -> bool {
         let counts_on = |one: &Partition<'a>| one.entry.isr.iter().any(|member| member.broker == broker);
         self.broken.contains(&broker) && !held.of(broker).iter().any(counts_on)
     }
 
     /// Why `broker` may not restart while `gone` are away.
-    fn blocker(&self, held: &Held<'a>, broker: BrokerId, gone: &BTreeSet<BrokerId>) -> Option<Blocker> {
+    fn blocker(&self, held: &HeldPartitions<'a>, broker: BrokerId, gone: &BTreeSet<BrokerId>) -> Option<Blocker> {
         if self.costs_nothing(held, broker) {
             return None;
         }

@@ -40,7 +40,7 @@ impl Bench {
         self.clusters.patch("prod", &PatchParams::default(), &patch).await.unwrap();
     }
 
-    async fn ensure(&self) -> Result<bool, Failed> {
+    async fn ensure(&self) -> Result<bool, CertificateError> {
         ensure(&self.client, &self.clusters.get("prod").await.unwrap(), &mut Pruned::default()).await
     }
 
@@ -104,14 +104,14 @@ async fn a_secret_of_another_is_not_changed() {
     let foreign = serde_json::from_value(json!({ "metadata": metadata, "data": {} })).unwrap();
     bench.secrets.create(&PostParams::default(), &foreign).await.unwrap();
     bench.patch(json!({ "security": {} })).await;
-    assert!(matches!(bench.ensure().await, Err(Failed::Foreign(name)) if name == "prod-cluster-ca"));
+    assert!(matches!(bench.ensure().await, Err(CertificateError::Foreign(name)) if name == "prod-cluster-ca"));
 }
 
 #[test]
 fn a_rotation_says_what_it_waits_for_in_a_word_and_in_words() {
     let pair = || Pair { certificate: String::new(), key: String::new().into() };
     let other = Some(Other { generation: 1, since: 0, pair: pair() });
-    let held = Held { generation: 2, issuing: pair(), other };
+    let held = StoredAuthority { generation: 2, issuing: pair(), other };
     let (one, both) = ([BrokerId(1)], [BrokerId(0), BrokerId(2)]);
     for (phase, behind, stale, expected) in [
         (Phase::Steady, &one[..], &one[..], None),

@@ -34,7 +34,7 @@ pub struct Pods {
 
 /// A broker's pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct BrokerPod {
     /// Its address, once it has one.
     pub address: Option<String>,
     created: Option<Timestamp>,
@@ -76,22 +76,22 @@ impl Pods {
     }
 
     /// The brokers' pods; none while they are not known.
-    pub fn seen(&self) -> Option<BTreeMap<BrokerId, Seen>> {
+    pub fn seen(&self) -> Option<BTreeMap<BrokerId, BrokerPod>> {
         let (_, store) = self.watch.as_ref().filter(|(watches, _)| watches.are_complete())?;
-        let pod = |pod: &PodObject| Some((names::of_pod(&self.cluster, &pod.name_any())?.1, Seen::of(pod)));
+        let pod = |pod: &PodObject| Some((names::of_pod(&self.cluster, &pod.name_any())?.1, BrokerPod::of(pod)));
         Some(store.state().iter().filter_map(|object| pod(object)).collect())
     }
 }
 
-impl Seen {
-    fn of(pod: &PodObject) -> Seen {
+impl BrokerPod {
+    fn of(pod: &PodObject) -> BrokerPod {
         let status = pod.status.as_ref();
         let of_broker = |status: &&ContainerStatus| status.name == CONTAINER;
         let container = status.and_then(|status| status.container_statuses.as_ref()?.iter().find(of_broker));
         let now = container.and_then(|container| container.state.as_ref());
         let before = container.and_then(|container| container.last_state.as_ref());
         let ended = |state: &ContainerState| Some(state.terminated.as_ref()?.finished_at.as_ref()?.0);
-        Seen {
+        BrokerPod {
             address: status.and_then(|status| status.pod_ip.clone()),
             created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0),
             deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -114,7 +114,7 @@ impl Seen {
 }
 
 /// What the pods show of the broker whose process took the Lease at `acquired`.
-pub fn tell(pods: Option<&BTreeMap<BrokerId, Seen>>, id: BrokerId, acquired: Option<Timestamp>) -> Pod {
+pub fn tell(pods: Option<&BTreeMap<BrokerId, BrokerPod>>, id: BrokerId, acquired: Option<Timestamp>) -> Pod {
     match pods {
         None => Pod::Unknown,
         Some(pods) => pods.get(&id).map_or(Pod::Gone, |pod| pod.tell(acquired)),
@@ -125,7 +125,7 @@ pub fn tell(pods: Option<&BTreeMap<BrokerId, Seen>>, id: BrokerId, acquired: Opt
 mod tests {
     use super::*;
 
-    fn pod(created: i64, deleting: bool, state: serde_json::Value, last: serde_json::Value) -> Seen {
+    fn pod(created: i64, deleting: bool, state: serde_json::Value, last: serde_json::Value) -> BrokerPod {
         let time = |second: i64| Timestamp::from_second(second).unwrap().to_string();
         let object = serde_json::json!({
             "metadata": {
@@ -138,7 +138,7 @@ mod tests {
                 { "name": "broker", "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state, "lastState": last }
             ]},
         });
-        Seen::of(&serde_json::from_value(object).unwrap())
+        BrokerPod::of(&serde_json::from_value(object).unwrap())
     }
 
     #[test]

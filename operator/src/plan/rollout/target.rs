@@ -10,7 +10,7 @@ use crate::plan::platform::{Offer, Revisions};
 
 /// The revision that brokers are to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub enum RolloutTarget<'a> {
     /// The present one.
     Present,
     /// The present one, and this one once it is approved.
@@ -24,7 +24,7 @@ pub enum Wanted<'a> {
 }
 
 /// Which revision brokers are to have now.
-pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus, now: &Time) -> Wanted<'a> {
+pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus, now: &Time) -> RolloutTarget<'a> {
     let is_under_way = matches!(status.state, RolloutState::Canary | RolloutState::Rolling);
     // Another operator that took over would build another revision: what was begun is finished.
     let begun = seen.current.as_ref().filter(|current| is_under_way && current.revision != status.from);
@@ -36,21 +36,21 @@ pub fn wanted<'a>(asked: &Rollout, seen: &'a Revisions, status: &RolloutStatus, 
         (Some(begun), ..) => (begun, false),
         (None, Some(upgrade), _) => (upgrade, true),
         (None, None, Some(by_user)) => (by_user, true),
-        (None, None, None) => return held.map_or(Wanted::Present, Wanted::Held),
+        (None, None, None) => return held.map_or(RolloutTarget::Present, RolloutTarget::Held),
     };
     if status.failed.iter().any(|failed| failed.revision == offer.revision) {
-        return Wanted::Failed(offer);
+        return RolloutTarget::Failed(offer);
     }
     if !asks || is_approved(&offer) {
-        return Wanted::Roll(offer);
+        return RolloutTarget::Roll(offer);
     }
     match asked.policy {
-        RolloutPolicy::Auto => Wanted::Roll(offer),
-        RolloutPolicy::Manual => Wanted::Held(offer),
+        RolloutPolicy::Auto => RolloutTarget::Roll(offer),
+        RolloutPolicy::Manual => RolloutTarget::Held(offer),
         RolloutPolicy::Window => match opening(&asked.windows, now.0) {
-            Opening::Now => Wanted::Roll(offer),
-            Opening::At(then) => Wanted::Later(offer, Time(then)),
-            Opening::Never => Wanted::Held(offer),
+            Opening::Now => RolloutTarget::Roll(offer),
+            Opening::At(then) => RolloutTarget::Later(offer, Time(then)),
+            Opening::Never => RolloutTarget::Held(offer),
         },
     }
 }
@@ -122,13 +122,13 @@ mod tests {
         Some(Offer { revision: revision.to_owned(), ..Offer::default() })
     }
 
-    fn told(wanted: Wanted<'_>) -> String {
+    fn told(wanted: RolloutTarget<'_>) -> String {
         match wanted {
-            Wanted::Present => "present".to_owned(),
-            Wanted::Held(offer) => format!("held {}", offer.revision),
-            Wanted::Later(offer, opens) => format!("{} at {}", offer.revision, opens.0),
-            Wanted::Failed(offer) => format!("failed {}", offer.revision),
-            Wanted::Roll(offer) => format!("roll {}", offer.revision),
+            RolloutTarget::Present => "present".to_owned(),
+            RolloutTarget::Held(offer) => format!("held {}", offer.revision),
+            RolloutTarget::Later(offer, opens) => format!("{} at {}", offer.revision, opens.0),
+            RolloutTarget::Failed(offer) => format!("failed {}", offer.revision),
+            RolloutTarget::Roll(offer) => format!("roll {}", offer.revision),
         }
     }
 

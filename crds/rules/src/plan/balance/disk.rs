@@ -1,11 +1,11 @@
 //! Moves in progress to a disk that fills up meanwhile: they are cancelled, the largest first, until the rest fits.
 
-use super::state::{Metric, State};
+use super::state::{Metric, PlannedCluster};
 use super::terms::{FULL_RELIEVED, Purpose};
 
 /// Plans that partitions stay where they were whose moves would fill a disk beyond [`FULL_RELIEVED`].
-pub(super) fn cancel_overfull(state: &mut State<'_>) {
-    let is_overfull = |state: &State<'_>, at: usize| {
+pub(super) fn cancel_overfull(state: &mut PlannedCluster<'_>) {
+    let is_overfull = |state: &PlannedCluster<'_>, at: usize| {
         let site = &state.sites[at];
         site.other + site.load[Metric::Bytes as usize] > site.capacity * FULL_RELIEVED
     };

@@ -1,6 +1,6 @@
 //! What a whole plan does: the replicas and bytes that it copies, and what each broker has before and after.
 
-use super::state::{Metric, State};
+use super::state::{Metric, PlannedCluster};
 use crate::assignment::BrokerId;
 
 /// What is left to do of a whole plan.
@@ -20,16 +20,16 @@ pub struct BrokerEffect {
     /// Its id.
     pub id: BrokerId,
     /// Its replicas.
-    pub replicas: Change,
+    pub replicas: PlannedChange,
     /// The bytes on its disk.
-    pub disk: Change,
+    pub disk: PlannedChange,
     /// The partitions that it leads by preference.
-    pub leaders: Change,
+    pub leaders: PlannedChange,
 }
 
 /// A number that a plan changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct PlannedChange {
     /// Before: moves in progress count as not begun. For their leaders, those of now count.
     pub before: u64,
     /// After the last round.
@@ -37,7 +37,7 @@ pub struct Change {
 }
 
 /// The effect of the plan so far.
-pub(super) fn of(state: &State<'_>) -> Effect {
+pub(super) fn of(state: &PlannedCluster<'_>) -> Effect {
     let mut effect = Effect::default();
     let mut before = vec![(0_u64, 0_u64, 0_u64); state.sites.len()];
     for part in &state.parts {
@@ -61,9 +61,12 @@ pub(super) fn of(state: &State<'_>) -> Effect {
         let other = site.other as u64;
         effect.brokers.push(BrokerEffect {
             id: site.id,
-            replicas: Change { before: replicas, after: after(Metric::Replicas) },
-            disk: Change { before: disk.saturating_add(other), after: after(Metric::Bytes).saturating_add(other) },
-            leaders: Change { before: leaders, after: after(Metric::Leaders) },
+            replicas: PlannedChange { before: replicas, after: after(Metric::Replicas) },
+            disk: PlannedChange {
+                before: disk.saturating_add(other),
+                after: after(Metric::Bytes).saturating_add(other),
+            },
+            leaders: PlannedChange { before: leaders, after: after(Metric::Leaders) },
         });
     }
     effect

@@ -1,11 +1,11 @@
 //! Replicas that must leave their broker: lost ones first, then those of brokers that leave.
 
 use super::home;
-use super::state::State;
+use super::state::PlannedCluster;
 use super::terms::{Blocked, Purpose, Reason, Role};
 
 /// Plans another broker for every replica that must leave, the largest first; returns those for which there is none.
-pub(super) fn evacuate<'a>(state: &mut State<'a>) -> Vec<Blocked<'a>> {
+pub(super) fn evacuate<'a>(state: &mut PlannedCluster<'a>) -> Vec<Blocked<'a>> {
     let mut blocked = Vec::new();
     for (part, site) in leavers(state) {
         let purpose = if state.sites[site].role.is_none() { Purpose::Lost } else { Purpose::Evacuation };
@@ -25,7 +25,7 @@ pub(super) fn evacuate<'a>(state: &mut State<'a>) -> Vec<Blocked<'a>> {
 }
 
 /// The replicas that must leave, as partition and site: lost ones first, then the largest.
-fn leavers(state: &State<'_>) -> Vec<(usize, usize)> {
+fn leavers(state: &PlannedCluster<'_>) -> Vec<(usize, usize)> {
     let mut leavers = Vec::new();
     for (at, part) in state.parts.iter().enumerate() {
         let leaves = part.wanted.iter().filter(|site| state.sites[**site].is_to_be_empty());
@@ -37,7 +37,7 @@ fn leavers(state: &State<'_>) -> Vec<(usize, usize)> {
 }
 
 /// The site to which the replica of `part` on `site` should move.
-fn destination(state: &State<'_>, part: usize, site: usize) -> Result<usize, Reason> {
+fn destination(state: &PlannedCluster<'_>, part: usize, site: usize) -> Result<usize, Reason> {
     let planned = &state.parts[part];
     if planned.source.pinned {
         return Err(Reason::PlacedByHand);

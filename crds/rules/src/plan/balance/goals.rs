@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::state::{Loads, Metric, Site, State};
+use super::state::{Loads, Metric, PlannedCluster, Site};
 use super::terms::{FULL_AFTER, FULL_RELIEVED, Mode, Purpose, Role};
 
 /// How a goal is reached.
@@ -67,7 +67,7 @@ impl Band {
 }
 
 /// The goals of a mode, the first first.
-pub(super) fn of(state: &State<'_>, mode: &Mode) -> Vec<Goal> {
+pub(super) fn of(state: &PlannedCluster<'_>, mode: &Mode) -> Vec<Goal> {
     let even = || Even::of(state);
     match mode {
         Mode::Evacuate => vec![disk(state, FULL_RELIEVED)],
@@ -90,7 +90,7 @@ pub(super) fn of(state: &State<'_>, mode: &Mode) -> Vec<Goal> {
 }
 
 /// No disk is too full. A disk that is fuller than `relieved` gives until it is not fuller than [`FULL_AFTER`].
-fn disk(state: &State<'_>, relieved: f64) -> Goal {
+fn disk(state: &PlannedCluster<'_>, relieved: f64) -> Goal {
     let band = |site: &Site| {
         let (load, space) =
             (site.load[Metric::Bytes as usize], |part: f64| (site.capacity * part - site.other).max(0.0));
@@ -109,7 +109,7 @@ fn disk(state: &State<'_>, relieved: f64) -> Goal {
 struct Even(Vec<Option<Loads>>);
 
 impl Even {
-    fn of(state: &State<'_>) -> Self {
+    fn of(state: &PlannedCluster<'_>) -> Self {
         let serving = || state.sites.iter().enumerate().filter(|(_, site)| site.takes());
         let mut racks: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let mut total = Loads::default();
@@ -145,7 +145,7 @@ impl Even {
 
 /// The most that one broker, and one of so many racks, can have: one copy of each partition, and as many as even racks
 /// have.
-fn most(state: &State<'_>, racks: usize) -> (Loads, Loads) {
+fn most(state: &PlannedCluster<'_>, racks: usize) -> (Loads, Loads) {
     let (mut of_one, mut of_rack) = (Loads::default(), Loads::default());
     for part in 0..state.parts.len() {
         let copies = state.parts[part].wanted.len().div_ceil(racks.max(1)) as f64;

@@ -1,9 +1,14 @@
 //! The best broker for a replica that moves: the smallest crowd, then the least load ratio.
 
-use super::state::State;
+use super::state::PlannedCluster;
 
 /// The site, of those that are allowed, to which the replica of `part` on `site` should move.
-pub(super) fn best(state: &State<'_>, part: usize, site: usize, is_allowed: impl Fn(usize) -> bool) -> Option<usize> {
+pub(super) fn best(
+    state: &PlannedCluster<'_>,
+    part: usize,
+    site: usize,
+    is_allowed: impl Fn(usize) -> bool,
+) -> Option<usize> {
     let planned = &state.parts[part];
     let position = planned.wanted.iter().position(|other| *other == site)?;
     let added = state.load_of(part, position);
@@ -17,7 +22,7 @@ pub(super) fn best(state: &State<'_>, part: usize, site: usize, is_allowed: impl
 }
 
 /// The wanted replicas of a partition without the one on `site`.
-pub(super) fn others(state: &State<'_>, part: usize, site: usize) -> Vec<usize> {
+pub(super) fn others(state: &PlannedCluster<'_>, part: usize, site: usize) -> Vec<usize> {
     state.parts[part].wanted.iter().copied().filter(|other| *other != site).collect()
 }
 

@@ -1,11 +1,11 @@
 //! Replicas of one partition that share a rack or a node, although there are enough: one of them moves.
 
 use super::home::{best, instead, others};
-use super::state::State;
+use super::state::PlannedCluster;
 use super::terms::Purpose;
 
 /// Plans a smaller crowd for every replica that can have one. Returns whether there was any.
-pub(super) fn spread(state: &mut State<'_>, may_take: &[bool]) -> bool {
+pub(super) fn spread(state: &mut PlannedCluster<'_>, may_take: &[bool]) -> bool {
     let mut any = false;
     for part in 0..state.parts.len() {
         while let Some((from, to)) = step(state, part, may_take) {
@@ -18,7 +18,7 @@ pub(super) fn spread(state: &mut State<'_>, may_take: &[bool]) -> bool {
 }
 
 /// The replica with the largest crowd moves; of equal ones, the one that is least preferred to lead.
-fn step(state: &State<'_>, part: usize, may_take: &[bool]) -> Option<(usize, usize)> {
+fn step(state: &PlannedCluster<'_>, part: usize, may_take: &[bool]) -> Option<(usize, usize)> {
     let planned = &state.parts[part];
     if planned.is_fixed() || is_spread(state, &planned.wanted) {
         return None;
@@ -30,6 +30,6 @@ fn step(state: &State<'_>, part: usize, may_take: &[bool]) -> Option<(usize, usi
     (state.crowd(to, &others(state, part, from)) < crowd(from)).then_some((from, to))
 }
 
-fn is_spread(state: &State<'_>, wanted: &[usize]) -> bool {
+fn is_spread(state: &PlannedCluster<'_>, wanted: &[usize]) -> bool {
     wanted.iter().enumerate().all(|(at, site)| state.crowd(*site, &wanted[..at]) == (0, 0))
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::state::{Part, State};
+use super::state::{Part, PlannedCluster};
 use super::terms::{Budget, FULL_DURING, Move};
 use crate::assignment::{Assignment, BrokerId};
 
 /// The reassignments to start, and those to cancel because they add a replica that the plan has elsewhere.
-pub(super) fn next<'a>(state: &State<'a>, budget: &Budget) -> (Vec<Move<'a>>, Vec<(&'a str, i32)>) {
+pub(super) fn next<'a>(state: &PlannedCluster<'a>, budget: &Budget) -> (Vec<Move<'a>>, Vec<(&'a str, i32)>) {
     let mut copies = Copies::in_progress(state);
     let mut moves: Vec<(&Part<'a>, Move<'a>)> = Vec::new();
     let mut cancelled = Vec::new();
@@ -42,7 +42,7 @@ struct Copies {
 }
 
 impl Copies {
-    fn in_progress(state: &State<'_>) -> Self {
+    fn in_progress(state: &PlannedCluster<'_>) -> Self {
         let mut copies = Self::default();
         let mut held = vec![0.0; state.sites.len()];
         for part in &state.parts {

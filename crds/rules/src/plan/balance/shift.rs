@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use super::goals::{Goal, Way};
-use super::state::{Loads, Metric, State};
+use super::state::{Loads, Metric, PlannedCluster};
 
 /// A giver whose partitions so many times in a row found no taker finds none.
 const FRUITLESS: usize = 2_000;
@@ -17,7 +17,7 @@ const MOST_EXCHANGES: usize = 100;
 const NEGLIGIBLE: f64 = 0.1;
 
 /// Takes steps towards the last of `goals`; the others are earlier ones. Returns whether there was any.
-pub(super) fn shift(state: &mut State<'_>, goals: &[Goal], way: Way, may_take: &[bool]) -> bool {
+pub(super) fn shift(state: &mut PlannedCluster<'_>, goals: &[Goal], way: Way, may_take: &[bool]) -> bool {
     let Some(goal) = goals.last() else { return false };
     let mut shift = Shift { state, goals, goal, way, may_take, held: Vec::new(), offers: Vec::new(), steps: 0 };
     let outside = |shift: &Shift<'_, '_>, site: usize| goal.bands[site].outside(shift.load(site));
@@ -57,7 +57,7 @@ impl Order {
 }
 
 struct Shift<'s, 'a> {
-    state: &'s mut State<'a>,
+    state: &'s mut PlannedCluster<'a>,
     goals: &'s [Goal],
     goal: &'s Goal,
     way: Way,

@@ -1,6 +1,6 @@
 //! The brokers and partitions as planned so far: who holds what, and what each broker would have to do.
 //!
-//! Owns the wanted replicas; every change of them is a [`State::replace`], which keeps the loads true.
+//! Owns the wanted replicas; every change of them is a [`PlannedCluster::replace`], which keeps the loads true.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ impl Site {
     }
 }
 
-/// A partition: sites are numbers in [`State::sites`].
+/// A partition: sites are numbers in [`PlannedCluster::sites`].
 pub(super) struct Part<'a> {
     pub(super) source: &'a Partition<'a>,
     /// The wanted replicas when the plan began.
@@ -88,7 +88,7 @@ impl Part<'_> {
 }
 
 /// All brokers and partitions as planned so far.
-pub(super) struct State<'a> {
+pub(super) struct PlannedCluster<'a> {
     pub(super) sites: Vec<Site>,
     pub(super) parts: Vec<Part<'a>>,
     index: BTreeMap<BrokerId, usize>,
@@ -99,7 +99,7 @@ pub(super) struct State<'a> {
     seed: u64,
 }
 
-impl<'a> State<'a> {
+impl<'a> PlannedCluster<'a> {
     /// Every move in progress counts as done.
     pub(super) fn new(brokers: &[Broker], partitions: &'a [Partition<'a>], seed: u64) -> Self {
         let (mut sites, mut index) = (sites(brokers), BTreeMap::new());

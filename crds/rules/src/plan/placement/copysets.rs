@@ -77,11 +77,11 @@ pub(super) fn place(
     let mut placed = Vec::with_capacity(count);
     for partition in existing.len()..total {
         let tie = mix(seed ^ mix(partition as u64));
-        let held = Held { topic: &topic, in_force: &*in_force, tie };
-        let further = (own.len() < wanted).then(|| cluster.further(&own, &held)).flatten();
-        let least = || own.iter().min_by_key(|set| held.by_set(set)).cloned();
+        let preference = Preference { topic: &topic, in_force: &*in_force, tie };
+        let further = (own.len() < wanted).then(|| cluster.further(&own, &preference)).flatten();
+        let least = || own.iter().min_by_key(|set| preference.by_set(set)).cloned();
         let set = further.or_else(least)?;
-        let replicas = held.ordered(&set);
+        let replicas = preference.ordered(&set);
         topic.add(&replicas);
         in_force.add(&replicas);
         own.insert(set);
@@ -91,13 +91,13 @@ pub(super) fn place(
 }
 
 /// What decides between sets and between brokers: what they have of the topic, then of the cluster.
-struct Held<'a> {
+struct Preference<'a> {
     topic: &'a Load,
     in_force: &'a Copysets,
     tie: u64,
 }
 
-impl Held<'_> {
+impl Preference<'_> {
     fn by(&self, id: BrokerId) -> (usize, usize, u64) {
         (self.topic.replicas(id), self.in_force.load.replicas(id), mix(self.tie ^ hash(&[id])))
     }
@@ -147,27 +147,32 @@ impl<'a> Cluster<'a> {
 
     /// A set that the topic does not have yet, with the broker that has the least: a new one while that broker shares
     /// partitions with too few others, else one in force; `None`: the topic has all of them.
-    fn further(&self, own: &BTreeSet<Vec<BrokerId>>, held: &Held<'_>) -> Option<Vec<BrokerId>> {
-        let first = self.staying.iter().map(|broker| broker.id).min_by_key(|id| held.by(*id))?;
-        let of_first = || held.in_force.sets().filter(|set| set.contains(&first) && self.is_good(set));
+    fn further(&self, own: &BTreeSet<Vec<BrokerId>>, preference: &Preference<'_>) -> Option<Vec<BrokerId>> {
+        let first = self.staying.iter().map(|broker| broker.id).min_by_key(|id| preference.by(*id))?;
+        let of_first = || preference.in_force.sets().filter(|set| set.contains(&first) && self.is_good(set));
         let peers: BTreeSet<BrokerId> = of_first().flatten().copied().filter(|id| *id != first).collect();
         if peers.len() < SCATTER_WIDTH {
-            return self.new_set(first, &peers, held);
+            return self.new_set(first, &peers, preference);
         }
         let others = of_first().filter(|set| !own.contains(*set));
-        others.min_by_key(|set| held.by_set(set)).map(<[BrokerId]>::to_vec)
+        others.min_by_key(|set| preference.by_set(set)).map(<[BrokerId]>::to_vec)
     }
 
     /// A set of `first` and others: of other racks, not its peers yet, in few sets, with little.
-    fn new_set(&self, first: BrokerId, peers: &BTreeSet<BrokerId>, held: &Held<'_>) -> Option<Vec<BrokerId>> {
+    fn new_set(
+        &self,
+        first: BrokerId,
+        peers: &BTreeSet<BrokerId>,
+        preference: &Preference<'_>,
+    ) -> Option<Vec<BrokerId>> {
         let mut counts: BTreeMap<BrokerId, usize> = BTreeMap::new();
-        held.in_force.sets().flatten().for_each(|id| *counts.entry(*id).or_default() += 1);
+        preference.in_force.sets().flatten().for_each(|id| *counts.entry(*id).or_default() += 1);
         let mut set = vec![self.broker(first)?];
         while set.len() < self.replication_factor {
             let rank = |broker: &&&Broker| {
                 let neighbours = set.iter().filter(|other| same_rack(other, broker)).count();
                 let count = counts.get(&broker.id).copied().unwrap_or_default();
-                (neighbours, peers.contains(&broker.id), count, held.by(broker.id))
+                (neighbours, peers.contains(&broker.id), count, preference.by(broker.id))
             };
             let free = self.staying.iter().filter(|broker| set.iter().all(|other| other.id != broker.id));
             set.push(free.min_by_key(rank)?);

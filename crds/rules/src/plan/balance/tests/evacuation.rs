@@ -113,7 +113,7 @@ fn the_effect_counts_what_is_left_and_each_broker_before_and_after() {
     let partitions = cluster.partitions();
     let whole = balance(&cluster.brokers, &partitions, &Mode::Evacuate, &Budget::default(), 7).whole;
     assert_eq!((whole.moves, whole.bytes), (2, 200));
-    let shown = |change: Change| (change.before, change.after);
+    let shown = |change: PlannedChange| (change.before, change.after);
     let rows: Vec<_> = whole
         .brokers
         .iter()

@@ -56,7 +56,7 @@ fn leaders_become_even_without_a_copy() {
     let partitions = cluster.partitions();
     let plan = balance(&cluster.brokers, &partitions, &Mode::Leaders, &Budget::default(), 7);
     assert_eq!((plan.whole.moves, plan.whole.bytes), (0, 0));
-    assert!(plan.whole.brokers.iter().all(|broker| broker.replicas == Change { before: 12, after: 12 }));
+    assert!(plan.whole.brokers.iter().all(|broker| broker.replicas == PlannedChange { before: 12, after: 12 }));
     cluster.settle(&Mode::Leaders);
     assert!(leads(&cluster).iter().all(|count| (3..=5).contains(count)), "{:?}", leads(&cluster));
     assert_eq!(counts(&cluster), [12, 12, 12]);
