@@ -258,7 +258,7 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use ottla_log::disk::Change;
+    use ottla_log::disk::DiskChange;
     use ottla_log::disk::simulated::stand_in_below;
     use ottla_log::failure;
     use ottla_rules::assignment::Incarnation;
@@ -340,11 +340,11 @@ mod tests {
         let (data, changes) = (temporary.path().to_owned(), Arc::<Mutex<Vec<String>>>::default());
         let (fails, seen, told) = (AtomicBool::new(true), changes.clone(), data.clone());
         let _disk = stand_in_below(&data, move |change| {
-            if !matches!(change, Change::Open(_)) {
+            if !matches!(change, DiskChange::Open(_)) {
                 seen.lock().push(format!("{change:?}"));
             }
             // Another thread's sync fails while the marker's name gets to the device.
-            if matches!(change, Change::SyncDir(_)) && fails.swap(false, Ordering::SeqCst) {
+            if matches!(change, DiskChange::SyncDir(_)) && fails.swap(false, Ordering::SeqCst) {
                 failure::note(&told.join("t-0"));
             }
             Ok(())
@@ -362,7 +362,7 @@ mod tests {
         dir.begin(&written(1)).unwrap();
         dir.mark_clean().unwrap();
         let _disk = stand_in_below(temporary.path(), |change| match change {
-            Change::Remove(path) if path.ends_with(IDENTITY) => Err(std::io::Error::other("the device is gone")),
+            DiskChange::Remove(path) if path.ends_with(IDENTITY) => Err(std::io::Error::other("the device is gone")),
             _ => Ok(()),
         });
         failure::note(&temporary.path().join("t-0"));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{OneBroker, batch, image, topic, until};
 use ottla_broker::image::{BrokerId, LeaderEpoch, PartitionEpoch, Topic};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 
 /// A topic whose one partition nobody leads, and the same once this broker is elected.
@@ -36,10 +36,13 @@ struct Hanging {
 impl Hanging {
     /// From now on, below `data`: syncs of files whose paths end with `name`.
     fn begin(data: &Path, name: &'static str) -> Hanging {
-        Hanging::on(data, move |change| matches!(change, Change::Sync(path) if path.to_string_lossy().ends_with(name)))
+        Hanging::on(
+            data,
+            move |change| matches!(change, DiskChange::Sync(path) if path.to_string_lossy().ends_with(name)),
+        )
     }
 
-    fn on(data: &Path, is_it: impl Fn(&Change<'_>) -> bool + Send + Sync + 'static) -> Hanging {
+    fn on(data: &Path, is_it: impl Fn(&DiskChange<'_>) -> bool + Send + Sync + 'static) -> Hanging {
         let (hangs, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (tell, may_end) = (hangs.clone(), released.clone());
         let disk = stand_in_below(data, move |change| {

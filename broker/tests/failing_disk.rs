@@ -20,7 +20,7 @@ use ottla_broker::node::Node;
 use ottla_crds::{KafkaCluster, KafkaClusterSpec, names};
 use ottla_kube::lease::BrokerSession;
 use ottla_local_api::{Server, Store};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m19_create_topics::{CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest};
@@ -79,14 +79,16 @@ fn is_work(path: &Path) -> bool {
     !name.starts_with("ottla.ticks") && !name.starts_with("ottla.objects")
 }
 
-fn path<'a>(change: &Change<'a>) -> &'a Path {
+fn path<'a>(change: &DiskChange<'a>) -> &'a Path {
     match *change {
-        Change::Create(path) | Change::Write(path) | Change::Truncate(path, _) | Change::Sync(path) => path,
-        Change::Open(path)
-        | Change::SyncDir(path)
-        | Change::CreateDir(path)
-        | Change::Rename(path, _)
-        | Change::Remove(path) => path,
+        DiskChange::Create(path) | DiskChange::Write(path) | DiskChange::Truncate(path, _) | DiskChange::Sync(path) => {
+            path
+        }
+        DiskChange::Open(path)
+        | DiskChange::SyncDir(path)
+        | DiskChange::CreateDir(path)
+        | DiskChange::Rename(path, _)
+        | DiskChange::Remove(path) => path,
     }
 }
 
@@ -120,7 +122,7 @@ async fn a_directory_whose_disk_failed_once_is_disowned_before_anything_else_and
             if failed.get() == Some(&this) && is_work(path) {
                 seen.lock().unwrap().push(format!("{change:?}"));
             }
-            let is_it = matches!(change, Change::Sync(path) if path.to_string_lossy().ends_with(file));
+            let is_it = matches!(change, DiskChange::Sync(path) if path.to_string_lossy().ends_with(file));
             if is_it && is_armed.load(Ordering::SeqCst) && failed.set(this).is_ok() {
                 return Err(io::Error::other("the device has lost a page"));
             }
@@ -156,7 +158,7 @@ async fn a_disk_that_fails_while_a_flush_is_under_way_is_not_closed_clean_over_i
     let (hanging, release) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (hangs, may_fail) = (hanging.clone(), release.clone());
     let _disk = stand_in_below(data.path(), move |change| {
-        let is_log = matches!(change, Change::Sync(path) if path.extension().is_some_and(|found| found == "log"));
+        let is_log = matches!(change, DiskChange::Sync(path) if path.extension().is_some_and(|found| found == "log"));
         if is_log && !hangs.swap(true, Ordering::SeqCst) {
             while !may_fail.load(Ordering::SeqCst) {
                 std::thread::yield_now();
@@ -204,7 +206,7 @@ async fn a_disk_that_fails_while_partitions_are_handed_over_ends_the_hand_over()
     }
     let failed = AtomicBool::new(false);
     let _disk = stand_in_below(&of_zero, move |change| {
-        let is_log = matches!(change, Change::Sync(path) if path.extension().is_some_and(|found| found == "log"));
+        let is_log = matches!(change, DiskChange::Sync(path) if path.extension().is_some_and(|found| found == "log"));
         if is_log && !failed.swap(true, Ordering::SeqCst) {
             return Err(io::Error::other("the device has lost a page"));
         }

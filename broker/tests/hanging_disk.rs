@@ -18,7 +18,7 @@ use ottla_broker::node::Node;
 use ottla_crds::{KafkaAssignment, KafkaCluster, KafkaClusterSpec, names};
 use ottla_kube::lease::EXPIRE;
 use ottla_local_api::{Server, Store};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::{Below, stand_in_below};
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::m03_metadata::MetadataRequest;
@@ -74,7 +74,7 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn begin(data: &Path, hangs: fn(&Change<'_>) -> bool) -> Hanging {
+    fn begin(data: &Path, hangs: fn(&DiskChange<'_>) -> bool) -> Hanging {
         let (waits_for, over) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<AtomicBool>::default());
         let (note, is_over) = (waits_for.clone(), over.clone());
         let disk = stand_in_below(data, move |change| {
@@ -216,13 +216,13 @@ async fn answered(mut stream: TcpStream) -> String {
     text
 }
 
-fn is_sync(change: &Change<'_>) -> bool {
-    matches!(change, Change::Sync(_) | Change::SyncDir(_))
+fn is_sync(change: &DiskChange<'_>) -> bool {
+    matches!(change, DiskChange::Sync(_) | DiskChange::SyncDir(_))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_renewed_while_the_data_directory_hangs() {
-    type Hangs = fn(&Change<'_>) -> bool;
+    type Hangs = fn(&DiskChange<'_>) -> bool;
     let cases: [(&str, Hangs, &str); 2] = [
         ("no sync returns", is_sync, "offset-checkpoint"),
         ("nothing returns", |_| true, "plain-0/00000000000000000000.log"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{OneBroker, image, topic, until};
 use ottla_broker::ask::Ask;
 use ottla_broker::image::{BrokerId, ClusterImage, LeaderEpoch, PartitionEpoch, Topic};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::stand_in_below;
 
 fn with_tombstones(port: u16, topics: Vec<Topic>, deleted: &[Topic]) -> Arc<ClusterImage> {
@@ -44,7 +44,8 @@ async fn neither_an_election_nor_a_new_topic_waits_for_a_removal_that_hangs() {
     let hang = Arc::new(AtomicBool::new(true));
     let hangs = hang.clone();
     let _disk = stand_in_below(data.path(), move |change| {
-        let is_gone = matches!(change, Change::Rename(path, _) | Change::Remove(path) if path.ends_with("gone-0"));
+        let is_gone =
+            matches!(change, DiskChange::Rename(path, _) | DiskChange::Remove(path) if path.ends_with("gone-0"));
         while is_gone && hangs.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
@@ -83,7 +84,7 @@ async fn a_hundred_topics_are_deleted_with_a_handful_of_syncs() {
     let syncs = Arc::new(AtomicUsize::new(0));
     let count = syncs.clone();
     let _disk = stand_in_below(data.path(), move |change| {
-        let is_sync = matches!(change, Change::Sync(_) | Change::SyncDir(_));
+        let is_sync = matches!(change, DiskChange::Sync(_) | DiskChange::SyncDir(_));
         count.fetch_add(usize::from(is_sync), Ordering::SeqCst);
         Ok(())
     });
@@ -106,7 +107,7 @@ async fn a_folder_that_is_not_empty_at_once_is_removed_all_the_same() {
     let count = tries.clone();
     let _disk = stand_in_below(data.path(), move |change| match change {
         // A file came into it while the others were removed.
-        Change::Remove(path) if path.is_dir() && count.fetch_add(1, Ordering::SeqCst) == 0 => {
+        DiskChange::Remove(path) if path.is_dir() && count.fetch_add(1, Ordering::SeqCst) == 0 => {
             Err(std::io::ErrorKind::DirectoryNotEmpty.into())
         }
         _ => Ok(()),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{OneBroker, batch, topic, until};
 use ottla_broker::image::{LeaderEpoch, PartitionEpoch, Topic};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::{Below, Looks, stand_in_below};
 use parking_lot::Mutex;
 
@@ -18,7 +18,7 @@ fn changes_below(data: &Path) -> (Arc<Mutex<Vec<String>>>, Below) {
     let changes = Arc::new(Mutex::new(Vec::new()));
     let heard = changes.clone();
     let below = stand_in_below(data, move |change| {
-        if !matches!(change, Change::Open(_)) {
+        if !matches!(change, DiskChange::Open(_)) {
             heard.lock().push(format!("{change:?}"));
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_batch::{Batch, BatchBuilder, Codec, Marker, NewRecord, Outcome};
+use ottla_batch::{Batch, BatchBuilder, Codec, ControlRecordType, Marker, NewRecord};
 use ottla_broker::image::{BrokerId, Endpoint, LeaderEpoch, TRANSACTION_STATE, Topic};
 use ottla_broker::replica::partition::Partition;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -82,7 +82,7 @@ impl Setup {
         all.find(|partition| partition.topic_id == self.topic.id).unwrap()
     }
 
-    fn end(&self, outcome: Outcome) {
+    fn end(&self, outcome: ControlRecordType) {
         self.partition().append_marker(7, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE).unwrap();
     }
 
@@ -220,7 +220,9 @@ async fn batches_wait_for_the_verification_of_the_one_before_them() {
 async fn consumers_of_committed_records_see_a_transaction_when_it_has_ended() {
     let mut setup = Setup::start().await;
     let mut client = setup.client().await;
-    for (sequence, value, outcome) in [(0, "kept", Outcome::Commit), (1, "kept, too", Outcome::Commit)] {
+    for (sequence, value, outcome) in
+        [(0, "kept", ControlRecordType::Commit), (1, "kept, too", ControlRecordType::Commit)]
+    {
         let before = setup.committed().await;
         client.send(11, &setup.produce(Some("x"), &[&in_transaction(7, sequence, value)])).await;
         setup.question().await.answer(NONE);
@@ -269,7 +271,7 @@ async fn a_transaction_that_ends_during_the_verification_gets_no_more_records() 
     let mut client = setup.client().await;
     client.send(11, &setup.produce(Some("x"), &[&in_transaction(7, 0, "late")])).await;
     let question = setup.question().await;
-    setup.end(Outcome::Abort);
+    setup.end(ControlRecordType::Abort);
     question.answer(NONE);
     let (_, response) = client.receive::<ProduceRequest>(11).await;
     assert_eq!(codes(&response), [(ErrorCode::INVALID_TXN_STATE, -1)]);

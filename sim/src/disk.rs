@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Result;
-use ottla_log::disk::{Change, simulated};
+use ottla_log::disk::{DiskChange, simulated};
 use rustix::io::Errno;
 
 use crate::random::Random;
@@ -199,35 +199,35 @@ impl Disk {
 }
 
 impl State {
-    fn hear(&mut self, change: Change<'_>) -> io::Result<()> {
+    fn hear(&mut self, change: DiskChange<'_>) -> io::Result<()> {
         self.refuse(&change).inspect_err(|_| self.refused = true)?;
         match change {
-            Change::Open(_) => {}
-            Change::Create(path) => {
+            DiskChange::Open(_) => {}
+            DiskChange::Create(path) => {
                 self.name_changes(path);
                 self.synced.insert(path.to_owned(), 0);
             }
-            Change::Write(_) => {}
-            Change::Truncate(path, size) => {
+            DiskChange::Write(_) => {}
+            DiskChange::Truncate(path, size) => {
                 self.note_cut(path, size)?;
                 self.synced.entry(path.to_owned()).and_modify(|synced| *synced = size.min(*synced));
             }
-            Change::Sync(path) => {
+            DiskChange::Sync(path) => {
                 let size = fs::metadata(path).map_or(0, |file| file.len());
                 self.synced.insert(path.to_owned(), size);
                 self.cut.remove(path);
             }
-            Change::SyncDir(dir) => {
+            DiskChange::SyncDir(dir) => {
                 self.unsure.retain(|path, _| path.parent() != Some(dir));
                 self.renamed.retain(|(_, to)| to.parent() != Some(dir));
             }
-            Change::CreateDir(path) => {
+            DiskChange::CreateDir(path) => {
                 if !path.exists() {
                     self.unsure.insert(path.to_owned(), None);
                 }
             }
-            Change::Rename(from, to) if from.is_dir() => self.move_dir(from, to),
-            Change::Rename(from, to) => {
+            DiskChange::Rename(from, to) if from.is_dir() => self.move_dir(from, to),
+            DiskChange::Rename(from, to) => {
                 self.name_changes(from);
                 self.name_changes(to);
                 self.renamed.push((from.to_owned(), to.to_owned()));
@@ -236,13 +236,13 @@ impl State {
                 self.cut.remove(to);
                 self.cut.remove(from);
             }
-            Change::Remove(path) if path.is_dir() => {
+            DiskChange::Remove(path) if path.is_dir() => {
                 self.synced.retain(|file, _| !file.starts_with(path));
                 self.cut.retain(|file, _| !file.starts_with(path));
                 self.unsure.retain(|file, _| !file.starts_with(path));
                 self.renamed.retain(|(_, file)| !file.starts_with(path));
             }
-            Change::Remove(path) => {
+            DiskChange::Remove(path) => {
                 self.name_changes(path);
                 self.synced.remove(path);
                 self.cut.remove(path);
@@ -265,31 +265,31 @@ impl State {
         Ok(())
     }
 
-    fn refuse(&mut self, change: &Change<'_>) -> io::Result<()> {
+    fn refuse(&mut self, change: &DiskChange<'_>) -> io::Result<()> {
         match &mut self.trouble {
             Trouble::None => {}
             Trouble::Full => {
                 let takes_space = match change {
-                    Change::Create(_) | Change::Write(_) => true,
-                    Change::CreateDir(path) => !path.exists(),
-                    Change::Open(_)
-                    | Change::Truncate(..)
-                    | Change::Sync(_)
-                    | Change::SyncDir(_)
-                    | Change::Rename(..)
-                    | Change::Remove(_) => false,
+                    DiskChange::Create(_) | DiskChange::Write(_) => true,
+                    DiskChange::CreateDir(path) => !path.exists(),
+                    DiskChange::Open(_)
+                    | DiskChange::Truncate(..)
+                    | DiskChange::Sync(_)
+                    | DiskChange::SyncDir(_)
+                    | DiskChange::Rename(..)
+                    | DiskChange::Remove(_) => false,
                 };
                 if takes_space {
                     return Err(ErrorKind::StorageFull.into());
                 }
             }
             Trouble::NoFiles => {
-                if let Change::Open(_) | Change::Create(_) = change {
+                if let DiskChange::Open(_) | DiskChange::Create(_) = change {
                     return Err(Errno::MFILE.into());
                 }
             }
             Trouble::SyncFails => {
-                if let Change::Sync(path) = change {
+                if let DiskChange::Sync(path) = change {
                     let synced = self.synced.get(*path).copied().unwrap_or(0);
                     let size = fs::metadata(path).map_or(0, |file| file.len());
                     self.unwritten.insert((*path).to_owned(), (synced, size));
@@ -297,7 +297,7 @@ impl State {
                     return Err(io::Error::other("the device does not write"));
                 }
             }
-            Trouble::DiesAfter(_) if matches!(change, Change::Open(_)) => {}
+            Trouble::DiesAfter(_) if matches!(change, DiskChange::Open(_)) => {}
             Trouble::DiesAfter(0) => return Err(io::Error::other("there is no power")),
             Trouble::DiesAfter(changes) => *changes -= 1,
         }

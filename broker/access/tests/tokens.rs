@@ -9,7 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ottla_access::sasl::{
-    Credentials, Exchange, Identity, Issuer, Issuers, Keys, Known, Mechanism, Reason, Step, TokenFault, oauthbearer,
+    Credentials, Exchange, Identity, Issuer, Issuers, Keys, LoginInputs, Mechanism, Reason, SaslStep, TokenFault,
+    oauthbearer,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -81,8 +82,8 @@ fn claims(other: Value) -> Value {
     claims
 }
 
-fn step(exchange: &mut Exchange, message: &[u8], issuers: &Issuers) -> Step {
-    let known = Known { credentials: &Credentials::default(), issuers, now_ms: NOW * 1000 };
+fn step(exchange: &mut Exchange, message: &[u8], issuers: &Issuers) -> SaslStep {
+    let known = LoginInputs { credentials: &Credentials::default(), issuers, now_ms: NOW * 1000 };
     exchange.step(message, known)
 }
 
@@ -90,19 +91,19 @@ fn step(exchange: &mut Exchange, message: &[u8], issuers: &Issuers) -> Step {
 fn outcome(message: &[u8], issuers: &Issuers) -> Result<Identity, Reason> {
     let mut exchange = Exchange::new(Mechanism::OAuthBearer, [0; 16]);
     match step(&mut exchange, message, issuers) {
-        Step::Done(answer, identity) => {
+        SaslStep::Done(answer, identity) => {
             assert_eq!(answer, b"");
             Ok(identity)
         }
-        Step::Challenge(answer) => {
+        SaslStep::Challenge(answer) => {
             assert_eq!(answer, oauthbearer::INVALID_TOKEN.as_bytes());
             match step(&mut exchange, b"\x01", issuers) {
-                Step::Failed(reason @ Reason::Token(_)) => Err(reason),
+                SaslStep::Failed(reason @ Reason::Token(_)) => Err(reason),
                 _ => panic!("a refused token does not end in a failure"),
             }
         }
-        Step::Failed(reason) => Err(reason),
-        Step::Check(_) => panic!("nothing is for a worker"),
+        SaslStep::Failed(reason) => Err(reason),
+        SaslStep::Check(_) => panic!("nothing is for a worker"),
     }
 }
 
@@ -335,10 +336,10 @@ fn after_a_refusal_nothing_but_its_acknowledgement_is_taken() {
     let issuers = Issuers::from_iter([issuer(&[&signer])]);
     let mut exchange = Exchange::new(Mechanism::OAuthBearer, [0; 16]);
     let expired = oauthbearer::message(&signer.sign(&claims(json!({"exp": NOW - 100}))));
-    assert!(matches!(step(&mut exchange, &expired, &issuers), Step::Challenge(_)));
+    assert!(matches!(step(&mut exchange, &expired, &issuers), SaslStep::Challenge(_)));
     let good = oauthbearer::message(&signer.sign(&claims(json!({}))));
-    assert!(matches!(step(&mut exchange, &good, &issuers), Step::Failed(Reason::Malformed)));
-    assert!(matches!(step(&mut exchange, &good, &issuers), Step::Failed(Reason::Over)));
+    assert!(matches!(step(&mut exchange, &good, &issuers), SaslStep::Failed(Reason::Malformed)));
+    assert!(matches!(step(&mut exchange, &good, &issuers), SaslStep::Failed(Reason::Over)));
 }
 
 proptest! {

@@ -6,9 +6,9 @@ use crate::batch::{Batch, Stamped};
 use crate::header::BatchHeader;
 use crate::records::{Record, Records, RecordsError};
 
-/// How a transaction ended.
+/// The type of a marker's control record: how its transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ControlRecordType {
     /// Its records don't count.
     Abort,
     /// Its records count.
@@ -19,7 +19,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marker {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: ControlRecordType,
     /// Epoch of the transaction coordinator that decided: an older one is out of date.
     pub coordinator_epoch: i32,
 }
@@ -61,8 +61,8 @@ impl Marker {
             return None;
         }
         let outcome = match int16(key, 2)? {
-            0 => Outcome::Abort,
-            1 => Outcome::Commit,
+            0 => ControlRecordType::Abort,
+            1 => ControlRecordType::Commit,
             _ => return None,
         };
         let coordinator_epoch = i32::from_be_bytes(value.get(2..6)?.try_into().ok()?);
@@ -72,8 +72,8 @@ impl Marker {
     /// Key (version 0, type) and value (version 0, coordinator epoch).
     pub(crate) fn to_record(self) -> ([u8; 4], [u8; 6]) {
         let kind: u8 = match self.outcome {
-            Outcome::Abort => 0,
-            Outcome::Commit => 1,
+            ControlRecordType::Abort => 0,
+            ControlRecordType::Commit => 1,
         };
         let [a, b, c, d] = self.coordinator_epoch.to_be_bytes();
         ([0, 0, 0, kind], [0, 0, a, b, c, d])
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_one_transactional_control_record() {
-        for outcome in [Outcome::Abort, Outcome::Commit] {
+        for outcome in [ControlRecordType::Abort, ControlRecordType::Commit] {
             let marker = Marker { outcome, coordinator_epoch: 0x0102_0304 };
             let batch = marker_batch(7, 3, marker, 1_000);
             let header = batch.header();
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn only_markers_of_known_types_are_markers() {
-        let abort = Some(Marker { outcome: Outcome::Abort, coordinator_epoch: 9 });
+        let abort = Some(Marker { outcome: ControlRecordType::Abort, coordinator_epoch: 9 });
         for (name, key, value, expected) in [
             ("version 0", &[0, 0, 0, 0][..], &[0, 0, 0, 0, 0, 9][..], abort),
             ("later versions, longer", &[0, 7, 0, 0, 1], &[0, 3, 0, 0, 0, 9, 5], abort),

@@ -22,7 +22,7 @@ mod varint;
 pub use batch::{BadBatch, Batch, BatchError, Batches, Stamped};
 pub use builder::{BatchBuilder, NewRecord, marker_batch};
 pub use compress::Codec;
-pub use control::{Marker, Outcome};
+pub use control::{ControlRecordType, Marker};
 pub use header::{BatchHeader, Compression, HEADER_LEN, TimestampType};
 pub use records::{Header, Record, Records, RecordsError};
 pub use validate::{InvalidBatch, ProduceRules, validate};

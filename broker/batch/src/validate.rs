@@ -223,15 +223,15 @@ enum Fault {
 }
 
 /// What the records of a batch show.
-struct Seen {
+struct RecordsSummary {
     max_timestamp: i64,
     /// They count 0, 1, 2 … as the header promises. Kafka keeps others where records are uncompressed and fails
     /// otherwise; they would make consumers see offsets twice.
     offsets_are_right: bool,
 }
 
-fn read(batch: &Batch, rules: &ProduceRules, now_ms: i64) -> Result<Seen, InvalidBatch> {
-    let mut seen = Seen { max_timestamp: NO_TIMESTAMP, offsets_are_right: true };
+fn read(batch: &Batch, rules: &ProduceRules, now_ms: i64) -> Result<RecordsSummary, InvalidBatch> {
+    let mut seen = RecordsSummary { max_timestamp: NO_TIMESTAMP, offsets_are_right: true };
     let mut timestamp = false;
     let mut errors = Vec::new();
     let mut records = batch.records(rules.max_decompressed_bytes)?;

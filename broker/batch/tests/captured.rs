@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use ottla_batch::builder::marker_batch;
 use ottla_batch::{
-    Batch, BatchBuilder, Batches, Codec, Compression, Header, Marker, NewRecord, Outcome, ProduceRules, Record,
-    TimestampType, validate,
+    Batch, BatchBuilder, Batches, Codec, Compression, ControlRecordType, Header, Marker, NewRecord, ProduceRules,
+    Record, TimestampType, validate,
 };
 
 const TIME: i64 = 1_700_000_000_000; // as in Capture.java
@@ -103,7 +103,7 @@ fn a_commit_marker_is_read_and_written_as_kafka_does() {
     assert_eq!(Marker::of(data).unwrap(), None);
 
     let header = marker.header();
-    let commit = Marker { outcome: Outcome::Commit, coordinator_epoch: 0 };
+    let commit = Marker { outcome: ControlRecordType::Commit, coordinator_epoch: 0 };
     assert_eq!(Marker::of(marker).unwrap(), Some(commit));
     let ours = marker_batch(header.producer_id, header.producer_epoch, commit, header.max_timestamp);
     assert_eq!(ours.stamp(1, 0, None).header(), *header, "down to the checksum");

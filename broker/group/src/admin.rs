@@ -8,7 +8,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::record::{OffsetKey, Record};
-use crate::request::{DescribedGroup, ListedGroup, Reply};
+use crate::request::{DescribedGroup, GroupReply, ListedGroup};
 use crate::shard::Shard;
 use crate::state::GroupKind;
 use crate::turn::Then;
@@ -59,7 +59,7 @@ impl Shard {
         }
         self.turn(now, |_, turn| {
             turn.write_tombstones(records, Then::Deleted(deleted));
-            turn.reply_when_durable(ticket, Reply::DeleteGroups(Ok(results)));
+            turn.reply_when_durable(ticket, GroupReply::DeleteGroups(Ok(results)));
         })
     }
 

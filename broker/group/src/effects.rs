@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::ids::{GroupId, Producer, Ticket};
 use crate::record::{Partitions, Record};
-use crate::request::Reply;
+use crate::request::GroupReply;
 use crate::share_state::StateError;
 use crate::topics::Topics;
 
@@ -17,9 +17,9 @@ use crate::topics::Topics;
 #[must_use]
 pub struct Effects {
     /// Deliver these now.
-    pub replies: Vec<(Ticket, Reply)>,
+    pub replies: Vec<(Ticket, GroupReply)>,
     /// Append these, in this order, and say what became of them.
-    pub appends: Vec<Append>,
+    pub appends: Vec<GroupAppend>,
     /// Look these up, off the shard's lock, and answer with
     /// [`Shard::looked_up`](crate::Shard::looked_up).
     pub lookups: Vec<Lookup>,
@@ -41,13 +41,13 @@ impl Effects {
 
 /// Names an append until its fate is known. Grows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AppendId(pub u64);
+pub struct GroupAppendId(pub u64);
 
 /// Records that belong together: one batch.
 #[derive(PartialEq, Debug)]
-pub struct Append {
+pub struct GroupAppend {
     /// For [`Shard::appended`](crate::Shard::appended).
-    pub id: AppendId,
+    pub id: GroupAppendId,
     /// The producer in whose transaction they are; `None`: they are in no transaction.
     pub producer: Option<Producer>,
     /// Not empty.

@@ -60,7 +60,7 @@ pub enum GroupError {
 
 /// Why records could not be made durable. What the client hears differs: see [`GroupError::from`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum AppendError {
+pub enum GroupAppendError {
     /// No such partition, or too few replicas: somebody may serve soon.
     #[error("the records cannot be committed now")]
     NotCommitted,
@@ -72,12 +72,12 @@ pub enum AppendError {
     TooLarge,
 }
 
-impl From<AppendError> for GroupError {
-    fn from(error: AppendError) -> Self {
+impl From<GroupAppendError> for GroupError {
+    fn from(error: GroupAppendError) -> Self {
         match error {
-            AppendError::NotCommitted => GroupError::CoordinatorNotAvailable,
-            AppendError::NotLeader => GroupError::NotCoordinator,
-            AppendError::TooLarge => GroupError::UnknownServerError,
+            GroupAppendError::NotCommitted => GroupError::CoordinatorNotAvailable,
+            GroupAppendError::NotLeader => GroupError::NotCoordinator,
+            GroupAppendError::TooLarge => GroupError::UnknownServerError,
         }
     }
 }

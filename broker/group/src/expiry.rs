@@ -96,10 +96,10 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::effects::Append;
-    use crate::error::{AppendError, GroupError};
+    use crate::effects::GroupAppend;
+    use crate::error::{GroupAppendError, GroupError};
     use crate::ids::Ticket;
-    use crate::request::{CommitRequest, OffsetToCommit, Reply};
+    use crate::request::{CommitRequest, GroupReply, OffsetToCommit};
 
     const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 0 };
 
@@ -126,7 +126,7 @@ mod tests {
         }
     }
 
-    fn commit(shard: &mut Shard, topic_id: Option<Uuid>) -> Vec<Append> {
+    fn commit(shard: &mut Shard, topic_id: Option<Uuid>) -> Vec<GroupAppend> {
         let request = CommitRequest { offsets: vec![offset(topic_id)], ..request() };
         shard.commit_offsets(request, Ticket(0), NOW).appends
     }
@@ -145,7 +145,7 @@ mod tests {
         shard
     }
 
-    fn decide(shard: &mut Shard, appends: &[Append], result: Result<(), AppendError>) -> Vec<Reply> {
+    fn decide(shard: &mut Shard, appends: &[GroupAppend], result: Result<(), GroupAppendError>) -> Vec<GroupReply> {
         let decided = appends.iter().flat_map(|append| shard.appended(append.id, result.map(|()| 0), NOW).replies);
         decided.map(|(_, reply)| reply).collect()
     }
@@ -196,10 +196,10 @@ mod tests {
         let mut shard = with_offsets(40_000);
         let appends = shard.delete_groups(&["g".into()], Ticket(1), NOW).appends;
         let (first, others) = appends.split_first().unwrap();
-        let failed = decide(&mut shard, std::slice::from_ref(first), Err(AppendError::NotCommitted));
+        let failed = decide(&mut shard, std::slice::from_ref(first), Err(GroupAppendError::NotCommitted));
         assert_eq!(failed, []);
         let replies = decide(&mut shard, others, Ok(()));
-        assert_eq!(replies, [Reply::DeleteGroups(Err(GroupError::CoordinatorNotAvailable))]);
+        assert_eq!(replies, [GroupReply::DeleteGroups(Err(GroupError::CoordinatorNotAvailable))]);
         assert_eq!(shard.list().count(), 1, "it is there, to be deleted again");
         assert_eq!(shard.committed_offsets("g").count(), first.records.len());
     }

@@ -7,10 +7,10 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::ids::Ticket;
 use crate::record::Record;
-use crate::request::Reply;
+use crate::request::GroupReply;
 
 /// Always: the records under way are the first ones of the queue.
 #[derive(Default, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct History {
     /// How many changes are durable.
     durable: u64,
     /// Replies, each with the number of changes that must be durable before.
-    waiting: VecDeque<(u64, Ticket, Reply)>,
+    waiting: VecDeque<(u64, Ticket, GroupReply)>,
     /// Why nobody waits: the log has refused what comes next.
     refusal: Option<GroupError>,
     /// The append before has failed, or the one under way is late.
@@ -64,7 +64,7 @@ impl History {
     }
 
     /// The reply, if it need not wait; a refusal, if waiting is useless.
-    pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) -> Option<(Ticket, Reply)> {
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: GroupReply) -> Option<(Ticket, GroupReply)> {
         if self.is_settled() {
             return Some((ticket, reply));
         }
@@ -93,7 +93,7 @@ impl History {
     }
 
     /// The append under way is durable: the replies that have waited for it.
-    pub(crate) fn succeeded(&mut self) -> Vec<(Ticket, Reply)> {
+    pub(crate) fn succeeded(&mut self) -> Vec<(Ticket, GroupReply)> {
         self.durable += self.under_way as u64;
         self.queue.drain(..self.under_way);
         self.under_way = 0;
@@ -105,11 +105,11 @@ impl History {
     /// It has failed, and is to be appended again. What the log refuses for good, because it is too large, may hold up
     /// the group for long: nobody waits for anything until it is there. Sizes are checked before the group changes, so
     /// this is to happen only if the log is made to accept less.
-    pub(crate) fn failed(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
+    pub(crate) fn failed(&mut self, error: GroupError) -> Vec<(Ticket, GroupReply)> {
         let until = self.durable + self.under_way as u64;
         self.under_way = 0;
         self.is_stuck = true;
-        if error == AppendError::TooLarge.into() {
+        if error == GroupAppendError::TooLarge.into() {
             self.refusal = Some(error);
             return self.refuse(error);
         }
@@ -117,17 +117,17 @@ impl History {
     }
 
     /// The append under way is late, and may be durable yet: nobody waits for it.
-    pub(crate) fn late(&mut self) -> Vec<(Ticket, Reply)> {
+    pub(crate) fn late(&mut self) -> Vec<(Ticket, GroupReply)> {
         self.is_stuck = true;
-        self.refuse(AppendError::NotCommitted.into())
+        self.refuse(GroupAppendError::NotCommitted.into())
     }
 
     /// All replies that wait, refused. What they rest on is appended all the same.
-    pub(crate) fn refuse(&mut self, error: GroupError) -> Vec<(Ticket, Reply)> {
+    pub(crate) fn refuse(&mut self, error: GroupError) -> Vec<(Ticket, GroupReply)> {
         self.release(u64::MAX).into_iter().map(|(ticket, reply)| (ticket, reply.refused(error))).collect()
     }
 
-    fn release(&mut self, until: u64) -> Vec<(Ticket, Reply)> {
+    fn release(&mut self, until: u64) -> Vec<(Ticket, GroupReply)> {
         let count = self.waiting.iter().take_while(|(at, _, _)| *at <= until).count();
         self.waiting.drain(..count).map(|(_, ticket, reply)| (ticket, reply)).collect()
     }
@@ -142,12 +142,12 @@ mod tests {
         Record::Consumer { group: "g".into(), record: ConsumerRecord::Pattern(text.to_owned(), None) }
     }
 
-    fn reply() -> Reply {
-        Reply::Leave(Ok(Vec::new()))
+    fn reply() -> GroupReply {
+        GroupReply::Leave(Ok(Vec::new()))
     }
 
-    fn tickets(replies: Vec<(Ticket, Reply)>) -> Vec<(u64, bool)> {
-        replies.into_iter().map(|(ticket, reply)| (ticket.0, matches!(reply, Reply::Leave(Ok(_))))).collect()
+    fn tickets(replies: Vec<(Ticket, GroupReply)>) -> Vec<(u64, bool)> {
+        replies.into_iter().map(|(ticket, reply)| (ticket.0, matches!(reply, GroupReply::Leave(Ok(_))))).collect()
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(history.next(1), [record("a")]);
         history.push(record("b"));
         assert!(history.reply(Ticket(2), reply()).is_none());
-        let too_large = AppendError::TooLarge.into();
+        let too_large = GroupAppendError::TooLarge.into();
         assert_eq!(tickets(history.failed(too_large)), [(1, false), (2, false)]);
         let refused = history.reply(Ticket(3), reply());
         assert_eq!(tickets(refused.into_iter().collect()), [(3, false)]);

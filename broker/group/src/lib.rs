@@ -55,9 +55,11 @@ mod timers;
 mod turn;
 
 pub use config::{Config, GroupConfig, Migration, ShareConfig, StreamsConfig};
-pub use consumer::lookup::Found;
-pub use effects::{Append, AppendId, Asker, Effects, Lookup, StateCall, StateCallId, StateCallKind, StateResults};
-pub use error::{AppendError, GroupError};
+pub use consumer::lookup::ResolvedExpressions;
+pub use effects::{
+    Asker, Effects, GroupAppend, GroupAppendId, Lookup, StateCall, StateCallId, StateCallKind, StateResults,
+};
+pub use error::{GroupAppendError, GroupError};
 pub use ids::{GroupId, InstanceId, MemberId, Now, Producer, Ticket, TopicName};
 pub use patterns::{InvalidPattern, Pattern};
 pub use record::{Partitions, Record};

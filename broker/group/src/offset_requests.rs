@@ -8,7 +8,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket, TopicName};
 use crate::record::{OffsetKey, OffsetValue, Record};
-use crate::request::{CommitRequest, CommittedOffset, OffsetToCommit, Reply};
+use crate::request::{CommitRequest, CommittedOffset, GroupReply, OffsetToCommit};
 use crate::shard::Shard;
 use crate::turn::Then;
 
@@ -20,10 +20,10 @@ impl Shard {
             let group = groups.get(&request.group);
             if group.is_none() && is_opaque {
                 // It may have members, and the client is none that this version knows.
-                return turn.reply(ticket, Reply::Commit(Err(GroupError::UnknownMemberId)));
+                return turn.reply(ticket, GroupReply::Commit(Err(GroupError::UnknownMemberId)));
             }
             if let Err(error) = may_commit(group, &request) {
-                return turn.reply(ticket, Reply::Commit(Err(error)));
+                return turn.reply(ticket, GroupReply::Commit(Err(error)));
             }
             if let Some(group) = group.and_then(Group::classic).filter(|group| !group.is_empty()) {
                 group.restart_session(&request.member, turn); // a commit is a sign of life
@@ -38,7 +38,7 @@ impl Shard {
                     turn.write(records, Then::Created(id));
                 }
             }
-            turn.reply_when_durable(ticket, Reply::Commit(Ok(results)));
+            turn.reply_when_durable(ticket, GroupReply::Commit(Ok(results)));
         })
     }
 
@@ -56,10 +56,10 @@ impl Shard {
         self.turn(now, |groups, turn| {
             let group = groups.get(&request.group);
             if group.is_none() && is_opaque {
-                return turn.reply(ticket, Reply::Commit(Err(GroupError::UnknownMemberId)));
+                return turn.reply(ticket, GroupReply::Commit(Err(GroupError::UnknownMemberId)));
             }
             if let Err(error) = may_commit_in_transaction(group, &request) {
-                return turn.reply(ticket, Reply::Commit(Err(error)));
+                return turn.reply(ticket, GroupReply::Commit(Err(error)));
             }
             let (results, records) = to_records(&request, turn.config.offset_metadata_max, now);
             let then = match group {
@@ -72,7 +72,7 @@ impl Shard {
                 }
             };
             turn.write_in_transaction(producer, records, then);
-            turn.reply_when_durable(ticket, Reply::Commit(Ok(results)));
+            turn.reply_when_durable(ticket, GroupReply::Commit(Ok(results)));
         })
     }
 
@@ -140,7 +140,7 @@ impl Shard {
         });
         self.turn(now, |_, turn| {
             turn.write_tombstones(records, Then::Nothing);
-            turn.reply_when_durable(ticket, Reply::DeleteOffsets(reply));
+            turn.reply_when_durable(ticket, GroupReply::DeleteOffsets(reply));
         })
     }
 

@@ -351,7 +351,7 @@ pub struct ListedGroup {
 
 /// An answer to a ticket. Its kind is that of the request the ticket came with.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
+pub enum GroupReply {
     /// To [`Shard::join`](crate::Shard::join).
     Join(JoinReply),
     /// To [`Shard::sync`](crate::Shard::sync).
@@ -376,21 +376,21 @@ pub enum Reply {
     DeleteShareOffsets(DeleteShareOffsetsReply),
 }
 
-impl Reply {
+impl GroupReply {
     /// The same kind of reply, refused as a whole.
-    pub(crate) fn refused(&self, error: GroupError) -> Reply {
+    pub(crate) fn refused(&self, error: GroupError) -> GroupReply {
         match self {
-            Reply::Join(_) => Reply::Join(Err(JoinRefused { error, member: MemberId::from("") })),
-            Reply::Sync(_) => Reply::Sync(Err(error)),
-            Reply::Leave(_) => Reply::Leave(Err(error)),
-            Reply::Commit(_) => Reply::Commit(Err(error)),
-            Reply::DeleteOffsets(_) => Reply::DeleteOffsets(Err(error)),
-            Reply::DeleteGroups(_) => Reply::DeleteGroups(Err(error)),
-            Reply::ConsumerHeartbeat(_) => Reply::ConsumerHeartbeat(Err(error)),
-            Reply::StreamsHeartbeat(_) => Reply::StreamsHeartbeat(Err(error)),
-            Reply::ShareHeartbeat(_) => Reply::ShareHeartbeat(Err(error)),
-            Reply::AlterShareOffsets(_) => Reply::AlterShareOffsets(Err(error)),
-            Reply::DeleteShareOffsets(_) => Reply::DeleteShareOffsets(Err(error)),
+            GroupReply::Join(_) => GroupReply::Join(Err(JoinRefused { error, member: MemberId::from("") })),
+            GroupReply::Sync(_) => GroupReply::Sync(Err(error)),
+            GroupReply::Leave(_) => GroupReply::Leave(Err(error)),
+            GroupReply::Commit(_) => GroupReply::Commit(Err(error)),
+            GroupReply::DeleteOffsets(_) => GroupReply::DeleteOffsets(Err(error)),
+            GroupReply::DeleteGroups(_) => GroupReply::DeleteGroups(Err(error)),
+            GroupReply::ConsumerHeartbeat(_) => GroupReply::ConsumerHeartbeat(Err(error)),
+            GroupReply::StreamsHeartbeat(_) => GroupReply::StreamsHeartbeat(Err(error)),
+            GroupReply::ShareHeartbeat(_) => GroupReply::ShareHeartbeat(Err(error)),
+            GroupReply::AlterShareOffsets(_) => GroupReply::AlterShareOffsets(Err(error)),
+            GroupReply::DeleteShareOffsets(_) => GroupReply::DeleteShareOffsets(Err(error)),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! (assignments, offsets, and every reply that rests on a record).
 //!
 //! The host's part: append the records of [`Effects::appends`] in the order handed out (so hand them to the log before
-//! the lock is released), each [`Append`] as one batch; report each one's fate with [`Shard::appended`], in the same
-//! order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at
+//! the lock is released), each [`GroupAppend`] as one batch; report each one's fate with [`Shard::appended`], in the
+//! same order (and [`Shard::delayed`] when it takes too long); deliver the replies; call [`Shard::tick`] at
 //! [`Shard::next_deadline`].
 
 use std::collections::btree_map::Entry;
@@ -19,14 +19,14 @@ use crate::classic::group::ClassicGroup;
 use crate::config::Config;
 use crate::consumer::group::ConsumerGroup;
 use crate::consumer::{migration, requests};
-use crate::effects::{Append, AppendId, Effects};
-use crate::error::{AppendError, GroupError};
+use crate::effects::{Effects, GroupAppend, GroupAppendId};
+use crate::error::{GroupAppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::offsets::{Offsets, Stored};
 use crate::pending::Pending;
 use crate::record::{ConsumerRecord, OffsetKey, OffsetValue, Record, ShareRecord, StreamsRecord};
-use crate::request::Reply;
+use crate::request::GroupReply;
 use crate::share;
 use crate::share::deletion::Deletion;
 use crate::share::group::ShareGroup;
@@ -34,7 +34,7 @@ use crate::streams;
 use crate::streams::group::StreamsGroup;
 use crate::timers::{TimerKey, Timers};
 use crate::topics::Topics;
-use crate::turn::{Then, Turn, Write};
+use crate::turn::{GroupWrite, Then, Turn};
 
 /// The groups and offsets of one partition.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Shard {
     pub(crate) offsets: Offsets,
     /// Offsets in transactions that have not ended: durable too.
     pub(crate) pending: Pending,
-    pub(crate) in_flight: BTreeMap<AppendId, Write>,
+    pub(crate) in_flight: BTreeMap<GroupAppendId, GroupWrite>,
     pub(crate) timers: Timers,
     /// Groups of kinds that this version does not know: the keys of their records that are in the log. They keep their
     /// offsets, and are otherwise left alone until a version that knows them is back.
@@ -237,12 +237,12 @@ impl Shard {
     }
 
     /// The partition is no longer led here: clients that wait must look for the new coordinator.
-    pub fn unload(mut self, now: Now) -> Vec<(Ticket, Reply)> {
+    pub fn unload(mut self, now: Now) -> Vec<(Ticket, GroupReply)> {
         let in_flight = std::mem::take(&mut self.in_flight);
         let deletions = std::mem::take(&mut self.deletions);
         let effects = self.turn(now, |groups, turn| {
             for ticket in deletions.into_keys() {
-                turn.reply(ticket, Reply::DeleteGroups(Err(GroupError::NotCoordinator)));
+                turn.reply(ticket, GroupReply::DeleteGroups(Err(GroupError::NotCoordinator)));
             }
             for (ticket, reply) in in_flight.into_values().flat_map(|write| write.replies) {
                 turn.reply(ticket, reply.refused(GroupError::NotCoordinator));
@@ -325,7 +325,7 @@ impl Shard {
 
     /// The append is not durable in time: clients that wait for it hear so. It may become durable yet, so its fate is
     /// still to be reported.
-    pub fn delayed(&mut self, id: AppendId, now: Now) -> Effects {
+    pub fn delayed(&mut self, id: GroupAppendId, now: Now) -> Effects {
         let Some(write) = self.in_flight.get_mut(&id) else { return Effects::default() };
         let waiting = std::mem::take(&mut write.replies);
         let then = match &write.then {
@@ -357,21 +357,21 @@ impl Shard {
             // Nobody was promised anything but the reply: what is written stands until it fails.
             Then::Nothing | Then::Created(_) | Then::Deleted(_) => Then::Nothing,
         };
-        let late = Err(AppendError::NotCommitted.into());
+        let late = Err(GroupAppendError::NotCommitted.into());
         self.turn(now, |groups, turn| conclude(groups, then, &[], waiting, late, turn))
     }
 
     /// The fate of an append: durable (committed, not only written), with the offset of its first record; or not there
     /// and never will be.
-    pub fn appended(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects {
+    pub fn appended(&mut self, id: GroupAppendId, result: Result<i64, GroupAppendError>, now: Now) -> Effects {
         let Some(write) = self.in_flight.remove(&id) else { return Effects::default() };
-        let Write { producer, records, then, replies, parts_left, spoiled } = write;
+        let GroupWrite { producer, records, then, replies, parts_left, spoiled } = write;
         if let Ok(base_offset) = result {
             self.apply_offsets(base_offset, producer.map(|producer| producer.id), &records);
         }
         let result = spoiled.map_or(result.map(|_| ()), Err);
         if let Err(error) = result {
-            for (_, part) in self.in_flight.range_mut(AppendId(id.0 + 1)..AppendId(id.0 + 1 + parts_left)) {
+            for (_, part) in self.in_flight.range_mut(GroupAppendId(id.0 + 1)..GroupAppendId(id.0 + 1 + parts_left)) {
                 part.spoiled = Some(error);
             }
         }
@@ -426,9 +426,9 @@ impl Shard {
         let Turn { replies, writes, lookups, state_calls, states_deleted, .. } = turn;
         let mut appends = Vec::new();
         for write in writes {
-            let id = AppendId(self.next_append);
+            let id = GroupAppendId(self.next_append);
             self.next_append += 1;
-            appends.push(Append { id, producer: write.producer, records: write.records.clone() });
+            appends.push(GroupAppend { id, producer: write.producer, records: write.records.clone() });
             self.in_flight.insert(id, write);
         }
         let mut effects = Effects { replies, appends, lookups, state_calls };
@@ -444,7 +444,7 @@ fn conclude(
     groups: &mut BTreeMap<GroupId, Group>,
     then: Then,
     records: &[Record],
-    waiting: Vec<(Ticket, Reply)>,
+    waiting: Vec<(Ticket, GroupReply)>,
     result: Result<(), GroupError>,
     turn: &mut Turn<'_>,
 ) {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::classic::group::Member;
 use crate::config::Config;
 use crate::effects::{Lookup, StateCall};
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Producer, Ticket};
 use crate::record::{Record, TooLong};
-use crate::request::{JoinRefused, Reply};
+use crate::request::{GroupReply, JoinRefused};
 use crate::timers::{TimerKey, Timers};
 use crate::topics::Topics;
 
@@ -19,8 +19,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) topics: &'a Arc<Topics>,
     pub(crate) timers: &'a mut Timers,
     pub(crate) now: Now,
-    pub(crate) replies: Vec<(Ticket, Reply)>,
-    pub(crate) writes: Vec<Write>,
+    pub(crate) replies: Vec<(Ticket, GroupReply)>,
+    pub(crate) writes: Vec<GroupWrite>,
     pub(crate) lookups: Vec<Lookup>,
     pub(crate) state_calls: Vec<StateCall>,
     /// The states of a group are deleted, or could not be, for the DeleteGroups of this ticket.
@@ -29,22 +29,22 @@ pub(crate) struct Turn<'a> {
 
 /// Records to append together, and what waits for their fate.
 #[derive(Debug)]
-pub(crate) struct Write {
+pub(crate) struct GroupWrite {
     /// The producer in whose transaction they are, if in one.
     pub(crate) producer: Option<Producer>,
     pub(crate) records: Vec<Record>,
     pub(crate) then: Then,
     /// Delivered on success; on failure, the same kinds of reply with the error.
-    pub(crate) replies: Vec<(Ticket, Reply)>,
+    pub(crate) replies: Vec<(Ticket, GroupReply)>,
     /// How many of the writes that come next are parts of the same change: what fails here fails there.
     pub(crate) parts_left: u64,
     /// Why a part before it has failed; `None`: none has.
-    pub(crate) spoiled: Option<AppendError>,
+    pub(crate) spoiled: Option<GroupAppendError>,
 }
 
-impl Write {
-    fn new(records: Vec<Record>, then: Then) -> Write {
-        Write { producer: None, records, then, replies: Vec::new(), parts_left: 0, spoiled: None }
+impl GroupWrite {
+    fn new(records: Vec<Record>, then: Then) -> GroupWrite {
+        GroupWrite { producer: None, records, then, replies: Vec::new(), parts_left: 0, spoiled: None }
     }
 }
 
@@ -106,25 +106,25 @@ impl<'a> Turn<'a> {
         }
     }
 
-    pub(crate) fn reply(&mut self, ticket: Ticket, reply: Reply) {
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: GroupReply) {
         self.replies.push((ticket, reply));
     }
 
     pub(crate) fn refuse_join(&mut self, ticket: Ticket, error: GroupError, member: &MemberId) {
-        self.reply(ticket, Reply::Join(Err(JoinRefused { error, member: member.clone() })));
+        self.reply(ticket, GroupReply::Join(Err(JoinRefused { error, member: member.clone() })));
     }
 
     /// Writes the records together, if there are any.
     pub(crate) fn write(&mut self, records: Vec<Record>, then: Then) {
         if !records.is_empty() {
-            self.writes.push(Write::new(records, then));
+            self.writes.push(GroupWrite::new(records, then));
         }
     }
 
     /// The same in a producer's transaction.
     pub(crate) fn write_in_transaction(&mut self, producer: Producer, records: Vec<Record>, then: Then) {
         if !records.is_empty() {
-            self.writes.push(Write { producer: Some(producer), ..Write::new(records, then) });
+            self.writes.push(GroupWrite { producer: Some(producer), ..GroupWrite::new(records, then) });
         }
     }
 
@@ -148,10 +148,10 @@ impl<'a> Turn<'a> {
         let Some(last) = parts.pop() else { return };
         let mut parts_left = parts.len() as u64;
         for part in parts {
-            self.writes.push(Write { parts_left, ..Write::new(part, Then::Nothing) });
+            self.writes.push(GroupWrite { parts_left, ..GroupWrite::new(part, Then::Nothing) });
             parts_left -= 1;
         }
-        self.writes.push(Write::new(last, then));
+        self.writes.push(GroupWrite::new(last, then));
     }
 
     /// How many bytes of records are written together, if they need not be.
@@ -167,9 +167,9 @@ impl<'a> Turn<'a> {
     /// Refuses a record that is too large for the log. To be asked before the group changes: what a group has changed
     /// must be written down.
     pub(crate) fn check_size(&self, record: &Record) -> Result<(), GroupError> {
-        let encoded = record.encode().map_err(|TooLong| AppendError::TooLarge)?;
+        let encoded = record.encode().map_err(|TooLong| GroupAppendError::TooLarge)?;
         let bytes = RECORD_BYTES + encoded.key.len() + encoded.value.map_or(0, |value| value.len());
-        if self.accepts(bytes) { Ok(()) } else { Err(AppendError::TooLarge.into()) }
+        if self.accepts(bytes) { Ok(()) } else { Err(GroupAppendError::TooLarge.into()) }
     }
 
     /// Whether the log accepts a record of so many bytes.
@@ -184,7 +184,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Replies when what this turn writes is durable; at once if it writes nothing.
-    pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: Reply) {
+    pub(crate) fn reply_when_durable(&mut self, ticket: Ticket, reply: GroupReply) {
         match self.writes.last_mut() {
             Some(write) => write.replies.push((ticket, reply)),
             None => self.reply(ticket, reply),

@@ -73,14 +73,14 @@ enum Entry {
 }
 
 enum Undecided {
-    Append(Append),
+    Append(GroupAppend),
     Marker(i64, bool),
 }
 
 impl Undecided {
     fn entries(self) -> Vec<Entry> {
         match self {
-            Undecided::Append(Append { producer, records, .. }) => {
+            Undecided::Append(GroupAppend { producer, records, .. }) => {
                 let producer = producer.map(|producer| producer.id);
                 records.into_iter().map(|record| Entry::Record(producer, record)).collect()
             }
@@ -178,7 +178,7 @@ impl Model {
             Op::EndTransaction(producer, commits) => self.undecided.push_back(Undecided::Marker(producer, commits)),
             Op::Pass(ms) => self.pass(Duration::from_millis(ms)),
             Op::LogOne => self.decide(Ok(())),
-            Op::LogFails => self.decide(Err(AppendError::NotCommitted)),
+            Op::LogFails => self.decide(Err(GroupAppendError::NotCommitted)),
             Op::Expire => {
                 let effects = self.shard.expire(self.now);
                 self.carry_out(effects);
@@ -341,7 +341,7 @@ impl Model {
         self.now.monotonic = at;
     }
 
-    fn decide(&mut self, fate: Result<(), AppendError>) {
+    fn decide(&mut self, fate: Result<(), GroupAppendError>) {
         let Some(undecided) = self.undecided.pop_front() else { return };
         let base_offset = self.log.len() as i64;
         let id = match &undecided {
@@ -424,17 +424,17 @@ impl Model {
         self.undecided.extend(effects.appends.into_iter().map(Undecided::Append));
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: GroupReply) {
         let (client, generation) = self.waiting.remove(&ticket).expect("a ticket is answered once");
         if client == IN_TRANSACTION {
             return;
         }
         match &reply {
-            Reply::Join(Ok(joined)) => {
+            GroupReply::Join(Ok(joined)) => {
                 assert!(joined.generation >= self.highest_generation, "generations only grow");
                 self.highest_generation = joined.generation;
             }
-            Reply::Sync(Ok(synced)) if !synced.assignment.is_empty() => {
+            GroupReply::Sync(Ok(synced)) if !synced.assignment.is_empty() => {
                 let work = (generation, synced.assignment.clone());
                 let whose = *self.given.entry(work).or_insert(client);
                 assert_eq!(whose, client, "two members were given {:?}", synced.assignment);
@@ -443,7 +443,7 @@ impl Model {
                 let first = self.assignment_of.entry(generation).or_insert_with(|| assignment.clone());
                 assert_eq!(first, &assignment, "one generation was given two assignments");
             }
-            Reply::Commit(Ok(_)) => {
+            GroupReply::Commit(Ok(_)) => {
                 let fetched = self.shard.committed_offset(GROUP, "t", 0).map(|committed| committed.offset);
                 self.acknowledged = fetched.expect("an acknowledged commit can be fetched");
             }
@@ -454,27 +454,29 @@ impl Model {
         }
         self.clients[client].waits_for = None;
         match reply {
-            Reply::Join(Ok(joined)) => {
+            GroupReply::Join(Ok(joined)) => {
                 let client = &mut self.clients[client];
                 client.id = joined.member.to_string();
                 client.generation = joined.generation;
                 let members = if joined.skip_assignment { Vec::new() } else { joined.members };
                 client.doing = Doing::Joined { members: members.into_iter().map(|member| member.member).collect() };
             }
-            Reply::Join(Err(JoinRefused { error: GroupError::MemberIdRequired, member })) => {
+            GroupReply::Join(Err(JoinRefused { error: GroupError::MemberIdRequired, member })) => {
                 self.clients[client].id = member.to_string();
             }
-            Reply::Join(Err(JoinRefused { error, .. })) | Reply::Sync(Err(error)) => self.refused(client, error),
-            Reply::Sync(Ok(synced)) => self.clients[client].doing = Doing::Assigned(synced.assignment),
-            Reply::Leave(_)
-            | Reply::Commit(_)
-            | Reply::DeleteGroups(_)
-            | Reply::DeleteOffsets(_)
-            | Reply::ConsumerHeartbeat(_)
-            | Reply::StreamsHeartbeat(_)
-            | Reply::ShareHeartbeat(_)
-            | Reply::AlterShareOffsets(_)
-            | Reply::DeleteShareOffsets(_) => {}
+            GroupReply::Join(Err(JoinRefused { error, .. })) | GroupReply::Sync(Err(error)) => {
+                self.refused(client, error)
+            }
+            GroupReply::Sync(Ok(synced)) => self.clients[client].doing = Doing::Assigned(synced.assignment),
+            GroupReply::Leave(_)
+            | GroupReply::Commit(_)
+            | GroupReply::DeleteGroups(_)
+            | GroupReply::DeleteOffsets(_)
+            | GroupReply::ConsumerHeartbeat(_)
+            | GroupReply::StreamsHeartbeat(_)
+            | GroupReply::ShareHeartbeat(_)
+            | GroupReply::AlterShareOffsets(_)
+            | GroupReply::DeleteShareOffsets(_) => {}
         }
     }
 

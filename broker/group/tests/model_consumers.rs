@@ -160,7 +160,7 @@ struct Model {
     topics: Arc<Topics>,
     lookups: Vec<Lookup>,
     log: Vec<Record>,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<GroupAppend>,
     clients: Vec<Client>,
     waiting: BTreeMap<Ticket, Asked>,
     tickets: u64,
@@ -218,7 +218,7 @@ impl Model {
             }
             Op::Pass(ms) => self.pass(Duration::from_millis(ms)),
             Op::LogOne => self.decide(Ok(())),
-            Op::LogFails => self.decide(Err(AppendError::NotCommitted)),
+            Op::LogFails => self.decide(Err(GroupAppendError::NotCommitted)),
             Op::LogLate => {
                 if let Some(oldest) = self.undecided.front() {
                     let effects = self.shard.delayed(oldest.id, self.now);
@@ -432,7 +432,7 @@ impl Model {
         self.now.monotonic = at;
     }
 
-    fn decide(&mut self, fate: Result<(), AppendError>) {
+    fn decide(&mut self, fate: Result<(), GroupAppendError>) {
         let Some(append) = self.undecided.pop_front() else { return };
         assert!(!append.records.is_empty());
         let base_offset = self.log.len() as i64;
@@ -473,7 +473,7 @@ impl Model {
         self.undecided.extend(effects.appends);
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: GroupReply) {
         let asked = self.waiting.remove(&ticket).expect("a ticket is answered once");
         if asked.client == NOBODY {
             return;
@@ -484,32 +484,34 @@ impl Model {
         }
         client.waits_for = None;
         let reply = match reply {
-            Reply::ConsumerHeartbeat(reply) => reply,
-            Reply::Join(Ok(joined)) => {
+            GroupReply::ConsumerHeartbeat(reply) => reply,
+            GroupReply::Join(Ok(joined)) => {
                 client.id = joined.member.to_string();
                 client.epoch = joined.generation;
                 client.doing = Doing::Sync(if joined.skip_assignment { Vec::new() } else { joined.members });
                 return;
             }
-            Reply::Join(Err(JoinRefused { error: GroupError::MemberIdRequired, member })) => {
+            GroupReply::Join(Err(JoinRefused { error: GroupError::MemberIdRequired, member })) => {
                 client.id = member.to_string();
                 return;
             }
-            Reply::Sync(Ok(synced)) => {
+            GroupReply::Sync(Ok(synced)) => {
                 let owned = Self::topics_by_id(&asked.topics, &synced.assignment);
                 let client = &mut self.clients[asked.client];
                 (client.owned, client.doing) = (owned, Doing::Beat);
                 return;
             }
-            Reply::Join(Err(JoinRefused { error, .. })) | Reply::Sync(Err(error)) => return client.refused(error),
-            Reply::Leave(_)
-            | Reply::Commit(_)
-            | Reply::DeleteOffsets(_)
-            | Reply::DeleteGroups(_)
-            | Reply::StreamsHeartbeat(_)
-            | Reply::ShareHeartbeat(_)
-            | Reply::AlterShareOffsets(_)
-            | Reply::DeleteShareOffsets(_) => {
+            GroupReply::Join(Err(JoinRefused { error, .. })) | GroupReply::Sync(Err(error)) => {
+                return client.refused(error);
+            }
+            GroupReply::Leave(_)
+            | GroupReply::Commit(_)
+            | GroupReply::DeleteOffsets(_)
+            | GroupReply::DeleteGroups(_)
+            | GroupReply::StreamsHeartbeat(_)
+            | GroupReply::ShareHeartbeat(_)
+            | GroupReply::AlterShareOffsets(_)
+            | GroupReply::DeleteShareOffsets(_) => {
                 panic!("an answer of another kind: {reply:?}")
             }
         };

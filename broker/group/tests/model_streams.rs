@@ -97,7 +97,7 @@ struct Model {
     /// What the host was asked to create.
     creations: Vec<Vec<InternalTopic>>,
     log: Vec<Record>,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<GroupAppend>,
     clients: Vec<Client>,
     /// Who asked, and what it owned then.
     waiting: BTreeMap<Ticket, (usize, Option<StreamsTasks>)>,
@@ -161,7 +161,7 @@ impl Model {
             Op::Create => self.create(),
             Op::Pass(ms) => self.pass(Duration::from_millis(ms)),
             Op::LogOne => self.decide(Ok(())),
-            Op::LogFails => self.decide(Err(AppendError::NotCommitted)),
+            Op::LogFails => self.decide(Err(GroupAppendError::NotCommitted)),
             Op::LogLate => {
                 if let Some(oldest) = self.undecided.front() {
                     let effects = self.shard.delayed(oldest.id, self.now);
@@ -330,7 +330,7 @@ impl Model {
         self.now.monotonic = at;
     }
 
-    fn decide(&mut self, fate: Result<(), AppendError>) {
+    fn decide(&mut self, fate: Result<(), GroupAppendError>) {
         let Some(append) = self.undecided.pop_front() else { return };
         assert!(!append.records.is_empty());
         let base_offset = self.log.len() as i64;
@@ -369,9 +369,9 @@ impl Model {
         self.undecided.extend(effects.appends);
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: GroupReply) {
         let (number, owned) = self.waiting.remove(&ticket).expect("a ticket is answered once");
-        if let Reply::StreamsHeartbeat(Ok(heartbeat)) = &reply
+        if let GroupReply::StreamsHeartbeat(Ok(heartbeat)) = &reply
             && !heartbeat.missing.is_empty()
         {
             self.creations.push(heartbeat.missing.clone());
@@ -384,7 +384,7 @@ impl Model {
             return; // the answer was lost
         }
         client.waits_for = None;
-        let Reply::StreamsHeartbeat(reply) = reply else { panic!("an answer of another kind: {reply:?}") };
+        let GroupReply::StreamsHeartbeat(reply) = reply else { panic!("an answer of another kind: {reply:?}") };
         match reply {
             Ok(heartbeat) => {
                 assert_eq!(*heartbeat.member, *client.id);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_group::share_state::{
-    Append, Config, Effects, Record, Reply, Request, Shard, SharePartition, State, StateBatch, Update, Value,
-    WriteState,
+    Config, Effects, Record, Request, Shard, ShareGroupState, SharePartition, StateAppend, StateBatch, StateReply,
+    Update, Value, WriteState,
 };
-use ottla_group::{AppendError, Now, Ticket, Topic, Topics};
+use ottla_group::{GroupAppendError, Now, Ticket, Topic, Topics};
 use ottla_wire::Uuid;
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ struct World {
     log: Vec<Record>,
     log_start: i64,
     slow: bool,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<StateAppend>,
     waiting: HashMap<Ticket, String>,
     tickets: u64,
     told: Vec<String>,
@@ -116,7 +116,7 @@ impl ottla_stories::World for World {
             }
             ["the", "log", "fails", "once"] => {
                 let oldest = self.undecided.pop_front().expect("something waits");
-                self.decide(oldest, Err(AppendError::NotCommitted));
+                self.decide(oldest, Err(GroupAppendError::NotCommitted));
             }
             ["the", "log", "takes", "too", "long"] => {
                 let oldest = self.undecided.front().expect("something waits").id;
@@ -189,8 +189,8 @@ impl World {
         }
     }
 
-    fn decide(&mut self, append: Append, fate: Result<(), AppendError>) {
-        let Append { id, records } = append;
+    fn decide(&mut self, append: StateAppend, fate: Result<(), GroupAppendError>) {
+        let StateAppend { id, records } = append;
         let first = self.log_start + self.log.len() as i64;
         if fate.is_ok() {
             for (offset, record) in (first..).zip(&records) {
@@ -235,7 +235,7 @@ fn tell_record(record: &Record) -> String {
     let number = record.partition.partition;
     match &record.value {
         Value::Deleted => format!("{number} deleted"),
-        Value::Snapshot(State {
+        Value::Snapshot(ShareGroupState {
             snapshot_epoch,
             state_epoch,
             leader_epoch,
@@ -259,21 +259,21 @@ fn tell_record(record: &Record) -> String {
     }
 }
 
-fn tell(reply: &Reply) -> String {
+fn tell(reply: &StateReply) -> String {
     match reply {
-        Reply::Initialize(Ok(())) | Reply::Write(Ok(())) | Reply::Delete(Ok(())) => "ok".to_owned(),
-        Reply::Read(Ok(read)) => {
+        StateReply::Initialize(Ok(())) | StateReply::Write(Ok(())) | StateReply::Delete(Ok(())) => "ok".to_owned(),
+        StateReply::Read(Ok(read)) => {
             format!("state {} from {} {}", read.state_epoch, read.start_offset, tell_batches(&read.batches))
         }
-        Reply::Summarize(Ok(it)) => format!(
+        StateReply::Summarize(Ok(it)) => format!(
             "state {} leader {} from {} done {}",
             it.state_epoch, it.leader_epoch, it.start_offset, it.delivery_complete_count
         ),
-        Reply::Initialize(Err(error))
-        | Reply::Read(Err(error))
-        | Reply::Write(Err(error))
-        | Reply::Delete(Err(error))
-        | Reply::Summarize(Err(error)) => format!("{error:?}"),
+        StateReply::Initialize(Err(error))
+        | StateReply::Read(Err(error))
+        | StateReply::Write(Err(error))
+        | StateReply::Delete(Err(error))
+        | StateReply::Summarize(Err(error)) => format!("{error:?}"),
     }
 }
 
@@ -341,7 +341,7 @@ proptest! {
                 }
                 Event::Fail => {
                     if let Some(append) = world.undecided.pop_front() {
-                        world.decide(append, Err(AppendError::NotLeader));
+                        world.decide(append, Err(GroupAppendError::NotLeader));
                     }
                 }
                 Event::Delay => {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_batch::{Batch, BatchError, BatchHeader};
 
 use crate::disk::{DiskFile, DiskResult};
-use crate::walk::Place;
+use crate::walk::BatchPlace;
 
 /// Read at once when checking batches.
 const CHUNK: u64 = 1 << 20;
@@ -40,7 +40,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Whether a whole batch follows this one.
-    pub(crate) fn goes_on_after(&mut self, place: Option<&Place>) -> DiskResult<bool> {
+    pub(crate) fn goes_on_after(&mut self, place: Option<&BatchPlace>) -> DiskResult<bool> {
         let Some(place) = place else { return Ok(false) };
         let next = self.batch_at(place.end())?;
         Ok(next.is_ok_and(|next| next.header().base_offset >= place.header.next_offset()))

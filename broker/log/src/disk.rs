@@ -16,7 +16,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use crate::failure;
-use crate::under_way::{self, Kind};
+use crate::under_way::{self, DiskOperationKind};
 
 #[cfg(feature = "simulated")]
 pub mod simulated;
@@ -58,7 +58,7 @@ pub type DiskResult<T> = Result<T, DiskError>;
 
 /// A change, as a simulated disk hears of it before it is made; and an opening, which changes nothing.
 #[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
+pub enum DiskChange<'a> {
     /// A file or directory that exists is opened.
     Open(&'a Path),
     /// A file comes to be, or becomes empty.
@@ -79,19 +79,19 @@ pub enum Change<'a> {
     Remove(&'a Path),
 }
 
-impl<'a> Change<'a> {
+impl<'a> DiskChange<'a> {
     /// What is changed; of a new name the old one.
     pub fn path(&self) -> &'a Path {
         match self {
-            Change::Open(path)
-            | Change::Create(path)
-            | Change::Write(path)
-            | Change::Truncate(path, _)
-            | Change::Sync(path)
-            | Change::SyncDir(path)
-            | Change::CreateDir(path)
-            | Change::Rename(path, _)
-            | Change::Remove(path) => path,
+            DiskChange::Open(path)
+            | DiskChange::Create(path)
+            | DiskChange::Write(path)
+            | DiskChange::Truncate(path, _)
+            | DiskChange::Sync(path)
+            | DiskChange::SyncDir(path)
+            | DiskChange::CreateDir(path)
+            | DiskChange::Rename(path, _)
+            | DiskChange::Remove(path) => path,
         }
     }
 }
@@ -102,7 +102,7 @@ use simulated::{look, tell};
 
 #[cfg(not(feature = "simulated"))]
 #[inline]
-fn tell(_: Change<'_>) -> io::Result<()> {
+fn tell(_: DiskChange<'_>) -> io::Result<()> {
     Ok(())
 }
 
@@ -126,31 +126,31 @@ pub struct DiskFile {
 impl DiskFile {
     /// Open an existing file for reading and writing.
     pub fn open(path: &Path) -> DiskResult<DiskFile> {
-        tell(Change::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
+        tell(DiskChange::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true))
     }
 
     /// Open a file for reading and writing; create it when it is missing.
     pub fn open_or_create(path: &Path) -> DiskResult<DiskFile> {
         if !path.exists() {
-            tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+            tell(DiskChange::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         } else {
-            tell(Change::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
+            tell(DiskChange::Open(path)).map_err(|e| DiskError::new("open", path, e))?;
         }
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
     }
 
     /// Create a file, or empty the one that is there.
     pub fn create(path: &Path) -> DiskResult<DiskFile> {
-        let _waits = under_way::begin(Kind::Write, &path.into());
-        tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+        let _waits = under_way::begin(DiskOperationKind::Write, &path.into());
+        tell(DiskChange::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         DiskFile::open_with(path, OpenOptions::new().read(true).write(true).create(true).truncate(true))
     }
 
     /// The same for a file that only its owner may read and write.
     pub fn create_private(path: &Path) -> DiskResult<DiskFile> {
-        let _waits = under_way::begin(Kind::Write, &path.into());
-        tell(Change::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
+        let _waits = under_way::begin(DiskOperationKind::Write, &path.into());
+        tell(DiskChange::Create(path)).map_err(|e| DiskError::new("create", path, e))?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true).mode(PRIVATE);
         let file = DiskFile::open_with(path, &options)?;
@@ -184,8 +184,8 @@ impl DiskFile {
     pub fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut position: u64) -> DiskResult<()> {
         // Strip empty slices, or "nothing written" would mean nothing.
         IoSlice::advance_slices(&mut slices, 0);
-        let _waits = under_way::begin(Kind::Write, &self.path);
-        tell(Change::Write(&self.path)).map_err(|e| self.error("write", e))?;
+        let _waits = under_way::begin(DiskOperationKind::Write, &self.path);
+        tell(DiskChange::Write(&self.path)).map_err(|e| self.error("write", e))?;
         while !slices.is_empty() {
             let batch = &slices[..slices.len().min(MAX_SLICES)];
             match rustix::io::pwritev(&self.file, batch, position) {
@@ -203,14 +203,14 @@ impl DiskFile {
 
     /// Make the file `size` bytes long. Space reserved beyond that is given back.
     pub fn truncate(&self, size: u64) -> DiskResult<()> {
-        let truncated = tell(Change::Truncate(&self.path, size)).and_then(|()| self.file.set_len(size));
+        let truncated = tell(DiskChange::Truncate(&self.path, size)).and_then(|()| self.file.set_len(size));
         truncated.map_err(|e| self.error("truncate", e))
     }
 
     /// Reserve space without changing the file's length. A file system that can't, or has too little, is no error: the
     /// write will show it.
     pub fn reserve(&self, position: u64, len: u64) -> DiskResult<()> {
-        let _waits = under_way::begin(Kind::Write, &self.path);
+        let _waits = under_way::begin(DiskOperationKind::Write, &self.path);
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, position, len) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSPC | Errno::DQUOT | Errno::INTR) => Ok(()),
             Err(e) => Err(self.error("reserve space for", e)),
@@ -226,7 +226,7 @@ impl DiskFile {
     /// Wait until the data is on the device. After an error nothing is known of what was written; never try again. The
     /// directory has failed ([`crate::failure`]).
     pub fn sync(&self) -> DiskResult<()> {
-        let synced = tell(Change::Sync(&self.path)).and_then(|()| self.file.sync_data());
+        let synced = tell(DiskChange::Sync(&self.path)).and_then(|()| self.file.sync_data());
         synced.inspect_err(|_| failure::note(&self.path)).map_err(|e| self.error("sync", e))
     }
 
@@ -245,25 +245,30 @@ impl AsFd for DiskFile {
 /// Make renames, creations and removals in a directory durable. After an error, as with [`DiskFile::sync`]; but for one
 /// that [lacks files](DiskError::lacks_files), after which it may be tried again.
 pub fn sync_dir(dir: &Path) -> DiskResult<()> {
-    let open = tell(Change::Open(dir)).and_then(|()| File::open(dir)).map_err(|e| DiskError::new("open", dir, e))?;
-    let synced = tell(Change::SyncDir(dir)).and_then(|()| open.sync_all());
+    let open =
+        tell(DiskChange::Open(dir)).and_then(|()| File::open(dir)).map_err(|e| DiskError::new("open", dir, e))?;
+    let synced = tell(DiskChange::SyncDir(dir)).and_then(|()| open.sync_all());
     synced.inspect_err(|_| failure::note(dir)).map_err(|e| DiskError::new("sync", dir, e))
 }
 
 /// Create a directory and those above it.
 pub fn create_dirs(dir: &Path) -> DiskResult<()> {
-    tell(Change::CreateDir(dir)).and_then(|()| fs::create_dir_all(dir)).map_err(|e| DiskError::new("create", dir, e))
+    tell(DiskChange::CreateDir(dir))
+        .and_then(|()| fs::create_dir_all(dir))
+        .map_err(|e| DiskError::new("create", dir, e))
 }
 
 /// Give a file or directory another name.
 pub fn rename(from: &Path, to: &Path) -> DiskResult<()> {
-    let _waits = under_way::begin(Kind::Write, &from.into());
-    tell(Change::Rename(from, to)).and_then(|()| fs::rename(from, to)).map_err(|e| DiskError::new("rename", from, e))
+    let _waits = under_way::begin(DiskOperationKind::Write, &from.into());
+    tell(DiskChange::Rename(from, to))
+        .and_then(|()| fs::rename(from, to))
+        .map_err(|e| DiskError::new("rename", from, e))
 }
 
 /// Remove a file; one that is not there is removed already.
 pub fn remove(path: &Path) -> DiskResult<()> {
-    match tell(Change::Remove(path)).and_then(|()| fs::remove_file(path)) {
+    match tell(DiskChange::Remove(path)).and_then(|()| fs::remove_file(path)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
         _ => Ok(()),
     }
@@ -271,7 +276,7 @@ pub fn remove(path: &Path) -> DiskResult<()> {
 
 /// Remove a directory with everything in it; one that is not there is removed already.
 pub fn remove_dir(path: &Path) -> DiskResult<()> {
-    match tell(Change::Remove(path)).and_then(|()| fs::remove_dir_all(path)) {
+    match tell(DiskChange::Remove(path)).and_then(|()| fs::remove_dir_all(path)) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(DiskError::new("remove", path, e)),
         _ => Ok(()),
     }
@@ -322,7 +327,7 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> DiskResult<()> {
 }
 
 fn replace_by(create: fn(&Path) -> DiskResult<DiskFile>, path: &Path, bytes: &[u8]) -> DiskResult<()> {
-    let _waits = under_way::begin(Kind::Sync, &path.into());
+    let _waits = under_way::begin(DiskOperationKind::Sync, &path.into());
     let (file, temporary) = write_beside(create, path, bytes)?;
     file.sync()?;
     rename(&temporary, path)?;

@@ -68,11 +68,11 @@ struct Lru<T> {
     capacity: usize,
     weight: usize,
     clock: u64,
-    entries: HashMap<SegmentId, Entry<T>>,
+    entries: HashMap<SegmentId, LruEntry<T>>,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct LruEntry<T> {
     value: T,
     weight: usize,
     used: u64,
@@ -94,7 +94,7 @@ impl<T: Clone> Lru<T> {
         self.remove(id);
         self.clock += 1;
         self.weight += weight;
-        self.entries.insert(id, Entry { value, weight, used: self.clock });
+        self.entries.insert(id, LruEntry { value, weight, used: self.clock });
         while self.weight > self.capacity {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id);
             let Some(oldest) = oldest else { break };

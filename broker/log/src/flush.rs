@@ -9,7 +9,7 @@ use crate::era::Era;
 use crate::failure;
 use crate::log::Log;
 use crate::segment::{self, Active, SNAPSHOT};
-use crate::under_way::{self, Kind};
+use crate::under_way::{self, DiskOperationKind};
 
 /// What a crash of the machine could take.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Flush {
     /// Wait for the device. After an error the directory must go offline: what is on the device is unknown. But for one
     /// that [lacks files](DiskError::lacks_files): then it may be tried again.
     pub fn run(&self) -> DiskResult<()> {
-        let _waits = under_way::begin(Kind::Sync, &self.dir.as_path().into());
+        let _waits = under_way::begin(DiskOperationKind::Sync, &self.dir.as_path().into());
         for file in self.sealed.iter().chain([&self.active]) {
             file.sync()?;
         }
@@ -301,7 +301,7 @@ mod tests {
             let failed_once = std::sync::atomic::AtomicBool::new(false);
             // As Linux has it: the second sync succeeds.
             let _disk = stand_in_below(dir.path(), move |change| match change {
-                disk::Change::Sync(path) if path.extension().is_some_and(|found| found == extension) => {
+                disk::DiskChange::Sync(path) if path.extension().is_some_and(|found| found == extension) => {
                     let is_second = failed_once.swap(true, std::sync::atomic::Ordering::Relaxed);
                     if is_second { Ok(()) } else { Err(io::Error::other("EIO")) }
                 }

@@ -8,7 +8,7 @@
 pub(crate) const ENTRY_LEN: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
+struct IndexEntry {
     relative_offset: u32,
     position: u32,
 }
@@ -16,7 +16,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OffsetIndex {
     base_offset: i64,
-    entries: Vec<Entry>,
+    entries: Vec<IndexEntry>,
 }
 
 impl OffsetIndex {
@@ -27,9 +27,9 @@ impl OffsetIndex {
     /// Read a file's bytes; none when they can't be the index of a segment of `segment_size` bytes.
     pub(crate) fn parse(base_offset: i64, bytes: &[u8], segment_size: u64) -> Option<OffsetIndex> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_LEN>();
-        let entries: Vec<Entry> = chunks
+        let entries: Vec<IndexEntry> = chunks
             .iter()
-            .map(|&[a, b, c, d, e, f, g, h]| Entry {
+            .map(|&[a, b, c, d, e, f, g, h]| IndexEntry {
                 relative_offset: u32::from_be_bytes([a, b, c, d]),
                 position: u32::from_be_bytes([e, f, g, h]),
             })
@@ -54,7 +54,7 @@ impl OffsetIndex {
         let relative_offset = last_offset.checked_sub(self.base_offset).and_then(|r| u32::try_from(r).ok());
         let relative_offset = relative_offset.expect("a segment rolls before an offset is too far from its base");
         let position = u32::try_from(position).expect("a segment rolls before it reaches 2 GiB");
-        self.entries.push(Entry { relative_offset, position });
+        self.entries.push(IndexEntry { relative_offset, position });
     }
 
     /// Where to start looking for `offset`: the batch that begins there is at or before it.
@@ -79,7 +79,7 @@ impl OffsetIndex {
         self.entries.truncate(self.entries.partition_point(|e| self.offset(e) < offset));
     }
 
-    fn offset(&self, entry: &Entry) -> i64 {
+    fn offset(&self, entry: &IndexEntry) -> i64 {
         self.base_offset + i64::from(entry.relative_offset)
     }
 }

@@ -57,7 +57,7 @@ pub struct Appended {
 
 /// Nothing was appended.
 #[derive(Debug, thiserror::Error)]
-pub enum AppendError {
+pub enum LogAppendError {
     /// A batch's offset is below the log's end or that of the batch before it.
     #[error("batch at offset {found} where the log ends at {log_end}")]
     OutOfOrder {
@@ -160,9 +160,9 @@ impl Log {
 
     /// Write batches at the end, as one unit: all are appended or none. They must carry their offsets and epochs; the
     /// log accepts an offset above its end, for a leader's compacted log has gaps.
-    pub fn append(&mut self, batches: &[Stamped], now_ms: i64) -> Result<Appended, AppendError> {
+    pub fn append(&mut self, batches: &[Stamped], now_ms: i64) -> Result<Appended, LogAppendError> {
         if self.failed {
-            return Err(AppendError::Failed);
+            return Err(LogAppendError::Failed);
         }
         let Some((first, last, len)) = self.check_order(batches)? else {
             return Ok(Appended { base_offset: self.log_end, log_end: self.log_end });
@@ -194,12 +194,12 @@ impl Log {
     }
 
     /// The first and last header and the length of all; none when there are none.
-    fn check_order(&self, batches: &[Stamped]) -> Result<Option<(BatchHeader, BatchHeader, u64)>, AppendError> {
+    fn check_order(&self, batches: &[Stamped]) -> Result<Option<(BatchHeader, BatchHeader, u64)>, LogAppendError> {
         let (mut log_end, mut len) = (self.log_end, 0);
         for batch in batches {
             let header = batch.header();
             if header.base_offset < log_end || header.last_offset_delta < 0 {
-                return Err(AppendError::OutOfOrder { log_end, found: header.base_offset });
+                return Err(LogAppendError::OutOfOrder { log_end, found: header.base_offset });
             }
             log_end = header.next_offset();
             len += batch.len() as u64;
@@ -217,14 +217,14 @@ impl Log {
     }
 
     /// Only want of room leaves the log writable: after any other error nobody knows what is on the disk.
-    fn refused(&mut self, error: DiskError) -> AppendError {
+    fn refused(&mut self, error: DiskError) -> LogAppendError {
         if error.lacks_room() && !self.failed {
             // Epochs of batches that were not appended may be ahead of the log's end.
             self.epochs.truncate_end(self.log_end + 1);
-            AppendError::NoRoom(error)
+            LogAppendError::NoRoom(error)
         } else {
             self.failed = true;
-            AppendError::Disk(error)
+            LogAppendError::Disk(error)
         }
     }
 

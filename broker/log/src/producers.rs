@@ -410,7 +410,7 @@ fn check_epoch(producer: &Producer, producer_id: i64, found: i16) -> Result<(), 
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use ottla_batch::Outcome;
+    use ottla_batch::ControlRecordType;
 
     use super::*;
 
@@ -448,7 +448,7 @@ pub(crate) mod tests {
         BatchHeader { attributes: 0x30, ..batch(epoch, NO_SEQUENCE, 1, offset) }
     }
 
-    pub(crate) const ABORT: Marker = Marker { outcome: Outcome::Abort, coordinator_epoch: 5 };
+    pub(crate) const ABORT: Marker = Marker { outcome: ControlRecordType::Abort, coordinator_epoch: 5 };
 
     fn out_of_order(expected: i32, found: i32) -> Result<Admission, ProducerError> {
         Err(ProducerError::OutOfOrderSequence { producer_id: 7, expected, found })
@@ -576,7 +576,7 @@ pub(crate) mod tests {
             ("an earlier coordinator", &open(3), 4, 4, v2, fenced(4)),
             ("an earlier coordinator, an earlier epoch", &open(3), 2, 4, v1, fenced(4)),
         ] {
-            let marker = Marker { outcome: Outcome::Commit, coordinator_epoch };
+            let marker = Marker { outcome: ControlRecordType::Commit, coordinator_epoch };
             assert_eq!(producers.check_marker(7, epoch, marker, version), expected, "{name}");
         }
     }
@@ -591,7 +591,7 @@ pub(crate) mod tests {
         producers.note(&of(8, transactional(batch(0, 0, 1, 14))), None, 0);
         producers.note(&transactional(batch(3, 4, 1, 15)), None, 0);
         assert_eq!(producers.get(7).unwrap().transaction_start, Some(12));
-        let outcome = Some(Outcome::Abort);
+        let outcome = Some(ControlRecordType::Abort);
         let ended = Ended { producer_id: 7, first_offset: 12, last_offset: 16, outcome, last_stable: 14 };
         assert_eq!(producers.note(&marker_at(4, 16), Some(ABORT), 0), Some(ended));
         let producer = producers.get(7).unwrap();

@@ -74,7 +74,7 @@ pub enum ReadError {
 
 /// What to read.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ReadBounds {
     /// The first batch is the one that holds this offset, or the first after it.
     pub from: i64,
     /// No batch with this offset or a later one: the high watermark, or the last stable offset.
@@ -88,7 +88,7 @@ pub struct Bounds {
 /// One segment as it was when the lock was held.
 #[derive(Debug)]
 pub struct Window {
-    bounds: Bounds,
+    bounds: ReadBounds,
     file: Arc<DiskFile>,
     size: u64,
     end_offset: i64,
@@ -110,7 +110,7 @@ struct Hints {
 }
 
 impl Hints {
-    fn find(index: &OffsetIndex, bounds: &Bounds) -> Hints {
+    fn find(index: &OffsetIndex, bounds: &ReadBounds) -> Hints {
         let first = index.position_before(bounds.from);
         Hints { first, last: index.last_position(bounds.up_to, first.saturating_add(bounds.max_bytes as u64)) }
     }
@@ -119,8 +119,8 @@ impl Hints {
 impl Log {
     /// Find the segment to read from; [`Window::locate`] does the rest without the lock. None when there is nothing to
     /// read: `from` is the end, or at the bound.
-    pub fn window(&self, bounds: Bounds) -> Result<Option<Window>, ReadError> {
-        let Bounds { from, up_to, .. } = bounds;
+    pub fn window(&self, bounds: ReadBounds) -> Result<Option<Window>, ReadError> {
+        let ReadBounds { from, up_to, .. } = bounds;
         if from < self.log_start || from > self.log_end {
             let (log_start, log_end) = (self.log_start, self.log_end);
             return Err(OutOfRange { offset: from, log_start, log_end }.into());
@@ -141,7 +141,7 @@ impl Log {
     }
 
     /// Both steps of reading at once, for a caller that may wait. None when the bounds leave nothing to read.
-    pub fn read(&self, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+    pub fn read(&self, mut bounds: ReadBounds) -> Result<Option<LogSlice>, ReadError> {
         while let Some(window) = self.window(bounds)? {
             if let Some(slice) = window.locate()? {
                 return Ok(Some(slice));
@@ -157,7 +157,7 @@ impl Log {
 
 impl Window {
     fn active(
-        bounds: Bounds,
+        bounds: ReadBounds,
         file: Arc<DiskFile>,
         size: u64,
         end_offset: i64,
@@ -167,7 +167,7 @@ impl Window {
         Window { bounds, file, size, end_offset, start: Start::Known(Hints::find(index, &bounds)), era: era.clone() }
     }
 
-    fn sealed(bounds: Bounds, segment: Arc<Sealed>, era: &Arc<Era>) -> DiskResult<Window> {
+    fn sealed(bounds: ReadBounds, segment: Arc<Sealed>, era: &Arc<Era>) -> DiskResult<Window> {
         Ok(Window {
             bounds,
             file: segment.file()?,
@@ -191,7 +191,7 @@ impl Window {
 
     /// Find the batches. None when the bounds leave none of this segment. May wait for the disk.
     pub fn locate(&self) -> Result<Option<LogSlice>, LogError> {
-        let Bounds { from, up_to, max_bytes, at_least_one } = self.bounds;
+        let ReadBounds { from, up_to, max_bytes, at_least_one } = self.bounds;
         let hints = match &self.start {
             Start::Known(hints) => *hints,
             Start::AskIndex(segment) => Hints::find(&segment.indexes(&self.file)?.offsets, &self.bounds),

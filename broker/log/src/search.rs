@@ -10,14 +10,14 @@ use crate::indexes::Indexes;
 use crate::log::Log;
 use crate::sealed::Sealed;
 use crate::time_index::NO_TIMESTAMP;
-use crate::walk::{LogError, Place, Walk};
+use crate::walk::{BatchPlace, LogError, Walk};
 
 /// Most bytes that a search decompresses of one batch, a piece at a time: as many as are taken from a producer.
 const SEARCHED_MAX: usize = i32::MAX as usize;
 
 /// Which record is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum SearchTarget {
     /// The first whose timestamp is at least this.
     FirstAt(i64),
     /// The first of those with the largest timestamp.
@@ -39,7 +39,7 @@ pub struct FoundRecord {
 #[derive(Debug)]
 pub struct Search {
     log_start: i64,
-    wanted: Wanted,
+    wanted: SearchTarget,
     sealed: Vec<Arc<Sealed>>,
     active: Region,
     active_largest: i64,
@@ -55,11 +55,11 @@ struct Region {
 
 impl Log {
     /// Search the log for a record.
-    pub fn search(&self, wanted: Wanted) -> Search {
+    pub fn search(&self, wanted: SearchTarget) -> Search {
         let indexes = &self.active.indexes;
         let timestamp = match wanted {
-            Wanted::FirstAt(timestamp) => timestamp,
-            Wanted::Latest => indexes.largest.timestamp,
+            SearchTarget::FirstAt(timestamp) => timestamp,
+            SearchTarget::Latest => indexes.largest.timestamp,
         };
         Search {
             log_start: self.log_start,
@@ -85,8 +85,8 @@ impl Search {
     /// Find the record; none when the log holds none. May wait for the disk.
     pub fn run(&self) -> Result<Option<FoundRecord>, LogError> {
         let timestamp = match self.wanted {
-            Wanted::FirstAt(timestamp) => timestamp,
-            Wanted::Latest => match self.largest()? {
+            SearchTarget::FirstAt(timestamp) => timestamp,
+            SearchTarget::Latest => match self.largest()? {
                 NO_TIMESTAMP => return Ok(None),
                 largest => largest,
             },
@@ -133,7 +133,12 @@ impl Search {
         Ok(None)
     }
 
-    fn first_in_batch(&self, timestamp: i64, file: &DiskFile, place: &Place) -> Result<Option<FoundRecord>, LogError> {
+    fn first_in_batch(
+        &self,
+        timestamp: i64,
+        file: &DiskFile,
+        place: &BatchPlace,
+    ) -> Result<Option<FoundRecord>, LogError> {
         let corrupt =
             |reason: String| LogError::Corrupt { path: file.path().to_owned(), position: place.position, reason };
         let mut bytes = vec![0; place.len as usize];

@@ -16,7 +16,7 @@ use crate::index::{self, OffsetIndex};
 use crate::indexes::Indexes;
 use crate::time_index::{self, NO_TIMESTAMP, TimeIndex};
 use crate::transactions::index::TransactionIndex;
-use crate::walk::{LogError, Place, Walk};
+use crate::walk::{BatchPlace, LogError, Walk};
 
 pub(crate) const LOG: &str = "log";
 pub(crate) const OFFSET_INDEX: &str = "index";
@@ -223,7 +223,7 @@ impl Active {
     }
 
     /// Remove the batch at `place` and all that follow it. Gives the offset after the last that is left, if one is.
-    pub(crate) fn truncate(&mut self, place: &Place, config: &LogConfig) -> Result<Option<i64>, LogError> {
+    pub(crate) fn truncate(&mut self, place: &BatchPlace, config: &LogConfig) -> Result<Option<i64>, LogError> {
         self.size = place.position;
         if self.size == 0 {
             self.empty()?;

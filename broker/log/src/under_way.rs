@@ -13,45 +13,45 @@ use parking_lot::Mutex;
 
 /// What is asked of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum DiskOperationKind {
     Write,
     Sync,
 }
 
 #[derive(Clone)]
-struct Asked {
-    kind: Kind,
+struct DiskOperation {
+    kind: DiskOperationKind,
     path: Arc<Path>,
     since: Instant,
 }
 
 /// What one thread waits for: one thing at a time.
-type Waiting = Mutex<Option<Asked>>;
+type CurrentOperation = Mutex<Option<DiskOperation>>;
 
-static THREADS: Mutex<Vec<Weak<Waiting>>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<Weak<CurrentOperation>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    static WAITING: OnceCell<Arc<Waiting>> = const { OnceCell::new() };
+    static WAITING: OnceCell<Arc<CurrentOperation>> = const { OnceCell::new() };
 }
 
 /// Until it is dropped, this thread waits for the disk.
 #[must_use = "the thread does not wait any more once this is dropped"]
 pub(crate) struct UnderWay {
-    thread: Arc<Waiting>,
+    thread: Arc<CurrentOperation>,
     /// What this is a part of.
-    outer: Option<Asked>,
+    outer: Option<DiskOperation>,
 }
 
 /// This thread asks the disk for something, which may be a part of what it waits for already.
-pub(crate) fn begin(kind: Kind, path: &Arc<Path>) -> UnderWay {
+pub(crate) fn begin(kind: DiskOperationKind, path: &Arc<Path>) -> UnderWay {
     let thread = WAITING.with(|waiting| waiting.get_or_init(register).clone());
-    let asked = Asked { kind, path: path.clone(), since: Instant::now() };
+    let asked = DiskOperation { kind, path: path.clone(), since: Instant::now() };
     let outer = thread.lock().replace(asked);
     UnderWay { thread, outer }
 }
 
-fn register() -> Arc<Waiting> {
-    let thread = Arc::<Waiting>::default();
+fn register() -> Arc<CurrentOperation> {
+    let thread = Arc::<CurrentOperation>::default();
     let mut threads = THREADS.lock();
     threads.retain(|thread| thread.strong_count() > 0);
     threads.push(Arc::downgrade(&thread));
@@ -87,8 +87,8 @@ pub fn longest(dir: &Path) -> Longest {
     for thread in threads {
         let Some(asked) = thread.lock().clone().filter(|asked| asked.path.starts_with(dir)) else { continue };
         let wait = match asked.kind {
-            Kind::Write => &mut longest.write,
-            Kind::Sync => &mut longest.sync,
+            DiskOperationKind::Write => &mut longest.write,
+            DiskOperationKind::Sync => &mut longest.sync,
         };
         *wait = asked.since.elapsed().max(*wait);
     }
@@ -109,9 +109,9 @@ mod tests {
             let Longest { write, sync } = longest(dir);
             (!write.is_zero(), !sync.is_zero())
         };
-        let flush = begin(Kind::Sync, &path("/data/0/t-0"));
+        let flush = begin(DiskOperationKind::Sync, &path("/data/0/t-0"));
         assert_eq!((waits(mine), waits(other)), ((false, true), (false, false)));
-        let part = begin(Kind::Write, &path("/data/0/t-0/0.index"));
+        let part = begin(DiskOperationKind::Write, &path("/data/0/t-0/0.index"));
         assert_eq!(waits(mine), (true, false), "a thread waits for one thing at a time");
         drop(part);
         assert_eq!(waits(mine), (false, true));
@@ -119,7 +119,7 @@ mod tests {
         let (end, ended) = mpsc::channel::<()>();
         let (begun, has_begun) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let _write = begin(Kind::Write, &path("/data/0/u-0/0.log"));
+            let _write = begin(DiskOperationKind::Write, &path("/data/0/u-0/0.log"));
             begun.send(()).unwrap();
             let _ = ended.recv();
         });

@@ -31,13 +31,13 @@ pub enum LogError {
 
 /// A batch's place in its segment file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct BatchPlace {
     pub position: u64,
     pub len: u64,
     pub header: BatchHeader,
 }
 
-impl Place {
+impl BatchPlace {
     pub(crate) fn end(&self) -> u64 {
         self.position + self.len
     }
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
         Walk { file, position, end, buffer: Vec::new(), buffer_position: position }
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<Place>, LogError> {
+    pub(crate) fn next(&mut self) -> Result<Option<BatchPlace>, LogError> {
         if self.position >= self.end {
             return Ok(None);
         }
@@ -92,9 +92,9 @@ impl<'a> Walk<'a> {
 
 /// Can this be the header of a batch at `position` in a file of `file_size` bytes? Gives the place of the batch; none
 /// when it can't be.
-pub(crate) fn plausible(header: BatchHeader, position: u64, file_size: u64) -> Option<Place> {
+pub(crate) fn plausible(header: BatchHeader, position: u64, file_size: u64) -> Option<BatchPlace> {
     let len = header.total_len()? as u64;
     let fits = len <= file_size.saturating_sub(position);
     let sane = header.magic == ottla_batch::header::MAGIC && header.base_offset >= 0 && header.last_offset_delta >= 0;
-    (fits && sane).then_some(Place { position, len, header })
+    (fits && sane).then_some(BatchPlace { position, len, header })
 }

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, bytes_of, headers, hint, read_all};
 use ottla_batch::{BatchBuilder, Batches, Codec, NewRecord, Stamped};
-use ottla_log::compaction::{Cleaned, Outcome};
+use ottla_log::compaction::{Cleaned, CompactionOutcome};
 use ottla_log::retention::Retired;
-use ottla_log::{Bounds, CompactionConfig, Files, Log, LogConfig, Wanted};
+use ottla_log::{CompactionConfig, Files, Log, LogConfig, ReadBounds, SearchTarget};
 use proptest::prelude::*;
 
 const DELETE_RETENTION: i64 = 1_000;
@@ -51,7 +51,7 @@ fn value(len: usize) -> Option<Vec<u8>> {
 }
 
 /// One round, if it is time for one.
-fn compact_at(log: &mut Log, memory: usize, now_ms: i64) -> Option<(Outcome, Vec<Retired>)> {
+fn compact_at(log: &mut Log, memory: usize, now_ms: i64) -> Option<(CompactionOutcome, Vec<Retired>)> {
     let mut compaction = log.start_compaction(log.log_end())?;
     compaction.dirty_ratio(now_ms).unwrap()?;
     let mut retired = Vec::new();
@@ -62,7 +62,7 @@ fn compact_at(log: &mut Log, memory: usize, now_ms: i64) -> Option<(Outcome, Vec
     Some((outcome.unwrap(), retired))
 }
 
-fn compact(log: &mut Log) -> Outcome {
+fn compact(log: &mut Log) -> CompactionOutcome {
     compact_at(log, PLENTY, NOW).expect("there is something dirty").0
 }
 
@@ -201,11 +201,11 @@ fn check(log: &Log, sent: &BTreeMap<i64, Keyed>, tombstones_left: &BTreeSet<i64>
     }
     for from in [0, log.log_end() / 3, log.log_end() / 2, log.log_end() - 1] {
         let expected = headers(read_all(log, 0)).into_iter().find(|header| header.last_offset() >= from);
-        let bounds = Bounds { from: from.max(0), up_to: log.log_end(), max_bytes: 1, at_least_one: true };
+        let bounds = ReadBounds { from: from.max(0), up_to: log.log_end(), max_bytes: 1, at_least_one: true };
         let slice = log.read(bounds).unwrap();
         assert_eq!(slice.map(|slice| slice.base_offset), expected.map(|header| header.base_offset), "{step:?}");
         let first = found.iter().find(|(offset, ..)| *offset >= from).map(|(offset, ..)| *offset);
-        let searched = log.search(Wanted::FirstAt(NOW + from)).run().unwrap();
+        let searched = log.search(SearchTarget::FirstAt(NOW + from)).run().unwrap();
         assert_eq!(searched.map(|found| found.offset), first, "{step:?}");
     }
 }
@@ -241,7 +241,7 @@ fn superseded_records_go_and_small_segments_become_one() {
     let size = fixture.log.size();
     let outcome = compact(&mut fixture.log);
     assert_eq!(offsets(&fixture.log), [1, 2, 3]);
-    assert_eq!(outcome, Outcome { removed_bytes: size - fixture.log.size(), completed: true });
+    assert_eq!(outcome, CompactionOutcome { removed_bytes: size - fixture.log.size(), completed: true });
     assert_eq!((fixture.log.log_end(), fixture.log.first_dirty()), (4, 4));
     let logs: Vec<String> = names(&fixture.dir()).into_iter().filter(|name| name.ends_with(".log")).collect();
     assert_eq!(logs, ["00000000000000000000.log", "00000000000000000004.log"]);
@@ -339,11 +339,11 @@ fn little_memory_takes_several_rounds() {
 #[test]
 fn readers_of_replaced_segments_go_on() {
     let mut fixture = four_segments();
-    let bounds = |from| Bounds { from, up_to: 4, max_bytes: 1 << 20, at_least_one: true };
+    let bounds = |from| ReadBounds { from, up_to: 4, max_bytes: 1 << 20, at_least_one: true };
     let before = fixture.log.read(bounds(0)).unwrap().unwrap();
     let bytes = before.read().unwrap();
     let window = fixture.log.window(bounds(2)).unwrap().unwrap();
-    let search = fixture.log.search(Wanted::FirstAt(NOW + 1));
+    let search = fixture.log.search(SearchTarget::FirstAt(NOW + 1));
     let (_, retired) = compact_at(&mut fixture.log, PLENTY, NOW).unwrap();
     assert_eq!(search.run().unwrap().unwrap().offset, 1, "found in the old segments under their new names");
     retired.into_iter().for_each(|retired| retired.unlink().unwrap());
@@ -357,7 +357,7 @@ fn a_log_that_was_truncated_meanwhile_keeps_its_segments() {
     let mut fixture = four_segments();
     let early = fixture.log.start_compaction(4).unwrap();
     let late = fixture.log.start_compaction(4).unwrap();
-    let void = Outcome { removed_bytes: 0, completed: false };
+    let void = CompactionOutcome { removed_bytes: 0, completed: false };
     let truncate_and_swap = |cleaned: &Cleaned| {
         fixture.log.truncate_to(3, NOW).unwrap();
         Ok(fixture.log.swap_in(cleaned)?.is_some())
@@ -439,7 +439,7 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new() {
                 let (log, opened) = Log::open(crashed.path(), config(), hint, &files, NOW).unwrap();
                 assert_eq!((opened.cut_bytes, opened.corrupt.len(), log.log_end()), (0, 0, 4), "step {done}");
                 assert_eq!(read_all(&log, 0), if done < 3 { old.clone() } else { new.clone() }, "step {done}");
-                assert_eq!(log.search(Wanted::FirstAt(NOW + 3)).run().unwrap().unwrap().offset, 3, "step {done}");
+                assert_eq!(log.search(SearchTarget::FirstAt(NOW + 3)).run().unwrap().unwrap().offset, 3, "step {done}");
             }
             let left_over = |name: &String| [".cleaned", ".swap", ".deleted"].iter().any(|mark| name.ends_with(mark));
             assert!(!names(crashed.path()).iter().any(left_over), "step {done}");

@@ -12,8 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, headers, hint, marker, read_all};
-use ottla_batch::Outcome::{Abort, Commit};
-use ottla_batch::{Batch, BatchBuilder, Batches, Codec, NewRecord, Outcome, Stamped};
+use ottla_batch::ControlRecordType::{Abort, Commit};
+use ottla_batch::{Batch, BatchBuilder, Batches, Codec, ControlRecordType, NewRecord, Stamped};
 use ottla_log::{AbortedTransaction, CompactionConfig, Files, Log, LogConfig, RecoveryHint};
 use proptest::prelude::*;
 
@@ -107,7 +107,7 @@ fn read_committed(log: &Log) -> Vec<(i64, Keyed)> {
 enum Step {
     /// In a transaction of the producer; of no producer without one.
     Append(Option<usize>, Vec<Keyed>),
-    End(usize, Outcome),
+    End(usize, ControlRecordType),
     Roll,
     /// With room for so many keys.
     Compact(usize),
@@ -139,7 +139,7 @@ struct Sent {
     keyed: Keyed,
     producer: Option<usize>,
     /// The offset of the marker, and what it says.
-    ended: Option<(i64, Outcome)>,
+    ended: Option<(i64, ControlRecordType)>,
 }
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, batch, batch_of, bytes_of, hint, in_transaction, marker, read_all};
-use ottla_batch::{Batch, HEADER_LEN, Outcome, Stamped};
+use ottla_batch::{Batch, ControlRecordType, HEADER_LEN, Stamped};
 use ottla_log::folder::Folder;
 use ottla_log::{CompactionConfig, Files, Log, LogConfig, LogError, Opened, RecoveryHint, put_aside_from};
 
@@ -236,7 +236,7 @@ fn gaps_that_a_follower_copied_are_no_lost_ends() {
 fn what_lies_before_a_wide_gap_is_on_the_device_before_the_next_segment_is_there() {
     use std::sync::mpsc;
 
-    use ottla_log::disk::{Change, simulated::stand_in_below};
+    use ottla_log::disk::{DiskChange, simulated::stand_in_below};
 
     let mut fixture = Fixture::new(LogConfig::default());
     fixture.append(&batch(0, 1, 100));
@@ -244,8 +244,8 @@ fn what_lies_before_a_wide_gap_is_on_the_device_before_the_next_segment_is_there
     let (hears, heard) = mpsc::channel();
     let disk = stand_in_below(fixture.root.path(), move |change| {
         let change = match change {
-            Change::Sync(path) if path == first => Some("sync"),
-            Change::Create(path) if path.extension().is_some_and(|extension| extension == "log") => Some("create"),
+            DiskChange::Sync(path) if path == first => Some("sync"),
+            DiskChange::Create(path) if path.extension().is_some_and(|extension| extension == "log") => Some("create"),
             _ => None,
         };
         change.map_or(Ok(()), |change| hears.send(change).map_err(std::io::Error::other))
@@ -263,7 +263,7 @@ fn what_compaction_has_removed_is_no_lost_end() {
     for offset in 0..30 {
         fixture.append(&in_transaction(7, 0, offset, offset.into()));
     }
-    fixture.append(&marker(7, 0, Outcome::Commit, 30));
+    fixture.append(&marker(7, 0, ControlRecordType::Commit, 30));
     fixture.log.roll(NOW).unwrap();
     let mut compaction = fixture.log.start_compaction(31).unwrap();
     compaction.dirty_ratio(NOW).unwrap().unwrap();

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Fixture, NOW, batch_of, in_transaction, marker, produced};
-use ottla_batch::{Batch, BatchBuilder, Batches, Codec, NewRecord, Outcome, Stamped};
+use ottla_batch::{Batch, BatchBuilder, Batches, Codec, ControlRecordType, NewRecord, Stamped};
 use ottla_log::checkpoints::{RECOVERY_POINTS, read_offsets};
 use ottla_log::retention::Retired;
-use ottla_log::{CompactionConfig, Log, LogConfig, RecoveryHint, Wanted};
+use ottla_log::{CompactionConfig, Log, LogConfig, RecoveryHint, SearchTarget};
 
 /// See the README beside the files.
 fn kafkas() -> PathBuf {
@@ -75,7 +75,7 @@ fn kafkas_folder_opens_after_a_clean_stop_and_after_a_crash() {
         assert_eq!(log.epochs().end_offset_for(0, 20), Some((0, 10)));
         assert_eq!(log.producers().get(1000).unwrap().batches[0].last_sequence, 9);
         // The tenth of ten records in a batch of lz4: found by record, not by batch.
-        let found = log.search(Wanted::FirstAt(1_795_233_513_683)).run().unwrap().unwrap();
+        let found = log.search(SearchTarget::FirstAt(1_795_233_513_683)).run().unwrap().unwrap();
         assert_eq!((found.offset, found.leader_epoch), (19, 2));
     }
 }
@@ -187,8 +187,8 @@ fn kafkas_dump_log_reads_transactions() {
     let mut fixture = Fixture::new(LogConfig::default());
     fixture.append(&in_transaction(77, 3, 0, 0));
     fixture.append(&in_transaction(78, 0, 0, 1));
-    fixture.append(&marker(77, 4, Outcome::Abort, 2));
-    fixture.append(&marker(78, 0, Outcome::Commit, 3));
+    fixture.append(&marker(77, 4, ControlRecordType::Abort, 2));
+    fixture.append(&marker(78, 0, ControlRecordType::Commit, 3));
     fixture.append(&in_transaction(77, 4, 0, 4));
     let fixture = fixture.restart();
     let dumped = |offset: i64, extension: &str, arguments: &[&str]| {

@@ -6,7 +6,9 @@ mod common;
 
 use common::{Fixture, NOW, batch, batch_of, bytes_of, headers, hint, produced, read_all};
 use ottla_batch::{BatchBuilder, Codec, NewRecord};
-use ottla_log::{Admission, AppendError, Bounds, FoundRecord, Log, LogConfig, ReadError, RecoveryHint, Wanted};
+use ottla_log::{
+    Admission, FoundRecord, Log, LogAppendError, LogConfig, ReadBounds, ReadError, RecoveryHint, SearchTarget,
+};
 
 #[test]
 fn what_is_appended_is_read_back_byte_for_byte() {
@@ -58,7 +60,7 @@ fn a_read_gives_whole_batches_within_its_bounds() {
             (97, 100, usize::MAX, true, 1),
             (97, 50, usize::MAX, true, 0),
         ] {
-            let bounds = Bounds { from, up_to, max_bytes, at_least_one };
+            let bounds = ReadBounds { from, up_to, max_bytes, at_least_one };
             let slice = fixture.log.read(bounds).unwrap();
             assert_eq!(slice.as_ref().map_or(0, |s| s.len), batches * len, "{bounds:?} every {index_interval_bytes}");
             if let Some(slice) = slice {
@@ -74,13 +76,13 @@ fn offsets_may_leave_gaps_but_never_go_back() {
     fixture.append(&batch(10, 5, 100));
     fixture.append(&batch(20, 5, 100));
     let error = fixture.log.append(&[batch(24, 1, 100)], 0).unwrap_err();
-    assert!(matches!(error, AppendError::OutOfOrder { log_end: 25, found: 24 }));
+    assert!(matches!(error, LogAppendError::OutOfOrder { log_end: 25, found: 24 }));
     assert_eq!(fixture.log.read(bounds(17, 25)).unwrap().unwrap().base_offset, 20);
     assert_eq!(fixture.log.read(bounds(0, 25)).unwrap().unwrap().base_offset, 10);
 }
 
-fn bounds(from: i64, up_to: i64) -> Bounds {
-    Bounds { from, up_to, max_bytes: usize::MAX, at_least_one: true }
+fn bounds(from: i64, up_to: i64) -> ReadBounds {
+    ReadBounds { from, up_to, max_bytes: usize::MAX, at_least_one: true }
 }
 
 fn segments(fixture: &Fixture) -> Vec<String> {
@@ -142,7 +144,7 @@ fn followers_append_several_batches_at_once() {
     assert_eq!(read_all(&fixture.log, 0), batches.iter().flat_map(bytes_of).collect::<Vec<u8>>());
     assert_eq!(fixture.log.epochs().end_offset_for(1, 10), Some((1, 9)));
     let disordered = [batch(10, 2, 50), batch(11, 1, 50)];
-    assert!(matches!(fixture.log.append(&disordered, NOW), Err(AppendError::OutOfOrder { log_end: 12, found: 11 })));
+    assert!(matches!(fixture.log.append(&disordered, NOW), Err(LogAppendError::OutOfOrder { log_end: 12, found: 11 })));
     assert_eq!(fixture.log.log_end(), 10, "all or none");
 }
 
@@ -325,24 +327,24 @@ fn timestamps_are_found_by_record() {
         let search = |fixture: &Fixture, wanted| fixture.log.search(wanted).run().unwrap();
         let found = |offset, timestamp| Some(FoundRecord { offset, timestamp, leader_epoch: 0 });
         for (wanted, expected) in [
-            (Wanted::FirstAt(0), found(0, 10)),
-            (Wanted::FirstAt(10), found(0, 10)),
-            (Wanted::FirstAt(11), found(1, 40)),
-            (Wanted::FirstAt(41), found(6, 70)),
-            (Wanted::FirstAt(71), found(8, 90)),
-            (Wanted::FirstAt(91), None),
-            (Wanted::Latest, found(8, 90)),
+            (SearchTarget::FirstAt(0), found(0, 10)),
+            (SearchTarget::FirstAt(10), found(0, 10)),
+            (SearchTarget::FirstAt(11), found(1, 40)),
+            (SearchTarget::FirstAt(41), found(6, 70)),
+            (SearchTarget::FirstAt(71), found(8, 90)),
+            (SearchTarget::FirstAt(91), None),
+            (SearchTarget::Latest, found(8, 90)),
         ] {
             assert_eq!(search(&fixture, wanted), expected, "{wanted:?} in {codec:?}");
         }
         fixture.log.advance_log_start(5);
-        assert_eq!(search(&fixture, Wanted::FirstAt(0)), found(5, 35), "below the log's start there is nothing");
+        assert_eq!(search(&fixture, SearchTarget::FirstAt(0)), found(5, 35), "below the log's start there is nothing");
         fixture = fixture.restart();
-        assert_eq!(search(&fixture, Wanted::FirstAt(41)), found(6, 70), "after a restart");
+        assert_eq!(search(&fixture, SearchTarget::FirstAt(41)), found(6, 70), "after a restart");
     }
     let empty = Fixture::new(LogConfig::default());
-    assert_eq!(empty.log.search(Wanted::Latest).run().unwrap(), None);
-    assert_eq!(empty.log.search(Wanted::FirstAt(0)).run().unwrap(), None);
+    assert_eq!(empty.log.search(SearchTarget::Latest).run().unwrap(), None);
+    assert_eq!(empty.log.search(SearchTarget::FirstAt(0)).run().unwrap(), None);
 }
 
 #[test]
@@ -353,7 +355,7 @@ fn timestamps_are_found_in_a_batch_that_grows_a_thousandfold() {
         builder.push(NewRecord { timestamp, value: Some(&[0; 1 << 20]), ..NewRecord::default() });
     }
     fixture.append(&builder.build().stamp(0, 0, None));
-    let found = fixture.log.search(Wanted::FirstAt(40)).run().unwrap();
+    let found = fixture.log.search(SearchTarget::FirstAt(40)).run().unwrap();
     assert_eq!(found, Some(FoundRecord { offset: 39, timestamp: 40, leader_epoch: 0 }));
 }
 
@@ -475,7 +477,7 @@ fn a_closed_log_takes_no_writes() {
     let mut fixture = Fixture::new(LogConfig::default());
     fixture.append(&batch(0, 1, 100));
     fixture.log.close().unwrap();
-    assert!(matches!(fixture.log.append(&[batch(1, 1, 100)], NOW), Err(AppendError::Failed)));
+    assert!(matches!(fixture.log.append(&[batch(1, 1, 100)], NOW), Err(LogAppendError::Failed)));
 }
 
 #[test]
@@ -489,7 +491,7 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     let snapshot = fixture.dir().join("00000000000000000002.snapshot");
     std::os::unix::fs::symlink("/dev/full", &snapshot).unwrap();
     let error = fixture.log.append(&[batch(2, 1, 100)], NOW).unwrap_err();
-    assert!(matches!(error, AppendError::NoRoom(_)), "{error}");
+    assert!(matches!(error, LogAppendError::NoRoom(_)), "{error}");
     assert_eq!((segments(&fixture), fixture.log.log_end()), (before, 2));
 
     std::fs::remove_file(&snapshot).unwrap();
@@ -502,9 +504,9 @@ fn a_full_disk_leaves_the_log_as_it_was() {
     let next = fixture.dir().join(format!("{far:020}.log"));
     std::os::unix::fs::symlink("/dev/full", &next).unwrap();
     let error = fixture.log.append(&[batch(far, 1, 100)], NOW).unwrap_err();
-    assert!(matches!(error, AppendError::Disk(_)), "{error}");
+    assert!(matches!(error, LogAppendError::Disk(_)), "{error}");
     assert!(error.to_string().contains("failed to write"), "{error}");
-    assert!(matches!(fixture.log.append(&[batch(far, 1, 100)], NOW), Err(AppendError::Failed)));
+    assert!(matches!(fixture.log.append(&[batch(far, 1, 100)], NOW), Err(LogAppendError::Failed)));
     assert_eq!(fixture.log.log_end(), far, "the gap belongs to the log");
     std::fs::remove_file(&next).unwrap();
     std::fs::write(&next, []).unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Fixture, NOW, batch_of, bytes_of, read_all};
 use ottla_batch::Stamped;
-use ottla_log::{CompactionConfig, LogConfig, RecoveryHint, Wanted};
+use ottla_log::{CompactionConfig, LogConfig, RecoveryHint, SearchTarget};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -200,7 +200,7 @@ fn run(steps: &[Step]) {
         assert_eq!((log.log_start(), log.log_end()), (model.log_start, model.log_end), "after {step:?}");
         assert_eq!(read_all(log, model.log_start), model.bytes_from(model.log_start), "{step:?}");
         for timestamp in [NOW - 1, NOW + (model.log_start + model.log_end) / 2, NOW + model.log_end] {
-            let found = log.search(Wanted::FirstAt(timestamp)).run().unwrap().map(|found| found.offset);
+            let found = log.search(SearchTarget::FirstAt(timestamp)).run().unwrap().map(|found| found.offset);
             assert_eq!(found, model.first_at(timestamp), "{step:?}");
         }
         let held = model.batches.iter().rev().find(|b| b.header().last_offset() >= model.log_start);

@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::fs;
 
 use common::{Fixture, NOW, headers, in_transaction, marker};
-use ottla_batch::{BatchBuilder, BatchHeader, Codec, NewRecord, Outcome};
-use ottla_log::{Bounds, Log, LogConfig, RecoveryHint};
+use ottla_batch::{BatchBuilder, BatchHeader, Codec, ControlRecordType, NewRecord};
+use ottla_log::{Log, LogConfig, ReadBounds, RecoveryHint};
 use proptest::prelude::*;
 
 const PRODUCERS: usize = 4;
@@ -24,7 +24,7 @@ enum Step {
     /// A record in the producer's transaction.
     Append(usize),
     /// The end of the producer's transaction, if it has one here or not.
-    End(usize, Outcome),
+    End(usize, ControlRecordType),
     /// The next transaction of the producer has another epoch.
     Bump(usize),
     Roll,
@@ -43,7 +43,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let producer = 0..PRODUCERS;
-    let outcome = prop_oneof![2 => Just(Outcome::Abort), 1 => Just(Outcome::Commit)];
+    let outcome = prop_oneof![2 => Just(ControlRecordType::Abort), 1 => Just(ControlRecordType::Commit)];
     let damage = prop::option::of((prop_oneof![Just("index"), Just("txnindex"), Just("snapshot")], any::<bool>()));
     prop_oneof![
         3 => Just(Step::Plain),
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
 enum Kind {
     Plain,
     Data(usize),
-    Marker(usize, Outcome),
+    Marker(usize, ControlRecordType),
 }
 
 /// The simple thing that a log is: what is at each offset.
@@ -78,7 +78,7 @@ struct Model {
 
 impl Model {
     /// Where the transaction of the record at `offset` ends, and how.
-    fn end_of(&self, offset: usize, producer: usize) -> Option<(usize, Outcome)> {
+    fn end_of(&self, offset: usize, producer: usize) -> Option<(usize, ControlRecordType)> {
         (offset..self.records.len()).find_map(|at| match self.records[at] {
             Kind::Marker(of, outcome) if of == producer => Some((at, outcome)),
             Kind::Marker(..) | Kind::Plain | Kind::Data(_) => None,
@@ -99,7 +99,7 @@ impl Model {
     fn committed(&self, from: usize) -> Vec<i64> {
         let counts = |offset: &usize| match self.records[*offset] {
             Kind::Plain => true,
-            Kind::Data(producer) => self.end_of(*offset, producer).unwrap().1 == Outcome::Commit,
+            Kind::Data(producer) => self.end_of(*offset, producer).unwrap().1 == ControlRecordType::Commit,
             Kind::Marker(..) => false,
         };
         (from..self.last_stable()).filter(counts).map(|offset| offset as i64).collect()
@@ -127,7 +127,7 @@ fn consume(batches: &[BatchHeader], mut aborted: Vec<(i64, i64)>, from: i64, fou
 fn read_committed(log: &Log, mut from: i64) -> Vec<i64> {
     let up_to = log.last_stable();
     let mut found = Vec::new();
-    while let Some(slice) = log.read(Bounds { from, up_to, max_bytes: 300, at_least_one: true }).unwrap() {
+    while let Some(slice) = log.read(ReadBounds { from, up_to, max_bytes: 300, at_least_one: true }).unwrap() {
         let aborted = log.aborted_from(from).run(from, slice.next_offset).unwrap();
         let aborted = aborted.iter().map(|aborted| (aborted.first_offset, aborted.producer_id)).collect();
         consume(&headers(slice.read().unwrap()), aborted, from, &mut found);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Fixture, NOW, batch, headers, hint, read_all};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_log::{Log, LogConfig, RecoveryHint};
 use parking_lot::Mutex;
@@ -59,30 +59,34 @@ impl Device {
         self.crashes.push(self.inodes.clone());
     }
 
-    fn hear(&mut self, dir: &Path, change: Change<'_>) {
+    fn hear(&mut self, dir: &Path, change: DiskChange<'_>) {
         self.remember(dir);
         match change {
-            Change::Create(path) => {
+            DiskChange::Create(path) => {
                 let name = name_of(path);
                 if self.named(&name).is_none() {
                     self.inodes.push(Inode { names: vec![None, Some(name)], bytes: vec![] });
                 }
             }
-            Change::Rename(from, to) => {
+            DiskChange::Rename(from, to) => {
                 let (from, to) = (name_of(from), name_of(to));
                 if let Some(replaced) = self.named(&to) {
                     replaced.names.push(None);
                 }
                 self.named(&from).into_iter().for_each(|inode| inode.names.push(Some(to.clone())));
             }
-            Change::Remove(path) => {
+            DiskChange::Remove(path) => {
                 self.named(&name_of(path)).into_iter().for_each(|inode| inode.names.push(None));
             }
-            Change::SyncDir(_) => {
+            DiskChange::SyncDir(_) => {
                 self.inodes.iter_mut().for_each(|inode| _ = inode.names.drain(..inode.names.len() - 1));
                 self.inodes.retain(|inode| inode.names != [None]);
             }
-            Change::Open(_) | Change::Write(_) | Change::Truncate(..) | Change::Sync(_) | Change::CreateDir(_) => {}
+            DiskChange::Open(_)
+            | DiskChange::Write(_)
+            | DiskChange::Truncate(..)
+            | DiskChange::Sync(_)
+            | DiskChange::CreateDir(_) => {}
         }
     }
 }
@@ -240,7 +244,7 @@ fn a_segment_that_the_disk_does_not_rename_stays_in_the_log() {
     let mut fixture = four_segments();
     for refused in ["00000000000000000010.log", "00000000000000000010.timeindex", "00000000000000000010.index"] {
         let disk = stand_in_below(&fixture.dir(), move |change| match change {
-            Change::Rename(from, _) if name_of(from) == refused => Err(std::io::ErrorKind::StorageFull.into()),
+            DiskChange::Rename(from, _) if name_of(from) == refused => Err(std::io::ErrorKind::StorageFull.into()),
             _ => Ok(()),
         });
         fixture.log.advance_log_start(30);
@@ -263,7 +267,7 @@ fn nothing_is_unlinked_when_the_folder_can_not_be_synced_and_a_folder_that_is_go
     let mut fixture = four_segments();
     let retired = take_up_to(&mut fixture.log, 30);
     let disk = stand_in_below(&fixture.dir(), |change| match change {
-        Change::SyncDir(_) => Err(std::io::Error::other("EIO")),
+        DiskChange::SyncDir(_) => Err(std::io::Error::other("EIO")),
         _ => Ok(()),
     });
     let before = names_in(&fixture);

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::{Fixture, NOW, hint, in_transaction, marker, produced};
-use ottla_batch::Outcome::{Abort, Commit};
+use ottla_batch::ControlRecordType::{Abort, Commit};
 use ottla_log::{AbortedTransaction, Log, LogConfig, RecoveryHint};
 
 /// Producer 7 has begun at 0 and committed at 2, producer 8 has begun at 1; behind a snapshot at 3 something else.

@@ -28,9 +28,9 @@
 //! | any | the log's start passes it | forgotten |
 //!
 //! The start passes what is acknowledged and archived. A member's answer and the end of its session change a record
-//! only when the persister has it ([`Write`], [`SharePartition::settle`]); meanwhile the record is nobody's to acquire
-//! or to acknowledge. Time-outs change it at once. That a record is acquired is not persisted, nor that compaction or
-//! an abort archived it: a new leader finds out by itself.
+//! only when the persister has it ([`StateWrite`], [`SharePartition::settle`]); meanwhile the record is nobody's to
+//! acquire or to acknowledge. Time-outs change it at once. That a record is acquired is not persisted, nor that
+//! compaction or an abort archived it: a new leader finds out by itself.
 //!
 //! # For the host
 //!
@@ -84,7 +84,7 @@ pub use error::{AcknowledgeError, LoadError, PersisterError, SessionError};
 pub use ids::{ConnectionId, GroupId, MemberId, Offset};
 pub use partition::{
     Acknowledge, AcknowledgementBatch, Acquire, AcquireMode, Acquired, InFlight, LogBatch, RecordState, SharePartition,
-    Write,
+    StateWrite,
 };
 pub use session::{Ended, Fetch, Fetched, Sessions, ShareFetch};
 pub use state::{DeliveryState, StateBatch, Stored};

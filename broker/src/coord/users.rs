@@ -18,7 +18,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
-use ottla_access::sasl::{Entry, User};
+use ottla_access::sasl::{CredentialsEntry, User};
 use ottla_crds::{IssuerKeys, KafkaUser, UserAuthentication, names};
 use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{events, named, of_cluster, watcher};
@@ -130,8 +130,8 @@ impl KnownUsers {
                 }
                 continue;
             }
-            match serde_json::from_slice::<Entry>(&value.0) {
-                Ok(Entry { name, user }) => drop(entries.insert(name, Arc::new(user))),
+            match serde_json::from_slice::<CredentialsEntry>(&value.0) {
+                Ok(CredentialsEntry { name, user }) => drop(entries.insert(name, Arc::new(user))),
                 // The error's text may have parts of the entry.
                 Err(_) => tracing::error!(secret = name, key, "ignored an entry that is none of a user's password"),
             }

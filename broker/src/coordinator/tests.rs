@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ottla_batch::{Batch, BatchBuilder, Codec, Marker, NewRecord, Outcome as Ending, Record, marker_batch};
+use ottla_batch::{Batch, BatchBuilder, Codec, ControlRecordType as Ending, Marker, NewRecord, Record, marker_batch};
 use ottla_config::{BrokerSettings, TopicSettings};
 use tokio::sync::watch;
 

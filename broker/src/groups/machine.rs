@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use ottla_batch::{Batch, Marker, Outcome, Record as LogRecord};
+use ottla_batch::{Batch, ControlRecordType, Marker, Record as LogRecord};
 use ottla_config::BrokerSettings;
 use ottla_group::record::{Encoded, TooLong};
-use ottla_group::{Config, GroupError, Lookup, Record, Reply, Shard, StateCall};
+use ottla_group::{Config, GroupError, GroupReply, Lookup, Record, Shard, StateCall};
 
 use crate::coordinator::machine::{
     Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
@@ -24,7 +24,7 @@ pub(crate) enum Errand {
 
 impl Machine for Shard {
     const TOPIC: &'static str = CONSUMER_OFFSETS;
-    type Reply = Reply;
+    type Reply = GroupReply;
     type Message = Errand;
 
     fn new(image: &ClusterImage, _: LeaderEpoch) -> Shard {
@@ -51,7 +51,7 @@ impl Machine for Shard {
     }
 
     fn control(&mut self, producer: Producer, marker: Marker, is_committed: bool) {
-        self.end_transaction(producer.id, marker.outcome == Outcome::Commit, is_committed);
+        self.end_transaction(producer.id, marker.outcome == ControlRecordType::Commit, is_committed);
     }
 
     fn loaded(&mut self, now: Now) -> Effects<Shard> {
@@ -73,15 +73,15 @@ impl Machine for Shard {
 
     fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_group::AppendError::NotCommitted,
-            AppendError::NotLeader => ottla_group::AppendError::NotLeader,
-            AppendError::Rejected => ottla_group::AppendError::TooLarge,
+            AppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
+            AppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
+            AppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
         });
-        effects(self.appended(ottla_group::AppendId(id.0), result, now.into()), now)
+        effects(self.appended(ottla_group::GroupAppendId(id.0), result, now.into()), now)
     }
 
     fn delayed(&mut self, id: AppendId, now: Now) -> Effects<Shard> {
-        effects(Shard::delayed(self, ottla_group::AppendId(id.0), now.into()), now)
+        effects(Shard::delayed(self, ottla_group::GroupAppendId(id.0), now.into()), now)
     }
 
     fn tick(&mut self, now: Now) -> Effects<Shard> {
@@ -92,7 +92,7 @@ impl Machine for Shard {
         Shard::next_deadline(self)
     }
 
-    fn unload(self, now: Now) -> Vec<(Ticket, Reply)> {
+    fn unload(self, now: Now) -> Vec<(Ticket, GroupReply)> {
         tickets(Shard::unload(self, now.into()))
     }
 }
@@ -120,7 +120,7 @@ fn batch(producer: Option<ottla_group::Producer>, records: &[Record], now: Now) 
     })
 }
 
-fn tickets(replies: Vec<(ottla_group::Ticket, Reply)>) -> Vec<(Ticket, Reply)> {
+fn tickets(replies: Vec<(ottla_group::Ticket, GroupReply)>) -> Vec<(Ticket, GroupReply)> {
     replies.into_iter().map(|(ticket, reply)| (Ticket(ticket.0), reply)).collect()
 }
 

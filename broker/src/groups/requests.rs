@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use ottla_group::{
     AlterShareOffsetsReply, AlterShareOffsetsRequest, CommitReply, CommitRequest, ConsumerHeartbeatReply,
     ConsumerHeartbeatRequest, DeleteGroupsReply, DeleteOffsetsReply, DeleteShareOffsetsReply, DescribedConsumerGroup,
-    DescribedGroup, DescribedShareGroup, DescribedStreamsGroup, Effects, GroupError, GroupId, GroupKind,
-    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Reply,
-    Shard, ShareHeartbeatReply, ShareHeartbeatRequest, StreamsHeartbeatReply, StreamsHeartbeatRequest, SyncReply,
-    SyncRequest, Ticket, TopicName,
+    DescribedGroup, DescribedShareGroup, DescribedStreamsGroup, Effects, GroupError, GroupId, GroupKind, GroupReply,
+    HeartbeatRequest, JoinRefused, JoinReply, JoinRequest, LeaveReply, LeaveRequest, ListedGroup, Now, Producer, Shard,
+    ShareHeartbeatReply, ShareHeartbeatRequest, StreamsHeartbeatReply, StreamsHeartbeatRequest, SyncReply, SyncRequest,
+    Ticket, TopicName,
 };
 use ottla_log::VerificationGuard;
 use tokio::sync::oneshot;
@@ -33,13 +33,13 @@ pub enum BeginError {
     Partition(#[from] AppendError),
 }
 
-type Asked = Result<oneshot::Receiver<Reply>, GroupError>;
+type Asked = Result<oneshot::Receiver<GroupReply>, GroupError>;
 
 /// Takes the answer out of its envelope: a ticket is answered in the kind of its request.
 macro_rules! expect {
     ($kind:ident, $asked:expr) => {
         match answer($asked).await {
-            Ok(Reply::$kind(reply)) => reply,
+            Ok(GroupReply::$kind(reply)) => reply,
             Ok(other) => unreachable!("an answer of another kind: {other:?}"),
             Err(error) => Err(error),
         }
@@ -53,7 +53,7 @@ impl Groups {
         let asked = self.ask(&group, |groups, ticket, now| groups.join(request, ticket, now));
         async move {
             match answer(asked).await {
-                Ok(Reply::Join(reply)) => reply,
+                Ok(GroupReply::Join(reply)) => reply,
                 Ok(other) => unreachable!("an answer of another kind: {other:?}"),
                 Err(error) => Err(JoinRefused { error, member }),
             }
@@ -297,6 +297,6 @@ impl Groups {
     }
 }
 
-async fn answer(asked: Asked) -> Result<Reply, GroupError> {
+async fn answer(asked: Asked) -> Result<GroupReply, GroupError> {
     asked?.await.map_err(|_| GroupError::NotCoordinator)
 }

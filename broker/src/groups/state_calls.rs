@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use ottla_group::share_state::{Reply, Request, SharePartition};
+use ottla_group::share_state::{Request, SharePartition, StateReply};
 use ottla_group::{Shard, StateCall, StateCallKind, StateResults};
 use ottla_wire::TopicIdPartition;
 
@@ -16,9 +16,9 @@ pub(super) async fn carry_out(persister: Arc<Persister>, coordinator: Arc<Coordi
     let asked = requests(&call).into_iter().map(async |(of, request)| {
         let place = TopicIdPartition::new(of.topic_id, of.partition);
         match persister.ask(of, request).await {
-            Reply::Initialize(result) | Reply::Delete(result) => Some((place, result)),
+            StateReply::Initialize(result) | StateReply::Delete(result) => Some((place, result)),
             // What has no result has failed.
-            Reply::Read(_) | Reply::Write(_) | Reply::Summarize(_) => None,
+            StateReply::Read(_) | StateReply::Write(_) | StateReply::Summarize(_) => None,
         }
     });
     let results: StateResults = join_all(asked).await.into_iter().flatten().collect();

@@ -125,16 +125,18 @@ mod tests {
     use std::pin::Pin;
 
     use futures::poll;
-    use ottla_access::sasl::{Credentials, Issuers, Known, Mechanism, Step, plain};
+    use ottla_access::sasl::{Credentials, Issuers, LoginInputs, Mechanism, SaslStep, plain};
 
     use super::*;
 
     /// A check of a wrong password.
     fn guess() -> PasswordCheck {
-        let known = Known { credentials: &Credentials::default(), issuers: &Issuers::default(), now_ms: 0 };
+        let known = LoginInputs { credentials: &Credentials::default(), issuers: &Issuers::default(), now_ms: 0 };
         match Exchange::new(Mechanism::Plain, [0; 16]).step(&plain::message("alice", "a guess"), known) {
-            Step::Check(check) => *check,
-            Step::Challenge(_) | Step::Done(..) | Step::Failed(_) => unreachable!("a password is to be checked"),
+            SaslStep::Check(check) => *check,
+            SaslStep::Challenge(_) | SaslStep::Done(..) | SaslStep::Failed(_) => {
+                unreachable!("a password is to be checked")
+            }
         }
     }
 

@@ -192,7 +192,7 @@ pub enum AppendError {
     NotEnoughReplicas,
     /// The disk is full or failed.
     #[error(transparent)]
-    Log(#[from] ottla_log::AppendError),
+    Log(#[from] ottla_log::LogAppendError),
 }
 
 /// Why an appended batch is not acknowledged. It may be committed yet.

@@ -1,7 +1,7 @@
 //! What the machine must know of batches that were read: where they are, and whether they were aborted.
 
 use bytes::Bytes;
-use ottla_batch::{Batch, Batches, Marker, Outcome};
+use ottla_batch::{Batch, Batches, ControlRecordType, Marker};
 use ottla_share::{AbortedTransaction, Acquired, BatchHeader, BatchKind, LogBatch, aborted_batches};
 
 /// The batches in a run of bytes.
@@ -53,7 +53,7 @@ impl Headers {
 fn kind(batch: &Batch) -> BatchKind {
     match (batch.header().is_transactional(), batch.header().is_control()) {
         (true, true) => match Marker::of(batch) {
-            Ok(Some(Marker { outcome: Outcome::Abort, .. })) => BatchKind::AbortMarker,
+            Ok(Some(Marker { outcome: ControlRecordType::Abort, .. })) => BatchKind::AbortMarker,
             Ok(_) | Err(_) => BatchKind::Other,
         },
         (true, false) => BatchKind::Transactional,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_config::OffsetReset;
-use ottla_group::share_state::{self, ReadState, Reply, Request, StateError};
+use ottla_group::share_state::{self, ReadState, Request, StateError, StateReply};
 use ottla_share::{DeliveryState, LoadError, PersisterError, SharePartition, StateBatch, Stored};
 
 use super::ShareError;
@@ -42,8 +42,8 @@ impl Shared {
         let request = Request::Read { leader_epoch: self.since_epoch.0 };
         let ReadState { state_epoch, start_offset, batches } =
             match self.persister.ask(self.place.clone(), request).await {
-                Reply::Read(read) => read.map_err(persister_error)?,
-                Reply::Initialize(_) | Reply::Write(_) | Reply::Delete(_) | Reply::Summarize(_) => {
+                StateReply::Read(read) => read.map_err(persister_error)?,
+                StateReply::Initialize(_) | StateReply::Write(_) | StateReply::Delete(_) | StateReply::Summarize(_) => {
                     return Err(ShareError::BadState);
                 }
             };

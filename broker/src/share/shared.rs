@@ -9,7 +9,7 @@ use std::time::Duration;
 use ottla_config::SharingSettings;
 use ottla_group::share_state::SharePartition as Place;
 use ottla_share::{
-    Acknowledge, AcknowledgementBatch, Acquired, Config, MemberId, PersisterError, SharePartition, Write,
+    Acknowledge, AcknowledgementBatch, Acquired, Config, MemberId, PersisterError, SharePartition, StateWrite,
 };
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -78,7 +78,7 @@ impl Active {
 
 /// A write on its way to the persister.
 pub(super) struct Queued {
-    pub(super) write: Write,
+    pub(super) write: StateWrite,
     /// Where the outcome is sent; `None`: nobody waits for it.
     pub(super) answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
 }

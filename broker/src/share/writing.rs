@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use ottla_group::share_state::{self, Reply, Request, WriteState};
-use ottla_share::{PersisterError, StateBatch, Write};
+use ottla_group::share_state::{self, Request, StateReply, WriteState};
+use ottla_share::{PersisterError, StateBatch, StateWrite};
 use tokio::sync::oneshot;
 
 use super::ShareError;
@@ -16,7 +16,7 @@ impl Shared {
     pub(super) fn post(
         self: &Arc<Self>,
         active: &mut Active,
-        write: Write,
+        write: StateWrite,
         answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
     ) {
         active.queue.push(Queued { write, answer });
@@ -31,8 +31,8 @@ impl Shared {
         while let Some(queued) = self.next_writes() {
             let Some(request) = self.request(&queued) else { return };
             let written = match self.persister.ask(self.place.clone(), Request::Write(request)).await {
-                Reply::Write(result) => result.map_err(persister_error),
-                Reply::Initialize(_) | Reply::Read(_) | Reply::Delete(_) | Reply::Summarize(_) => {
+                StateReply::Write(result) => result.map_err(persister_error),
+                StateReply::Initialize(_) | StateReply::Read(_) | StateReply::Delete(_) | StateReply::Summarize(_) => {
                     Err(PersisterError::Unknown)
                 }
             };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_batch::{Batch, Marker, Record as LogRecord};
 use ottla_config::BrokerSettings;
-use ottla_group::share_state::{self, Config, Encoded, Record, Reply, Shard, TooLong};
+use ottla_group::share_state::{self, Config, Encoded, Record, Shard, StateReply, TooLong};
 
 use super::key;
 use crate::coordinator::batch_of;
@@ -19,7 +19,7 @@ pub(crate) struct DeleteBefore(pub i64);
 
 impl Machine for Shard {
     const TOPIC: &'static str = SHARE_GROUP_STATE;
-    type Reply = Reply;
+    type Reply = StateReply;
     type Message = DeleteBefore;
 
     fn new(image: &ClusterImage, _: LeaderEpoch) -> Shard {
@@ -59,15 +59,15 @@ impl Machine for Shard {
 
     fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, at: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_group::AppendError::NotCommitted,
-            AppendError::NotLeader => ottla_group::AppendError::NotLeader,
-            AppendError::Rejected => ottla_group::AppendError::TooLarge,
+            AppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
+            AppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
+            AppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
         });
-        effects(Shard::decided(self, share_state::AppendId(id.0), result, now(at)), at)
+        effects(Shard::decided(self, share_state::StateAppendId(id.0), result, now(at)), at)
     }
 
     fn delayed(&mut self, id: AppendId, at: Now) -> Effects<Shard> {
-        effects(Shard::delayed(self, share_state::AppendId(id.0)), at)
+        effects(Shard::delayed(self, share_state::StateAppendId(id.0)), at)
     }
 
     fn tick(&mut self, at: Now) -> Effects<Shard> {
@@ -78,7 +78,7 @@ impl Machine for Shard {
         Shard::next_deadline(self)
     }
 
-    fn unload(self, _: Now) -> Vec<(Ticket, Reply)> {
+    fn unload(self, _: Now) -> Vec<(Ticket, StateReply)> {
         tickets(Shard::unload(self))
     }
 }
@@ -109,7 +109,7 @@ fn batch(records: &[Record], now: Now) -> Result<Batch, TooLong> {
     Ok(batch_of(records, now.wall_ms))
 }
 
-fn tickets(replies: Vec<(ottla_group::Ticket, Reply)>) -> Vec<(Ticket, Reply)> {
+fn tickets(replies: Vec<(ottla_group::Ticket, StateReply)>) -> Vec<(Ticket, StateReply)> {
     replies.into_iter().map(|(ticket, reply)| (Ticket(ticket.0), reply)).collect()
 }
 

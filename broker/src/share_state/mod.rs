@@ -20,7 +20,7 @@ pub(crate) mod wire;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_group::share_state::{Config, Reply, Request, Shard, SharePartition, StateError};
+use ottla_group::share_state::{Config, Request, Shard, SharePartition, StateError, StateReply};
 use uuid::Uuid;
 
 use self::machine::effects;
@@ -85,7 +85,7 @@ impl ShareStates {
 
     /// Asks about one share partition. What must happen has happened when this returns; the future waits for the
     /// answer, which is of the request's kind.
-    pub fn ask(&self, of: &SharePartition, request: Request) -> impl Future<Output = Reply> + Send + use<> {
+    pub fn ask(&self, of: &SharePartition, request: Request) -> impl Future<Output = StateReply> + Send + use<> {
         let key = key::of(of);
         let asked = self.coordinators.of(&key).map_err(StateError::from).and_then(|coordinator| {
             let act = |states: &mut Shard, ticket: Ticket, now| {

@@ -6,7 +6,7 @@ use ottla_batch::{Batch, Marker, Record as LogRecord};
 use ottla_config::{BrokerSettings, TransactionSettings};
 use ottla_rules::features::TRANSACTION_VERSION;
 use ottla_txn::record::{Encoded, TooLong};
-use ottla_txn::{Config, Record, Reply, Shard, TransactionVersion, TxnError, WriteMarkers};
+use ottla_txn::{Config, Record, Shard, TransactionVersion, TxnError, TxnReply, WriteMarkers};
 
 use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
@@ -19,7 +19,7 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Machine for Shard {
     const TOPIC: &'static str = TRANSACTION_STATE;
-    type Reply = Reply;
+    type Reply = TxnReply;
     type Message = WriteMarkers;
 
     fn new(image: &ClusterImage, leader_epoch: LeaderEpoch) -> Shard {
@@ -62,15 +62,15 @@ impl Machine for Shard {
 
     fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_txn::AppendError::NotCommitted,
-            AppendError::NotLeader => ottla_txn::AppendError::NotLeader,
-            AppendError::Rejected => ottla_txn::AppendError::TooLarge,
+            AppendError::NotCommitted => ottla_txn::TxnAppendError::NotCommitted,
+            AppendError::NotLeader => ottla_txn::TxnAppendError::NotLeader,
+            AppendError::Rejected => ottla_txn::TxnAppendError::TooLarge,
         });
-        effects(Shard::decided(self, ottla_txn::AppendId(id.0), result, now.into()), now)
+        effects(Shard::decided(self, ottla_txn::TxnAppendId(id.0), result, now.into()), now)
     }
 
     fn delayed(&mut self, id: AppendId, now: Now) -> Effects<Shard> {
-        effects(Shard::delayed(self, ottla_txn::AppendId(id.0)), now)
+        effects(Shard::delayed(self, ottla_txn::TxnAppendId(id.0)), now)
     }
 
     fn tick(&mut self, now: Now) -> Effects<Shard> {
@@ -81,7 +81,7 @@ impl Machine for Shard {
         Shard::next_deadline(self)
     }
 
-    fn unload(self, _: Now) -> Vec<(Ticket, Reply)> {
+    fn unload(self, _: Now) -> Vec<(Ticket, TxnReply)> {
         tickets(Shard::unload(self))
     }
 }
@@ -110,7 +110,7 @@ fn batch(records: &[Record], now: Now) -> Result<Batch, TooLong> {
     Ok(batch_of(encoded.iter().map(|Encoded { key, value }| (&key[..], value.as_deref())), now.wall_ms))
 }
 
-fn tickets(replies: Vec<(ottla_txn::Ticket, Reply)>) -> Vec<(Ticket, Reply)> {
+fn tickets(replies: Vec<(ottla_txn::Ticket, TxnReply)>) -> Vec<(Ticket, TxnReply)> {
     replies.into_iter().map(|(ticket, reply)| (Ticket(ticket.0), reply)).collect()
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use ottla_client::{ClientError, Connection};
-use ottla_txn::{Marker, MarkerResult, Outcome, SendId, Shard, TopicPartition, WriteMarkers};
+use ottla_txn::{Marker, MarkerResult, SendId, Shard, TopicPartition, TransactionResult, WriteMarkers};
 use ottla_wire::m27_write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
@@ -265,8 +265,8 @@ fn end_of(marker: &Marker) -> TransactionEnd {
         producer_epoch: marker.producer_epoch,
         marker: ottla_batch::Marker {
             outcome: match marker.outcome {
-                Outcome::Commit => ottla_batch::Outcome::Commit,
-                Outcome::Abort => ottla_batch::Outcome::Abort,
+                TransactionResult::Commit => ottla_batch::ControlRecordType::Commit,
+                TransactionResult::Abort => ottla_batch::ControlRecordType::Abort,
             },
             coordinator_epoch: marker.coordinator_epoch,
         },
@@ -330,7 +330,7 @@ fn request(all: &[Waiting]) -> WriteTxnMarkersRequest {
     let markers = markers.into_iter().map(|(marker, topics)| WritableTxnMarker {
         producer_id: marker.producer_id,
         producer_epoch: marker.producer_epoch,
-        transaction_result: marker.outcome == Outcome::Commit,
+        transaction_result: marker.outcome == TransactionResult::Commit,
         topics: topics.into_iter().map(topic).collect(),
         coordinator_epoch: marker.coordinator_epoch,
         transaction_version: marker.transaction_version.level() as i8,

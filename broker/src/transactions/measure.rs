@@ -1,6 +1,6 @@
 //! The metrics of transactions, computed at a scrape.
 
-use ottla_txn::{ListFilter, State};
+use ottla_txn::{ListFilter, TransactionState};
 
 use super::Transactions;
 use crate::env;
@@ -9,7 +9,7 @@ use crate::metrics::CoordinatorMetrics;
 impl Transactions {
     /// Sets the gauges of transactions.
     pub(super) fn measure(&self, metrics: &CoordinatorMetrics) {
-        let mut by_state = State::ALL.map(|state| (state, 0));
+        let mut by_state = TransactionState::ALL.map(|state| (state, 0));
         // While some are being loaded the gauges stay as they are.
         let Ok(all) = self.list(ListFilter::default(), env::wall_clock_ms()) else { return };
         for listed in all {

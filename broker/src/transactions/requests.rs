@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ottla_txn::{
     AddPartitions, DescribedTransaction, EndTxn, InitProducerId, ListFilter, ListedTransaction, ProducerIdAndEpoch,
-    Reply, Request, Shard, TransactionVersion, TxnError, VerifyPartitions, VerifyReply,
+    Request, Shard, TransactionVersion, TxnError, TxnReply, VerifyPartitions, VerifyReply,
 };
 
 use super::Transactions;
@@ -31,7 +31,7 @@ impl Transactions {
     /// See [`TxnError`].
     pub async fn init_producer_id(&self, request: InitProducerId) -> Result<ProducerIdAndEpoch, TxnError> {
         match self.ask_for_producer_id(Request::InitProducerId(request)).await? {
-            Reply::InitProducerId(reply) => reply,
+            TxnReply::InitProducerId(reply) => reply,
             other => unreachable!("an answer of another kind: {other:?}"),
         }
     }
@@ -42,7 +42,7 @@ impl Transactions {
     /// See [`TxnError`].
     pub async fn add_partitions(&self, request: AddPartitions) -> Result<(), TxnError> {
         match self.ask(Request::AddPartitions(request)).await? {
-            Reply::AddPartitions(reply) => reply,
+            TxnReply::AddPartitions(reply) => reply,
             other => unreachable!("an answer of another kind: {other:?}"),
         }
     }
@@ -54,7 +54,7 @@ impl Transactions {
     /// See [`TxnError`].
     pub async fn end(&self, request: EndTxn) -> Result<Option<ProducerIdAndEpoch>, TxnError> {
         match self.ask_for_producer_id(Request::EndTxn(request)).await? {
-            Reply::EndTxn(reply) => reply,
+            TxnReply::EndTxn(reply) => reply,
             other => unreachable!("an answer of another kind: {other:?}"),
         }
     }
@@ -115,7 +115,7 @@ impl Transactions {
         self.coordinator(id)?.read(id, look).map_err(refused)
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, TxnError> {
+    async fn ask(&self, request: Request) -> Result<TxnReply, TxnError> {
         let id = request.transactional_id().clone();
         let act =
             |ids: &mut Shard, ticket: Ticket, now: Now| effects(ids.request(&request, ticket.into(), now.into()), now);
@@ -129,7 +129,7 @@ impl Transactions {
 
     /// A request that may need a fresh producer id: of a new transactional id, or of one whose epochs are exhausted. It
     /// is asked again, once, when there is one.
-    async fn ask_for_producer_id(&self, request: Request) -> Result<Reply, TxnError> {
+    async fn ask_for_producer_id(&self, request: Request) -> Result<TxnReply, TxnError> {
         let id = request.transactional_id();
         if id.is_empty() {
             return Err(TxnError::InvalidRequest);
@@ -172,10 +172,10 @@ fn give(coordinator: &Arc<Coordinator<Shard>>, fresh: i64) {
 }
 
 /// The shard had none to draw.
-fn needs_producer_id(reply: &Reply) -> bool {
+fn needs_producer_id(reply: &TxnReply) -> bool {
     matches!(
         reply,
-        Reply::InitProducerId(Err(TxnError::CoordinatorLoadInProgress))
-            | Reply::EndTxn(Err(TxnError::CoordinatorLoadInProgress))
+        TxnReply::InitProducerId(Err(TxnError::CoordinatorLoadInProgress))
+            | TxnReply::EndTxn(Err(TxnError::CoordinatorLoadInProgress))
     )
 }

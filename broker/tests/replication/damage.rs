@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_broker::image::{BrokerId, Incarnation, LeaderEpoch};
-use ottla_log::disk::Change;
+use ottla_log::disk::DiskChange;
 use ottla_log::disk::simulated::stand_in_below;
 use ottla_rules::assignment::{Live, LiveBroker};
 
@@ -219,7 +219,7 @@ async fn a_follower_whose_log_could_not_be_truncated_on_a_full_disk_continues_wh
     let (full, refused) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let (is_full, count) = (full.clone(), refused.clone());
     let _disk = stand_in_below(&cluster.dir(0).join("t-0"), move |change| {
-        let takes_room = matches!(change, Change::Create(_) | Change::Write(_));
+        let takes_room = matches!(change, DiskChange::Create(_) | DiskChange::Write(_));
         if takes_room && is_full.load(Ordering::SeqCst) {
             count.fetch_add(1, Ordering::SeqCst);
             return Err(ErrorKind::StorageFull.into());

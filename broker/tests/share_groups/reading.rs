@@ -1,6 +1,6 @@
 //! What the members of a group get, and where the group begins.
 
-use ottla_batch::{Batch, BatchBuilder, Batches, Codec, Marker, NewRecord, Outcome};
+use ottla_batch::{Batch, BatchBuilder, Batches, Codec, ControlRecordType, Marker, NewRecord};
 use ottla_broker::env;
 use ottla_broker::image::LeaderEpoch;
 use ottla_wire::ErrorCode;
@@ -19,7 +19,7 @@ fn in_transaction(value: &str, sequence: i32) -> Batch {
     builder.build()
 }
 
-fn end_transaction(setup: &Setup, outcome: Outcome) {
+fn end_transaction(setup: &Setup, outcome: ControlRecordType) {
     setup
         .partition()
         .append_marker(PRODUCER, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE)
@@ -67,9 +67,9 @@ async fn a_group_of_committed_records_gets_what_was_decided_and_not_what_was_abo
         assert_eq!(accepts(&mut member, before_the_end.len()).await, before_the_end, "{of_group:?}");
         let mut waiting = member.fetch(0).await;
         assert!(waiting.take().is_none_or(|found| found.acquired_records.is_empty()), "{of_group:?}");
-        end_transaction(&setup, Outcome::Abort);
+        end_transaction(&setup, ControlRecordType::Abort);
         setup.append_in_transaction(&in_transaction("y", 1));
-        end_transaction(&setup, Outcome::Commit);
+        end_transaction(&setup, ControlRecordType::Commit);
         setup.append(&common::batch(&["z"]));
         assert_eq!(accepts(&mut member, after_it.len()).await, after_it, "{of_group:?}");
         setup.one.broker.stop().await;
@@ -84,7 +84,7 @@ async fn a_fetch_looks_past_any_number_of_aborted_records() {
     for sequence in 0..100 {
         setup.append_in_transaction(&in_transaction("x", sequence));
     }
-    end_transaction(&setup, Outcome::Abort);
+    end_transaction(&setup, ControlRecordType::Abort);
     setup.append(&common::batch(&["z"]));
     // Each read finds one batch, and nothing that comes later would wake the fetch.
     member.max_bytes = 1;

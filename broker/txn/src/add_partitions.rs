@@ -2,11 +2,15 @@
 //! transaction. And verification, the question whether it is.
 
 use crate::error::TxnError;
-use crate::request::{AddPartitions, Reply, VerifyPartitions, VerifyReply};
-use crate::transaction::{State, Transaction};
-use crate::turn::{Found, Step, Turn};
+use crate::request::{AddPartitions, TxnReply, VerifyPartitions, VerifyReply};
+use crate::transaction::{Transaction, TransactionState};
+use crate::turn::{CurrentTransaction, Turn, TxnDecision};
 
-pub(crate) fn decide(request: &AddPartitions, found: Found<'_>, turn: &Turn<'_>) -> Result<Step, TxnError> {
+pub(crate) fn decide(
+    request: &AddPartitions,
+    found: CurrentTransaction<'_>,
+    turn: &Turn<'_>,
+) -> Result<TxnDecision, TxnError> {
     if request.transactional_id.is_empty() {
         return Err(TxnError::InvalidRequest);
     }
@@ -14,12 +18,12 @@ pub(crate) fn decide(request: &AddPartitions, found: Found<'_>, turn: &Turn<'_>)
     // (KAFKA-18660).
     let current = found.settled()?.ok_or(TxnError::InvalidProducerIdMapping)?;
     current.check_producer(request.producer)?;
-    let reply = Reply::AddPartitions(Ok(()));
-    if current.state == State::Ongoing && current.partitions.is_superset(&request.partitions) {
-        return Ok(Step::Answer(reply));
+    let reply = TxnReply::AddPartitions(Ok(()));
+    if current.state == TransactionState::Ongoing && current.partitions.is_superset(&request.partitions) {
+        return Ok(TxnDecision::Answer(reply));
     }
     let added = request.partitions.iter().cloned();
-    Ok(Step::Write(current.with_partitions(added, request.client_version, turn.now.wall_ms), reply))
+    Ok(TxnDecision::Write(current.with_partitions(added, request.client_version, turn.now.wall_ms), reply))
 }
 
 /// Reads only what is committed.
@@ -29,7 +33,7 @@ pub(crate) fn verify(request: &VerifyPartitions, found: Option<&Transaction>) ->
     }
     let current = found.ok_or(TxnError::InvalidProducerIdMapping)?;
     current.check_producer(request.producer)?;
-    if let State::Prepare(_) = current.state {
+    if let TransactionState::Prepare(_) = current.state {
         return Err(TxnError::ConcurrentTransactions);
     }
     let is_in = |partition| {

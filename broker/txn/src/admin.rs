@@ -6,19 +6,21 @@ use crate::error::TxnError;
 use crate::ids::Now;
 use crate::request::{DescribedTransaction, ListFilter, ListedTransaction};
 use crate::shard::Shard;
-use crate::transaction::{State, Transaction};
+use crate::transaction::{Transaction, TransactionState};
 
 /// Kafka's names for states in which no id is ever shown. A filter may name them.
 const NEVER_SHOWN: [&str; 2] = ["Dead", "PrepareEpochFence"];
 
 /// The filter that these names of states stand for (any state, if there are none), and the names that no state has,
 /// for the answer's `unknownStateFilters`.
-pub fn states_named<'a>(names: impl IntoIterator<Item = &'a str>) -> (Option<BTreeSet<State>>, Vec<&'a str>) {
+pub fn states_named<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+) -> (Option<BTreeSet<TransactionState>>, Vec<&'a str>) {
     let mut states = None;
     let mut unknown = Vec::new();
     for name in names {
-        let states: &mut BTreeSet<State> = states.get_or_insert_default();
-        match State::ALL.into_iter().find(|state| state.name() == name) {
+        let states: &mut BTreeSet<TransactionState> = states.get_or_insert_default();
+        match TransactionState::ALL.into_iter().find(|state| state.name() == name) {
             Some(state) => {
                 states.insert(state);
             }

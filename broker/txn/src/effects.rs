@@ -2,17 +2,17 @@
 
 use crate::ids::{Ticket, TopicPartition};
 use crate::record::Record;
-use crate::request::Reply;
-use crate::transaction::{Outcome, TransactionVersion};
+use crate::request::TxnReply;
+use crate::transaction::{TransactionResult, TransactionVersion};
 
 /// What the host is to do.
 #[derive(Default, PartialEq, Debug)]
 #[must_use]
 pub struct Effects {
     /// Deliver these now.
-    pub replies: Vec<(Ticket, Reply)>,
+    pub replies: Vec<(Ticket, TxnReply)>,
     /// Append these, in this order, and say what became of them.
-    pub appends: Vec<Append>,
+    pub appends: Vec<TxnAppend>,
     /// Write these markers, in any order, and say what became of them.
     pub sends: Vec<WriteMarkers>,
 }
@@ -29,13 +29,13 @@ impl Effects {
 
 /// Names an append of one shard until its fate is known. Grows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AppendId(pub u64);
+pub struct TxnAppendId(pub u64);
 
 /// Records that belong together: one batch.
 #[derive(PartialEq, Debug)]
-pub struct Append {
+pub struct TxnAppend {
     /// For [`Shard::decided`](crate::Shard::decided).
-    pub id: AppendId,
+    pub id: TxnAppendId,
     /// Not empty.
     pub records: Vec<Record>,
 }
@@ -66,7 +66,7 @@ pub struct Marker {
     /// A partition refuses the markers of a coordinator with a lower epoch than it has seen (52).
     pub coordinator_epoch: i32,
     /// Commit or abort.
-    pub outcome: Outcome,
+    pub outcome: TransactionResult,
     /// How leaders are to check the producer epoch. WriteTxnMarkers has it from version 2 on.
     pub transaction_version: TransactionVersion,
 }

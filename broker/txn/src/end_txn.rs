@@ -5,11 +5,15 @@
 //! the coordinator recognises repeated requests by their epoch.
 
 use crate::error::TxnError;
-use crate::request::{EndTxn, Reply};
-use crate::transaction::{Outcome, State};
-use crate::turn::{Found, Step, Turn};
+use crate::request::{EndTxn, TxnReply};
+use crate::transaction::{TransactionResult, TransactionState};
+use crate::turn::{CurrentTransaction, Turn, TxnDecision};
 
-pub(crate) fn decide(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+pub(crate) fn decide(
+    request: &EndTxn,
+    found: CurrentTransaction<'_>,
+    turn: &mut Turn<'_>,
+) -> Result<TxnDecision, TxnError> {
     if request.transactional_id.is_empty() {
         return Err(TxnError::InvalidRequest);
     }
@@ -17,18 +21,20 @@ pub(crate) fn decide(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) ->
 }
 
 /// EndTxn up to version 4. The epoch must be the very one (KAFKA-9600).
-fn plain(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+fn plain(request: &EndTxn, found: CurrentTransaction<'_>, turn: &mut Turn<'_>) -> Result<TxnDecision, TxnError> {
     let EndTxn { producer, outcome, client_version, .. } = *request;
     let current = found.transaction.ok_or(TxnError::InvalidProducerIdMapping)?;
     current.check_producer(producer)?;
     found.settled()?;
-    let reply = Reply::EndTxn(Ok(None));
+    let reply = TxnReply::EndTxn(Ok(None));
     match current.state {
-        State::Ongoing => {
-            Ok(Step::Write(current.prepared(outcome, client_version, turn.ids, turn.now.wall_ms)?, reply))
+        TransactionState::Ongoing => {
+            Ok(TxnDecision::Write(current.prepared(outcome, client_version, turn.ids, turn.now.wall_ms)?, reply))
         }
-        State::Complete(ended) if ended == outcome => Ok(Step::Answer(reply)),
-        State::Empty | State::Prepare(_) | State::Complete(_) => Err(TxnError::InvalidTxnState),
+        TransactionState::Complete(ended) if ended == outcome => Ok(TxnDecision::Answer(reply)),
+        TransactionState::Empty | TransactionState::Prepare(_) | TransactionState::Complete(_) => {
+            Err(TxnError::InvalidTxnState)
+        }
     }
 }
 
@@ -46,23 +52,26 @@ fn plain(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step
 /// Kafka 4.3 answers 48, which every client takes for a fault of its own that nothing cures: Kafka Streams loses the
 /// thread, though nothing of the transaction has stayed. It meets 90, as under the older protocol: Streams and others
 /// begin again after that. Kafka does the same since KAFKA-20785 (apache/kafka#23204).
-fn bumping(request: &EndTxn, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+fn bumping(request: &EndTxn, found: CurrentTransaction<'_>, turn: &mut Turn<'_>) -> Result<TxnDecision, TxnError> {
     let EndTxn { producer, outcome, client_version, .. } = *request;
     let current = found.settled()?.ok_or(TxnError::InvalidProducerIdMapping)?;
     if current.was_ended_by(producer) {
         return match current.state {
-            State::Complete(ended) if ended == outcome => Ok(Step::Answer(Reply::EndTxn(Ok(Some(current.producer()))))),
-            State::Complete(Outcome::Abort) => Err(TxnError::ProducerFenced),
-            State::Complete(Outcome::Commit) | State::Empty | State::Ongoing | State::Prepare(_) => {
-                Err(TxnError::InvalidTxnState)
+            TransactionState::Complete(ended) if ended == outcome => {
+                Ok(TxnDecision::Answer(TxnReply::EndTxn(Ok(Some(current.producer())))))
             }
+            TransactionState::Complete(TransactionResult::Abort) => Err(TxnError::ProducerFenced),
+            TransactionState::Complete(TransactionResult::Commit)
+            | TransactionState::Empty
+            | TransactionState::Ongoing
+            | TransactionState::Prepare(_) => Err(TxnError::InvalidTxnState),
         };
     }
     current.check_producer(producer)?;
-    if current.state != State::Ongoing && outcome == Outcome::Commit {
+    if current.state != TransactionState::Ongoing && outcome == TransactionResult::Commit {
         return Err(TxnError::InvalidTxnState);
     }
     let next = current.prepared(outcome, client_version, turn.ids, turn.now.wall_ms)?;
-    let reply = Reply::EndTxn(Ok(Some(next.next_producer())));
-    Ok(Step::Write(next, reply))
+    let reply = TxnReply::EndTxn(Ok(Some(next.next_producer())));
+    Ok(TxnDecision::Write(next, reply))
 }

@@ -75,7 +75,7 @@ impl TxnError {
 
 /// Why records are not in the log and never will be. What the client hears differs: see [`TxnError::from`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum AppendError {
+pub enum TxnAppendError {
     /// No such partition, or too few replicas: somebody may serve soon.
     #[error("the records cannot be committed now")]
     NotCommitted,
@@ -87,12 +87,12 @@ pub enum AppendError {
     TooLarge,
 }
 
-impl From<AppendError> for TxnError {
-    fn from(error: AppendError) -> Self {
+impl From<TxnAppendError> for TxnError {
+    fn from(error: TxnAppendError) -> Self {
         match error {
-            AppendError::NotCommitted => TxnError::CoordinatorNotAvailable,
-            AppendError::NotLeader => TxnError::NotCoordinator,
-            AppendError::TooLarge => TxnError::UnknownServerError,
+            TxnAppendError::NotCommitted => TxnError::CoordinatorNotAvailable,
+            TxnAppendError::NotLeader => TxnError::NotCoordinator,
+            TxnAppendError::TooLarge => TxnError::UnknownServerError,
         }
     }
 }

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use crate::error::TxnError;
 use crate::ids::ProducerIdAndEpoch;
-use crate::request::{InitProducerId, Reply};
-use crate::transaction::{State, Transaction};
-use crate::turn::{Found, Step, Turn};
+use crate::request::{InitProducerId, TxnReply};
+use crate::transaction::{Transaction, TransactionState};
+use crate::turn::{CurrentTransaction, Turn, TxnDecision};
 
-pub(crate) fn decide(request: &InitProducerId, found: Found<'_>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+pub(crate) fn decide(
+    request: &InitProducerId,
+    found: CurrentTransaction<'_>,
+    turn: &mut Turn<'_>,
+) -> Result<TxnDecision, TxnError> {
     let given = given_producer(request)?;
     if request.transactional_id.is_empty() {
         return Err(TxnError::InvalidRequest);
@@ -20,11 +24,11 @@ pub(crate) fn decide(request: &InitProducerId, found: Found<'_>, turn: &mut Turn
     }
     let next = match found.settled()? {
         None => Transaction::new(turn.ids.draw()?, timeout_ms, turn.now.wall_ms),
-        Some(current) if current.state == State::Ongoing => return interrupt(current, given, turn),
+        Some(current) if current.state == TransactionState::Ongoing => return interrupt(current, given, turn),
         Some(current) => continue_as(current, given, timeout_ms, turn)?,
     };
-    let reply = Reply::InitProducerId(Ok(next.producer()));
-    Ok(Step::Write(next, reply))
+    let reply = TxnReply::InitProducerId(Ok(next.producer()));
+    Ok(TxnDecision::Write(next, reply))
 }
 
 /// The identity that the producer wants to keep: both halves, or neither.
@@ -41,12 +45,16 @@ fn given_producer(request: &InitProducerId) -> Result<Option<ProducerIdAndEpoch>
 ///
 /// Kafka looks at a given producer id only, so a fenced producer can abort the transaction of the one that fenced it
 /// before it hears that it is fenced.
-fn interrupt(current: &Transaction, given: Option<ProducerIdAndEpoch>, turn: &mut Turn<'_>) -> Result<Step, TxnError> {
+fn interrupt(
+    current: &Transaction,
+    given: Option<ProducerIdAndEpoch>,
+    turn: &mut Turn<'_>,
+) -> Result<TxnDecision, TxnError> {
     if given.is_some_and(|given| given != current.producer()) {
         return Err(TxnError::ProducerFenced);
     }
     let aborted = current.fenced(turn.config.transaction_version, turn.ids, turn.now.wall_ms)?;
-    Ok(Step::Write(aborted, Reply::InitProducerId(Err(TxnError::ConcurrentTransactions))))
+    Ok(TxnDecision::Write(aborted, TxnReply::InitProducerId(Err(TxnError::ConcurrentTransactions))))
 }
 
 fn continue_as(

@@ -104,11 +104,11 @@ mod turn;
 
 pub use admin::states_named;
 pub use config::Config;
-pub use effects::{Append, AppendId, Effects, Marker, SendId, WriteMarkers};
-pub use error::{AppendError, TxnError};
+pub use effects::{Effects, Marker, SendId, TxnAppend, TxnAppendId, WriteMarkers};
+pub use error::{TxnAppendError, TxnError};
 pub use ids::{Now, ProducerIdAndEpoch, Ticket, TopicName, TopicPartition, TransactionalId};
 pub use markers::MarkerResult;
 pub use record::Record;
 pub use request::*;
 pub use shard::Shard;
-pub use transaction::{Outcome, State, Transaction, TransactionVersion};
+pub use transaction::{Transaction, TransactionResult, TransactionState, TransactionVersion};

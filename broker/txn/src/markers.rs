@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::effects::{Effects, Marker, SendId, WriteMarkers};
 use crate::ids::{Now, TopicPartition, TransactionalId};
-use crate::shard::{Change, Shard};
-use crate::transaction::{Outcome, State, Transaction};
+use crate::shard::{Shard, TransactionChange};
+use crate::transaction::{Transaction, TransactionResult, TransactionState};
 
 /// What came of a marker in one partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ impl Shard {
         if transaction.partitions.is_empty() {
             self.sending.by_send.remove(&send);
             self.complete(&id, now, &mut effects);
-        } else if let (State::Prepare(outcome), false) = (transaction.state, again.is_empty()) {
+        } else if let (TransactionState::Prepare(outcome), false) = (transaction.state, again.is_empty()) {
             let marker = marker(transaction, outcome, self.coordinator_epoch);
             effects.sends.push(WriteMarkers { id: send, marker, partitions: again });
         }
@@ -79,7 +79,7 @@ impl Shard {
     /// If the outcome of the id's transaction has just been committed, or was read from the log: sends its markers.
     pub(crate) fn end_if_prepared(&mut self, id: &TransactionalId, now: Now, effects: &mut Effects) {
         let Some(transaction) = self.transactions.get(id) else { return };
-        let State::Prepare(outcome) = transaction.state else { return };
+        let TransactionState::Prepare(outcome) = transaction.state else { return };
         if transaction.partitions.is_empty() {
             return self.complete(id, now, effects);
         }
@@ -91,15 +91,15 @@ impl Shard {
     /// Writes down that the transaction is complete, if it lacks nothing but that.
     pub(crate) fn complete(&mut self, id: &TransactionalId, now: Now, effects: &mut Effects) {
         let Some(transaction) = self.transactions.get(id) else { return };
-        let State::Prepare(outcome) = transaction.state else { return };
+        let TransactionState::Prepare(outcome) = transaction.state else { return };
         if transaction.partitions.is_empty() && !self.is_pending(id) {
             let completed = transaction.completed(outcome, now.wall_ms);
-            self.write(vec![(id.clone(), Change::To(Box::new(completed)))], Vec::new(), effects);
+            self.write(vec![(id.clone(), TransactionChange::To(Box::new(completed)))], Vec::new(), effects);
         }
     }
 }
 
-fn marker(transaction: &Transaction, outcome: Outcome, coordinator_epoch: i32) -> Marker {
+fn marker(transaction: &Transaction, outcome: TransactionResult, coordinator_epoch: i32) -> Marker {
     Marker {
         producer_id: transaction.producer_id,
         producer_epoch: transaction.producer_epoch,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::TxnError;
 use crate::ids::{ProducerIdAndEpoch, TopicPartition, TransactionalId};
-use crate::transaction::{Outcome, State, TransactionVersion};
+use crate::transaction::{TransactionResult, TransactionState, TransactionVersion};
 
 /// What may change a transactional id: for [`Shard::request`](crate::Shard::request).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,11 +28,11 @@ impl Request {
     }
 
     /// The same kind of reply, refused.
-    pub(crate) fn refused(&self, error: TxnError) -> Reply {
+    pub(crate) fn refused(&self, error: TxnError) -> TxnReply {
         match self {
-            Request::InitProducerId(_) => Reply::InitProducerId(Err(error)),
-            Request::AddPartitions(_) => Reply::AddPartitions(Err(error)),
-            Request::EndTxn(_) => Reply::EndTxn(Err(error)),
+            Request::InitProducerId(_) => TxnReply::InitProducerId(Err(error)),
+            Request::AddPartitions(_) => TxnReply::AddPartitions(Err(error)),
+            Request::EndTxn(_) => TxnReply::EndTxn(Err(error)),
         }
     }
 }
@@ -86,14 +86,14 @@ pub struct EndTxn {
     /// Who ends it.
     pub producer: ProducerIdAndEpoch,
     /// Commit or abort.
-    pub outcome: Outcome,
+    pub outcome: TransactionResult,
     /// V2 from version 5 of the request on, else V0. The cluster's version does not matter here.
     pub client_version: TransactionVersion,
 }
 
 /// An answer to a ticket. Its kind is that of the request the ticket came with.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Reply {
+pub enum TxnReply {
     /// The producer's identity.
     InitProducerId(Result<ProducerIdAndEpoch, TxnError>),
     /// All partitions have the same result.
@@ -102,13 +102,13 @@ pub enum Reply {
     EndTxn(Result<Option<ProducerIdAndEpoch>, TxnError>),
 }
 
-impl Reply {
+impl TxnReply {
     /// The same kind of reply, refused.
-    pub(crate) fn refused(&self, error: TxnError) -> Reply {
+    pub(crate) fn refused(&self, error: TxnError) -> TxnReply {
         match self {
-            Reply::InitProducerId(_) => Reply::InitProducerId(Err(error)),
-            Reply::AddPartitions(_) => Reply::AddPartitions(Err(error)),
-            Reply::EndTxn(_) => Reply::EndTxn(Err(error)),
+            TxnReply::InitProducerId(_) => TxnReply::InitProducerId(Err(error)),
+            TxnReply::AddPartitions(_) => TxnReply::AddPartitions(Err(error)),
+            TxnReply::EndTxn(_) => TxnReply::EndTxn(Err(error)),
         }
     }
 }
@@ -119,7 +119,7 @@ pub struct DescribedTransaction {
     /// The producer.
     pub producer: ProducerIdAndEpoch,
     /// Its state.
-    pub state: State,
+    pub state: TransactionState,
     /// How long a transaction may be open.
     pub timeout_ms: i32,
     /// Wall clock of the transaction's start, or −1.
@@ -134,7 +134,7 @@ pub struct ListFilter<'a> {
     /// One of these producer ids; any if there are none.
     pub producer_ids: &'a [i64],
     /// One of these states, as [`states_named`](super::states_named) reads them; any if `None`.
-    pub states: Option<&'a BTreeSet<State>>,
+    pub states: Option<&'a BTreeSet<TransactionState>>,
     /// Open for longer than this, in milliseconds; any if `None`, or negative, as where the request has none.
     pub duration_ms: Option<i64>,
     /// The transactional id matches the request's regular expression, which the caller has compiled; `None`: any id.
@@ -149,5 +149,5 @@ pub struct ListedTransaction {
     /// The producer id in use.
     pub producer_id: i64,
     /// Its state.
-    pub state: State,
+    pub state: TransactionState,
 }

@@ -4,40 +4,41 @@
 //! record is committed. Until then the id refuses every other change with CONCURRENT_TRANSACTIONS, so at most one
 //! record of an id is in flight. What an append came to is never guessed: one that takes long stays in flight.
 //!
-//! The host's part: append the records of [`Effects::appends`] in the order handed out, each [`Append`] as one batch;
-//! report each one's fate with [`Shard::decided`], in the same order (and [`Shard::delayed`] when it takes too long);
-//! deliver the replies; write the markers of [`Effects::sends`] and report what came of them with [`Shard::sent`]; call
-//! [`Shard::tick`] at [`Shard::next_deadline`]; keep [`Shard::producer_ids_left`] above what clients may need.
+//! The host's part: append the records of [`Effects::appends`] in the order handed out, each [`TxnAppend`] as one
+//! batch; report each one's fate with [`Shard::decided`], in the same order (and [`Shard::delayed`] when it takes too
+//! long); deliver the replies; write the markers of [`Effects::sends`] and report what came of them with
+//! [`Shard::sent`]; call [`Shard::tick`] at [`Shard::next_deadline`]; keep [`Shard::producer_ids_left`] above what
+//! clients may need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::add_partitions;
 use crate::config::Config;
-use crate::effects::{Append, AppendId, Effects};
+use crate::effects::{Effects, TxnAppend, TxnAppendId};
 use crate::end_txn;
-use crate::error::{AppendError, TxnError};
+use crate::error::{TxnAppendError, TxnError};
 use crate::ids::{Now, Ticket, TransactionalId};
 use crate::init_producer_id;
 use crate::markers::Sending;
 use crate::producer_ids::ProducerIds;
 use crate::record::Record;
-use crate::request::{Reply, Request, VerifyPartitions, VerifyReply};
+use crate::request::{Request, TxnReply, VerifyPartitions, VerifyReply};
 use crate::timeouts::Deadlines;
 use crate::transaction::{Transaction, TransactionVersion};
-use crate::turn::{Found, Step, Turn};
+use crate::turn::{CurrentTransaction, Turn, TxnDecision};
 
 /// An append whose fate is not known.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Write {
-    changes: Vec<(TransactionalId, Change)>,
+struct PendingAppend {
+    changes: Vec<(TransactionalId, TransactionChange)>,
     /// Delivered when the records are committed; if they can't be, the same kinds of reply with the error.
-    replies: Vec<(Ticket, Reply)>,
+    replies: Vec<(Ticket, TxnReply)>,
 }
 
 /// What becomes of an id when its record is committed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Change {
+pub(crate) enum TransactionChange {
     To(Box<Transaction>),
     /// It has expired. Kafka's state Dead.
     Dead,
@@ -52,9 +53,9 @@ pub struct Shard {
     pub(crate) ids: ProducerIds,
     /// What is committed.
     pub(crate) transactions: BTreeMap<TransactionalId, Transaction>,
-    in_flight: BTreeMap<AppendId, Write>,
+    in_flight: BTreeMap<TxnAppendId, PendingAppend>,
     /// The append that changes an id.
-    pending: BTreeMap<TransactionalId, AppendId>,
+    pending: BTreeMap<TransactionalId, TxnAppendId>,
     next_append: u64,
     pub(crate) sending: Sending,
     pub(crate) deadlines: Deadlines,
@@ -125,7 +126,7 @@ impl Shard {
     }
 
     /// This broker no longer leads the partition: waiting clients get an error and look for the new coordinator.
-    pub fn unload(self) -> Vec<(Ticket, Reply)> {
+    pub fn unload(self) -> Vec<(Ticket, TxnReply)> {
         let waiting = self.in_flight.into_values().flat_map(|write| write.replies);
         waiting.map(|(ticket, reply)| (ticket, reply.refused(TxnError::NotCoordinator))).collect()
     }
@@ -151,7 +152,8 @@ impl Shard {
     pub fn request(&mut self, request: &Request, ticket: Ticket, now: Now) -> Effects {
         let id = request.transactional_id();
         let mut turn = Turn { config: &self.config, ids: &mut self.ids, now };
-        let found = Found { transaction: self.transactions.get(id), is_pending: self.pending.contains_key(id) };
+        let found =
+            CurrentTransaction { transaction: self.transactions.get(id), is_pending: self.pending.contains_key(id) };
         let step = match request {
             Request::InitProducerId(request) => init_producer_id::decide(request, found, &mut turn),
             Request::AddPartitions(request) => add_partitions::decide(request, found, &turn),
@@ -160,9 +162,9 @@ impl Shard {
         let mut effects = Effects::default();
         match step {
             Err(error) => effects.replies.push((ticket, request.refused(error))),
-            Ok(Step::Answer(reply)) => effects.replies.push((ticket, reply)),
-            Ok(Step::Write(next, reply)) => {
-                let changes = vec![(id.clone(), Change::To(Box::new(next)))];
+            Ok(TxnDecision::Answer(reply)) => effects.replies.push((ticket, reply)),
+            Ok(TxnDecision::Write(next, reply)) => {
+                let changes = vec![(id.clone(), TransactionChange::To(Box::new(next)))];
                 self.write(changes, vec![(ticket, reply)], &mut effects);
             }
         }
@@ -181,17 +183,17 @@ impl Shard {
 
     /// The append is not committed in time: the clients that wait for it get an error. It may still be committed, so
     /// the caller must still report its fate, and its ids stay as they are.
-    pub fn delayed(&mut self, id: AppendId) -> Effects {
+    pub fn delayed(&mut self, id: TxnAppendId) -> Effects {
         let waiting = self.in_flight.get_mut(&id).map(|write| std::mem::take(&mut write.replies)).unwrap_or_default();
-        let late = AppendError::NotCommitted.into();
+        let late = TxnAppendError::NotCommitted.into();
         let replies = waiting.into_iter().map(|(ticket, reply)| (ticket, reply.refused(late))).collect();
         Effects { replies, ..Effects::default() }
     }
 
     /// The fate of an append: committed (not only written) at this offset, or not there and never will be.
-    pub fn decided(&mut self, id: AppendId, fate: Result<i64, AppendError>, now: Now) -> Effects {
+    pub fn decided(&mut self, id: TxnAppendId, fate: Result<i64, TxnAppendError>, now: Now) -> Effects {
         let mut effects = Effects::default();
-        let Some(Write { changes, replies }) = self.in_flight.remove(&id) else { return effects };
+        let Some(PendingAppend { changes, replies }) = self.in_flight.remove(&id) else { return effects };
         let changed: Vec<_> = changes.iter().map(|(id, _)| id.clone()).collect();
         for id in &changed {
             self.pending.remove(id);
@@ -203,7 +205,7 @@ impl Shard {
                 effects.extend(self.end_prepared(changed, now));
             }
             Err(error) => {
-                let refused = |(ticket, reply): (Ticket, Reply)| (ticket, reply.refused(error.into()));
+                let refused = |(ticket, reply): (Ticket, TxnReply)| (ticket, reply.refused(error.into()));
                 effects.replies = replies.into_iter().map(refused).collect();
                 self.deadlines.retry_completions(now);
             }
@@ -211,11 +213,11 @@ impl Shard {
         effects
     }
 
-    fn take_over(&mut self, changes: Vec<(TransactionalId, Change)>) {
+    fn take_over(&mut self, changes: Vec<(TransactionalId, TransactionChange)>) {
         for (id, change) in changes {
             match change {
-                Change::To(next) => self.transactions.insert(id, *next),
-                Change::Dead => self.transactions.remove(&id),
+                TransactionChange::To(next) => self.transactions.insert(id, *next),
+                TransactionChange::Dead => self.transactions.remove(&id),
             };
         }
     }
@@ -227,28 +229,28 @@ impl Shard {
     /// Whether a tombstone of the id is on its way.
     pub(crate) fn is_dying(&self, id: &str) -> bool {
         let write = self.pending.get(id).and_then(|append| self.in_flight.get(append));
-        write.is_some_and(|write| write.changes.iter().any(|(_, change)| matches!(change, Change::Dead)))
+        write.is_some_and(|write| write.changes.iter().any(|(_, change)| matches!(change, TransactionChange::Dead)))
     }
 
     /// Appends the records of these changes as one batch.
     pub(crate) fn write(
         &mut self,
-        changes: Vec<(TransactionalId, Change)>,
-        replies: Vec<(Ticket, Reply)>,
+        changes: Vec<(TransactionalId, TransactionChange)>,
+        replies: Vec<(Ticket, TxnReply)>,
         effects: &mut Effects,
     ) {
-        let append = AppendId(self.next_append);
+        let append = TxnAppendId(self.next_append);
         self.next_append += 1;
         let version = self.config.transaction_version;
-        let record = |(id, change): &(TransactionalId, Change)| match change {
-            Change::To(next) => Record::of(id.clone(), (**next).clone(), version),
-            Change::Dead => Record { transactional_id: id.clone(), value: None },
+        let record = |(id, change): &(TransactionalId, TransactionChange)| match change {
+            TransactionChange::To(next) => Record::of(id.clone(), (**next).clone(), version),
+            TransactionChange::Dead => Record { transactional_id: id.clone(), value: None },
         };
-        effects.appends.push(Append { id: append, records: changes.iter().map(record).collect() });
+        effects.appends.push(TxnAppend { id: append, records: changes.iter().map(record).collect() });
         for (id, _) in &changes {
             let before = self.pending.insert(id.clone(), append);
             assert!(before.is_none(), "a change of {id} was begun while another one is under way");
         }
-        self.in_flight.insert(append, Write { changes, replies });
+        self.in_flight.insert(append, PendingAppend { changes, replies });
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::ids::{Now, TransactionalId};
-use crate::shard::{Change, Shard};
-use crate::transaction::{State, Transaction};
+use crate::shard::{Shard, TransactionChange};
+use crate::transaction::{Transaction, TransactionState};
 
 /// Pause before a completion is written again that could not be: too few replicas are in sync.
 const COMPLETION_RETRY: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ impl Shard {
     pub fn tick(&mut self, now: Now) -> Effects {
         let mut effects = Effects::default();
         if take_due(&mut self.deadlines.completions, now) {
-            for id in self.idle_ids(|transaction| matches!(transaction.state, State::Prepare(_))) {
+            for id in self.idle_ids(|transaction| matches!(transaction.state, TransactionState::Prepare(_))) {
                 self.complete(&id, now, &mut effects);
             }
         }
@@ -89,7 +89,7 @@ impl Shard {
             let Some(transaction) = self.transactions.get(&id) else { continue };
             // Without a fresh producer id, it is done at the next scan.
             if let Ok(next) = transaction.fenced(self.config.transaction_version, &mut self.ids, now.wall_ms) {
-                self.write(vec![(id, Change::To(Box::new(next)))], Vec::new(), effects);
+                self.write(vec![(id, TransactionChange::To(Box::new(next)))], Vec::new(), effects);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Shard {
                 room = BATCH_BYTES;
             }
             room = room.saturating_sub(bytes);
-            batch.push((id, Change::Dead));
+            batch.push((id, TransactionChange::Dead));
         }
         if !batch.is_empty() {
             self.write(batch, Vec::new(), effects);
@@ -115,7 +115,8 @@ impl Shard {
 }
 
 fn has_timed_out(transaction: &Transaction, now: Now) -> bool {
-    let Transaction { state: State::Ongoing, start_ms: Some(start_ms), timeout_ms, .. } = *transaction else {
+    let Transaction { state: TransactionState::Ongoing, start_ms: Some(start_ms), timeout_ms, .. } = *transaction
+    else {
         return false;
     };
     timeout_ms != NO_TIMEOUT && start_ms.saturating_add(i64::from(timeout_ms)) < now.wall_ms
@@ -123,7 +124,7 @@ fn has_timed_out(transaction: &Transaction, now: Now) -> bool {
 
 fn has_expired(transaction: &Transaction, unused_since_ms: i64) -> bool {
     match transaction.state {
-        State::Empty | State::Complete(_) => transaction.last_update_ms <= unused_since_ms,
-        State::Ongoing | State::Prepare(_) => false,
+        TransactionState::Empty | TransactionState::Complete(_) => transaction.last_update_ms <= unused_since_ms,
+        TransactionState::Ongoing | TransactionState::Prepare(_) => false,
     }
 }

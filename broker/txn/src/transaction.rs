@@ -18,7 +18,7 @@ const LAST_CLIENT_EPOCH: i16 = i16::MAX - 1;
 
 /// How a transaction ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Outcome {
+pub enum TransactionResult {
     /// Its records become visible.
     Commit,
     /// Its records are passed over.
@@ -30,37 +30,37 @@ pub enum Outcome {
 /// Kafka's other two states are never written and have no value here: `Dead` is a change on its way whose record is a
 /// tombstone, `PrepareEpochFence` the first half of an abort by the coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum State {
+pub enum TransactionState {
     /// The producer has its identity; no transaction yet.
     Empty,
     /// A transaction is open.
     Ongoing,
     /// The outcome is decided; markers are on their way to the partitions.
-    Prepare(Outcome),
+    Prepare(TransactionResult),
     /// Every partition has its marker.
-    Complete(Outcome),
+    Complete(TransactionResult),
 }
 
-impl State {
+impl TransactionState {
     /// The states in which a transactional id may be.
-    pub const ALL: [State; 6] = [
-        State::Empty,
-        State::Ongoing,
-        State::Prepare(Outcome::Commit),
-        State::Prepare(Outcome::Abort),
-        State::Complete(Outcome::Commit),
-        State::Complete(Outcome::Abort),
+    pub const ALL: [TransactionState; 6] = [
+        TransactionState::Empty,
+        TransactionState::Ongoing,
+        TransactionState::Prepare(TransactionResult::Commit),
+        TransactionState::Prepare(TransactionResult::Abort),
+        TransactionState::Complete(TransactionResult::Commit),
+        TransactionState::Complete(TransactionResult::Abort),
     ];
 
     /// Kafka's name for it.
     pub fn name(self) -> &'static str {
         match self {
-            State::Empty => "Empty",
-            State::Ongoing => "Ongoing",
-            State::Prepare(Outcome::Commit) => "PrepareCommit",
-            State::Prepare(Outcome::Abort) => "PrepareAbort",
-            State::Complete(Outcome::Commit) => "CompleteCommit",
-            State::Complete(Outcome::Abort) => "CompleteAbort",
+            TransactionState::Empty => "Empty",
+            TransactionState::Ongoing => "Ongoing",
+            TransactionState::Prepare(TransactionResult::Commit) => "PrepareCommit",
+            TransactionState::Prepare(TransactionResult::Abort) => "PrepareAbort",
+            TransactionState::Complete(TransactionResult::Commit) => "CompleteCommit",
+            TransactionState::Complete(TransactionResult::Abort) => "CompleteAbort",
         }
     }
 }
@@ -105,13 +105,13 @@ impl TransactionVersion {
 pub struct Transaction {
     /// The producer id in use.
     pub producer_id: i64,
-    /// Its epoch. In [`State::Prepare`] of a transaction of V2 already that of the next transaction: the one that
-    /// markers carry.
+    /// Its epoch. In [`TransactionState::Prepare`] of a transaction of V2 already that of the next transaction: the one
+    /// that markers carry.
     pub producer_epoch: i16,
     /// The producer id before the last change, which is most often the same. `None` if the record does not say.
     pub previous_producer_id: Option<i64>,
     /// The producer id that the next transaction has, with epoch 0, because the epochs of this one are exhausted: only
-    /// in [`State::Prepare`]. `None`: the next transaction has the same producer id.
+    /// in [`TransactionState::Prepare`]. `None`: the next transaction has the same producer id.
     pub next_producer_id: Option<i64>,
     /// The epoch that the same producer had before its last bump: who comes with it repeats a request whose answer was
     /// lost. `None`: another producer got the epoch before, and is fenced. Only written, never derived: with a derived
@@ -120,8 +120,8 @@ pub struct Transaction {
     /// How long a transaction may be open, in milliseconds. `i32::MAX`: for ever (a two-phase commit of Kafka's).
     pub timeout_ms: i32,
     /// Where it is.
-    pub state: State,
-    /// The partitions of the transaction. In [`State::Prepare`], in memory: those that still lack a marker.
+    pub state: TransactionState,
+    /// The partitions of the transaction. In [`TransactionState::Prepare`], in memory: those that still lack a marker.
     pub partitions: BTreeSet<TopicPartition>,
     /// Wall clock of the transaction's start. `None` before the first one.
     pub start_ms: Option<i64>,
@@ -141,7 +141,7 @@ impl Transaction {
             next_producer_id: None,
             last_producer_epoch: None,
             timeout_ms,
-            state: State::Empty,
+            state: TransactionState::Empty,
             partitions: BTreeSet::new(),
             start_ms: None,
             last_update_ms: now_ms,
@@ -188,7 +188,7 @@ impl Transaction {
         let rotated = Some(given.producer_id) == self.previous_producer_id
             && given.producer_epoch == LAST_CLIENT_EPOCH
             && self.producer_epoch == 0;
-        matches!(self.state, State::Complete(_)) && self.client_version.bumps_epoch() && (bumped || rotated)
+        matches!(self.state, TransactionState::Complete(_)) && self.client_version.bumps_epoch() && (bumped || rotated)
     }
 
     /// The producer's next epoch, or epoch 0 of a fresh id if there is none. `last`: the epoch with which it asked.
@@ -215,7 +215,7 @@ impl Transaction {
     pub(crate) fn emptied(&self, timeout_ms: i32, now_ms: i64) -> Self {
         Transaction {
             timeout_ms,
-            state: State::Empty,
+            state: TransactionState::Empty,
             partitions: BTreeSet::new(),
             start_ms: None,
             last_update_ms: now_ms,
@@ -232,8 +232,8 @@ impl Transaction {
     ) -> Self {
         let mut next = Transaction {
             previous_producer_id: Some(self.producer_id),
-            state: State::Ongoing,
-            start_ms: if self.state == State::Ongoing { self.start_ms } else { Some(now_ms) },
+            state: TransactionState::Ongoing,
+            start_ms: if self.state == TransactionState::Ongoing { self.start_ms } else { Some(now_ms) },
             last_update_ms: now_ms,
             client_version,
             ..self.clone()
@@ -247,15 +247,15 @@ impl Transaction {
     /// know whether its partition was added) it starts and ends now.
     pub(crate) fn prepared(
         &self,
-        outcome: Outcome,
+        outcome: TransactionResult,
         client_version: TransactionVersion,
         ids: &mut ProducerIds,
         now_ms: i64,
     ) -> Result<Self, TxnError> {
         let mut next = Transaction {
             previous_producer_id: Some(self.producer_id),
-            state: State::Prepare(outcome),
-            start_ms: if self.state == State::Ongoing { self.start_ms } else { Some(now_ms) },
+            state: TransactionState::Prepare(outcome),
+            start_ms: if self.state == TransactionState::Ongoing { self.start_ms } else { Some(now_ms) },
             last_update_ms: now_ms,
             client_version,
             ..self.clone()
@@ -280,22 +280,22 @@ impl Transaction {
         now_ms: i64,
     ) -> Result<Self, TxnError> {
         if cluster_version.bumps_epoch() {
-            return self.prepared(Outcome::Abort, cluster_version, ids, now_ms);
+            return self.prepared(TransactionResult::Abort, cluster_version, ids, now_ms);
         }
-        let aborted = self.prepared(Outcome::Abort, TransactionVersion::V0, ids, now_ms)?;
+        let aborted = self.prepared(TransactionResult::Abort, TransactionVersion::V0, ids, now_ms)?;
         let producer_epoch = self.producer_epoch.saturating_add(1);
         Ok(Transaction { producer_epoch, last_producer_epoch: None, ..aborted })
     }
 
     /// Every partition of a decided transaction has its marker.
-    pub(crate) fn completed(&self, outcome: Outcome, now_ms: i64) -> Self {
+    pub(crate) fn completed(&self, outcome: TransactionResult, now_ms: i64) -> Self {
         let ProducerIdAndEpoch { producer_id, producer_epoch } = self.next_producer();
         Transaction {
             producer_id,
             producer_epoch,
             previous_producer_id: Some(self.producer_id),
             next_producer_id: None,
-            state: State::Complete(outcome),
+            state: TransactionState::Complete(outcome),
             partitions: BTreeSet::new(),
             last_update_ms: now_ms,
             ..self.clone()
@@ -316,7 +316,12 @@ mod tests {
     use super::*;
 
     fn at(producer_epoch: i16) -> Transaction {
-        Transaction { producer_epoch, state: State::Ongoing, start_ms: Some(5), ..Transaction::new(7, 1000, 0) }
+        Transaction {
+            producer_epoch,
+            state: TransactionState::Ongoing,
+            start_ms: Some(5),
+            ..Transaction::new(7, 1000, 0)
+        }
     }
 
     fn ids() -> ProducerIds {
@@ -338,7 +343,7 @@ mod tests {
             (32_767, V2, 32_767, (100, 0)),
         ];
         for (epoch, version, of_markers, (producer_id, producer_epoch)) in cases {
-            for outcome in [Outcome::Commit, Outcome::Abort] {
+            for outcome in [TransactionResult::Commit, TransactionResult::Abort] {
                 let prepared = at(epoch).prepared(outcome, version, &mut ids(), 9).unwrap();
                 assert_eq!((prepared.producer_id, prepared.producer_epoch), (7, of_markers), "{epoch} {version:?}");
                 let completed = prepared.completed(outcome, 10);
@@ -363,8 +368,11 @@ mod tests {
         ];
         for (epoch, version, of_markers, producer_id) in cases {
             let fenced = at(epoch).fenced(version, &mut ids(), 9).unwrap();
-            assert_eq!((fenced.producer_epoch, fenced.state), (of_markers, State::Prepare(Outcome::Abort)));
-            assert_eq!(fenced.completed(Outcome::Abort, 10).producer_id, producer_id, "{epoch} {version:?}");
+            assert_eq!(
+                (fenced.producer_epoch, fenced.state),
+                (of_markers, TransactionState::Prepare(TransactionResult::Abort))
+            );
+            assert_eq!(fenced.completed(TransactionResult::Abort, 10).producer_id, producer_id, "{epoch} {version:?}");
             assert_eq!(fenced.last_producer_epoch, (version == V2).then_some(epoch));
         }
     }
@@ -373,9 +381,9 @@ mod tests {
     fn without_a_fresh_id_an_exhausted_producer_waits() {
         let none = &mut ProducerIds::default();
         let wait = Err(TxnError::CoordinatorLoadInProgress);
-        assert_eq!(at(32_766).prepared(Outcome::Commit, TransactionVersion::V2, none, 9), wait);
+        assert_eq!(at(32_766).prepared(TransactionResult::Commit, TransactionVersion::V2, none, 9), wait);
         assert_eq!(at(32_766).renewed(None, 1000, none, 9), wait);
-        assert!(at(32_766).prepared(Outcome::Commit, TransactionVersion::V0, none, 9).is_ok());
+        assert!(at(32_766).prepared(TransactionResult::Commit, TransactionVersion::V0, none, 9).is_ok());
         assert!(at(32_765).renewed(None, 1000, none, 9).is_ok());
     }
 
@@ -383,7 +391,10 @@ mod tests {
     fn only_an_end_that_bumped_the_epoch_can_be_repeated() {
         let given = |producer_id, producer_epoch| ProducerIdAndEpoch { producer_id, producer_epoch };
         let end = |epoch, version| {
-            at(epoch).prepared(Outcome::Commit, version, &mut ids(), 9).unwrap().completed(Outcome::Commit, 10)
+            at(epoch)
+                .prepared(TransactionResult::Commit, version, &mut ids(), 9)
+                .unwrap()
+                .completed(TransactionResult::Commit, 10)
         };
         let v2 = end(4, TransactionVersion::V2);
         assert!(v2.was_ended_by(given(7, 4)));

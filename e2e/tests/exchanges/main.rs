@@ -17,7 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use ottla_access::sasl::{Credentials, Exchange, Hash, Known, Mechanism, Reason, Step, User, Verifier, oauthbearer};
+use ottla_access::sasl::{
+    Credentials, Exchange, Hash, LoginInputs, Mechanism, Reason, SaslStep, User, Verifier, oauthbearer,
+};
 use ottla_e2e::choices::Choices;
 use ottla_e2e::java;
 use ottla_e2e::need::{Need, met};
@@ -102,17 +104,18 @@ impl Round<'_> {
         }
         self.commands += &format!("token {}\n", word(&token));
         let World { credentials, issuer, now_ms, .. } = self.world;
-        let step = self.exchange.step(token.as_ref(), Known { credentials, issuers: &issuer.issuers, now_ms: *now_ms });
-        self.is_over = !matches!(step, Step::Challenge(_));
+        let step =
+            self.exchange.step(token.as_ref(), LoginInputs { credentials, issuers: &issuer.issuers, now_ms: *now_ms });
+        self.is_over = !matches!(step, SaslStep::Challenge(_));
         let (verdict, answer) = match step {
-            Step::Challenge(answer) => (format!("answer {}", word(&answer)), Some(answer)),
-            Step::Done(answer, identity) => {
+            SaslStep::Challenge(answer) => (format!("answer {}", word(&answer)), Some(answer)),
+            SaslStep::Done(answer, identity) => {
                 let expires = identity.expires_ms.map_or("-".to_owned(), |expires| expires.to_string());
                 (format!("done {} {expires} {}", word(identity.principal.name().as_bytes()), word(answer)), None)
             }
-            Step::Failed(Reason::Token(_)) => (format!("refused {}", word(oauthbearer::INVALID_TOKEN)), None),
-            Step::Failed(_) => ("refused -".to_owned(), None),
-            Step::Check(_) => ("a worker".to_owned(), None),
+            SaslStep::Failed(Reason::Token(_)) => (format!("refused {}", word(oauthbearer::INVALID_TOKEN)), None),
+            SaslStep::Failed(_) => ("refused -".to_owned(), None),
+            SaslStep::Check(_) => ("a worker".to_owned(), None),
         };
         self.verdicts.push(verdict);
         answer

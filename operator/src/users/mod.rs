@@ -323,7 +323,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
     use kube::api::ListParams;
-    use ottla_access::sasl::Entry;
+    use ottla_access::sasl::CredentialsEntry;
     use ottla_local_api::{Server, Store};
 
     use super::*;
@@ -470,7 +470,7 @@ mod tests {
         let name = names::scram_by_clients("prod");
         let (_, secrets) = bench.reconcile().await;
         assert!(secrets.contains(&name), "{secrets:?}");
-        let set = json!({ "data": { (Entry::key("orders")): ByteString(b"an entry".to_vec()) } });
+        let set = json!({ "data": { (CredentialsEntry::key("orders")): ByteString(b"an entry".to_vec()) } });
         bench.keeper.secrets.patch(&name, &PatchParams::default(), &Patch::Merge(set)).await.unwrap();
         bench.reconcile().await;
         let kept = bench.keeper.secrets.get(&name).await.unwrap().data.unwrap_or_default();

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use ottla_access::sasl::verifier::{DEFAULT_ITERATIONS, Hash, SALT, Verifier};
-use ottla_access::sasl::{Entry, User};
+use ottla_access::sasl::{CredentialsEntry, User};
 use ottla_crds::{KafkaCluster, KafkaUser, Listener, ListenerAuthenticationType, names};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub fn digest(password: &Password) -> [u8; 32] {
 /// The Secret of a principal, and the key in it.
 fn place(principal: &str) -> (u8, String) {
     let hash = sha(&SHA256, principal.as_bytes());
-    (hash.as_ref()[0] % names::SCRAM_SHARDS, Entry::key(principal))
+    (hash.as_ref()[0] % names::SCRAM_SHARDS, CredentialsEntry::key(principal))
 }
 
 impl Shards {
@@ -53,7 +53,7 @@ impl Shards {
     pub fn has(&self, user: &KafkaUser) -> bool {
         let (shard, key) = place(user.principal_name());
         let entry = self.wanted.get(&shard).and_then(|data| data.get(&key));
-        let entry = entry.and_then(|entry| serde_json::from_slice::<Entry>(&entry.0).ok());
+        let entry = entry.and_then(|entry| serde_json::from_slice::<CredentialsEntry>(&entry.0).ok());
         entry.is_some_and(|entry| Some(&entry.user.uid) == user.metadata.uid.as_ref())
     }
 
@@ -62,8 +62,8 @@ impl Shards {
         let (shard, key) = place(user.principal_name());
         let data = self.wanted.entry(shard).or_default();
         let uid = user.uid().unwrap_or_default();
-        let present = data.get(&key).and_then(|entry| serde_json::from_slice::<Entry>(&entry.0).ok());
-        let fits = |entry: &Entry| {
+        let present = data.get(&key).and_then(|entry| serde_json::from_slice::<CredentialsEntry>(&entry.0).ok());
+        let fits = |entry: &CredentialsEntry| {
             let is_of = |hash| entry.user.verifier(hash).is_some_and(|kept| kept.is_of(hash, password.as_bytes()));
             entry.user.uid == uid && is_of(Hash::Sha256) && is_of(Hash::Sha512)
         };
@@ -72,7 +72,7 @@ impl Shards {
         }
         let verifier = |hash| Verifier::of_password(hash, password.as_bytes(), salt(), DEFAULT_ITERATIONS).ok();
         let made = User { uid, has_certificate: false, sha256: verifier(Hash::Sha256), sha512: verifier(Hash::Sha512) };
-        let entry = Entry { name: user.principal_name().to_owned(), user: made };
+        let entry = CredentialsEntry { name: user.principal_name().to_owned(), user: made };
         let bytes = serde_json::to_vec(&entry).expect("an entry is JSON");
         data.insert(key, ByteString(bytes));
     }
@@ -155,7 +155,7 @@ pub async fn keep_by_clients(
             secrets.create(&PostParams::default(), &Secret { metadata, ..Secret::default() }).await?;
         }
         Some(secret) => {
-            let keys: BTreeSet<String> = principals.iter().map(|principal| Entry::key(principal)).collect();
+            let keys: BTreeSet<String> = principals.iter().map(|principal| CredentialsEntry::key(principal)).collect();
             let data = secret.data.unwrap_or_default();
             let gone = data.keys().filter(|key| !keys.contains(*key)).map(|key| (key.clone(), Value::Null));
             let gone: serde_json::Map<String, Value> = gone.collect();

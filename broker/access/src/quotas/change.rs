@@ -30,14 +30,14 @@ impl QuotaChange {
                 return Err(format!("Quota {key} must be greater than 0"));
             }
             match kind {
-                Kind::Fraction => continue,
-                Kind::Int if value > f64::from(i32::MAX) => {
+                QuotaValueType::Fraction => continue,
+                QuotaValueType::Int if value > f64::from(i32::MAX) => {
                     return Err(format!("Proposed value for {key} is too large for an INT."));
                 }
-                Kind::Long if value > i64::MAX as f64 => {
+                QuotaValueType::Long if value > i64::MAX as f64 => {
                     return Err(format!("Proposed value for {key} is too large for a LONG."));
                 }
-                Kind::Int | Kind::Long => {}
+                QuotaValueType::Int | QuotaValueType::Long => {}
             }
             if (value % 1.0).abs() > 1e-6 {
                 return Err(format!("{key} cannot be a fractional value."));
@@ -46,12 +46,14 @@ impl QuotaChange {
         Ok(())
     }
 
-    fn kind_of(&self, key: &str) -> Option<Kind> {
+    fn kind_of(&self, key: &str) -> Option<QuotaValueType> {
         let resource = Resource::ALL.into_iter().find(|resource| resource.quota_name() == key);
         match (&self.subject, resource) {
-            (Subject::Client(_), Some(Resource::Produce | Resource::Fetch)) => Some(Kind::Long),
-            (Subject::Client(_), Some(Resource::Request | Resource::ControllerMutation)) => Some(Kind::Fraction),
-            (Subject::Address(_), None) if key == CONNECTION_CREATION_RATE => Some(Kind::Int),
+            (Subject::Client(_), Some(Resource::Produce | Resource::Fetch)) => Some(QuotaValueType::Long),
+            (Subject::Client(_), Some(Resource::Request | Resource::ControllerMutation)) => {
+                Some(QuotaValueType::Fraction)
+            }
+            (Subject::Address(_), None) if key == CONNECTION_CREATION_RATE => Some(QuotaValueType::Int),
             (Subject::Client(_) | Subject::Address(_), _) => None,
         }
     }
@@ -64,7 +66,7 @@ impl QuotaChange {
 }
 
 /// What numbers a quota takes.
-enum Kind {
+enum QuotaValueType {
     Int,
     Long,
     Fraction,

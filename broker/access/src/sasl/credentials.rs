@@ -30,7 +30,7 @@ pub struct User {
 
 /// A user under its name: an entry of a Secret with what is kept of passwords.
 #[derive(Serialize, Deserialize)]
-pub struct Entry {
+pub struct CredentialsEntry {
     /// The principal's name.
     pub name: String,
     /// The user.
@@ -38,7 +38,7 @@ pub struct Entry {
     pub user: User,
 }
 
-impl Entry {
+impl CredentialsEntry {
     /// The key of the entry of this principal in a Secret: a hash, because a name may have any characters.
     pub fn key(principal: &str) -> String {
         Hash::Sha256.digest(principal.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

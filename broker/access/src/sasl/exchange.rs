@@ -10,9 +10,9 @@ use super::scram;
 use super::verifier::Hash;
 
 /// How far an exchange has come.
-pub struct Exchange(State);
+pub struct Exchange(ExchangeState);
 
-enum State {
+enum ExchangeState {
     ScramBegun(scram::Begun),
     ScramChallenged(Box<scram::Challenged>),
     PlainBegun,
@@ -25,7 +25,7 @@ enum State {
 
 /// What decides whether a client is let in.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct LoginInputs<'a> {
     /// The users.
     pub credentials: &'a Credentials,
     /// Whose tokens are good on the client's listener.
@@ -35,7 +35,7 @@ pub struct Known<'a> {
 }
 
 /// What comes of a token.
-pub enum Step {
+pub enum SaslStep {
     /// This is to be sent; the client's next token follows.
     Challenge(Vec<u8>),
     /// A worker is to check this; then there is nothing more to send.
@@ -54,39 +54,39 @@ impl Exchange {
     pub fn new(mechanism: Mechanism, random: [u8; NONCE]) -> Exchange {
         let scram = |hash| {
             let nonce = random.iter().map(|byte| format!("{byte:02x}")).collect();
-            State::ScramBegun(scram::Begun { hash, nonce })
+            ExchangeState::ScramBegun(scram::Begun { hash, nonce })
         };
         Exchange(match mechanism {
             Mechanism::ScramSha256 => scram(Hash::Sha256),
             Mechanism::ScramSha512 => scram(Hash::Sha512),
-            Mechanism::Plain => State::PlainBegun,
-            Mechanism::OAuthBearer => State::OAuthBearerBegun,
+            Mechanism::Plain => ExchangeState::PlainBegun,
+            Mechanism::OAuthBearer => ExchangeState::OAuthBearerBegun,
         })
     }
 
     /// Takes the client's next token.
-    pub fn step(&mut self, token: &[u8], known: Known<'_>) -> Step {
-        let Known { credentials, issuers, now_ms } = known;
-        let step = match std::mem::replace(&mut self.0, State::Over) {
-            State::ScramBegun(begun) => begun.first(token, credentials).map(|(answer, challenged)| {
-                self.0 = State::ScramChallenged(Box::new(challenged));
-                Step::Challenge(answer.into_bytes())
+    pub fn step(&mut self, token: &[u8], known: LoginInputs<'_>) -> SaslStep {
+        let LoginInputs { credentials, issuers, now_ms } = known;
+        let step = match std::mem::replace(&mut self.0, ExchangeState::Over) {
+            ExchangeState::ScramBegun(begun) => begun.first(token, credentials).map(|(answer, challenged)| {
+                self.0 = ExchangeState::ScramChallenged(Box::new(challenged));
+                SaslStep::Challenge(answer.into_bytes())
             }),
-            State::ScramChallenged(challenged) => {
-                challenged.last(token).map(|(answer, identity)| Step::Done(answer.into_bytes(), identity))
+            ExchangeState::ScramChallenged(challenged) => {
+                challenged.last(token).map(|(answer, identity)| SaslStep::Done(answer.into_bytes(), identity))
             }
-            State::PlainBegun => plain::parse(token, credentials).map(|check| Step::Check(Box::new(check))),
-            State::OAuthBearerBegun => match oauthbearer::first(token, issuers, now_ms) {
+            ExchangeState::PlainBegun => plain::parse(token, credentials).map(|check| SaslStep::Check(Box::new(check))),
+            ExchangeState::OAuthBearerBegun => match oauthbearer::first(token, issuers, now_ms) {
                 Err(reason @ Reason::Token(_)) => {
-                    self.0 = State::OAuthBearerRefused(reason);
-                    Ok(Step::Challenge(oauthbearer::INVALID_TOKEN.into()))
+                    self.0 = ExchangeState::OAuthBearerRefused(reason);
+                    Ok(SaslStep::Challenge(oauthbearer::INVALID_TOKEN.into()))
                 }
-                outcome => outcome.map(|identity| Step::Done(Vec::new(), identity)),
+                outcome => outcome.map(|identity| SaslStep::Done(Vec::new(), identity)),
             },
-            State::OAuthBearerRefused(reason) if oauthbearer::acknowledges(token) => Err(reason),
-            State::OAuthBearerRefused(_) => Err(Reason::Malformed),
-            State::Over => Err(Reason::Over),
+            ExchangeState::OAuthBearerRefused(reason) if oauthbearer::acknowledges(token) => Err(reason),
+            ExchangeState::OAuthBearerRefused(_) => Err(Reason::Malformed),
+            ExchangeState::Over => Err(Reason::Over),
         };
-        step.unwrap_or_else(Step::Failed)
+        step.unwrap_or_else(SaslStep::Failed)
     }
 }

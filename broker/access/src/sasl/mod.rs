@@ -24,8 +24,8 @@ pub mod plain;
 pub mod scram;
 pub mod verifier;
 
-pub use credentials::{Credentials, Entry, User};
-pub use exchange::{Exchange, Known, Step};
+pub use credentials::{Credentials, CredentialsEntry, User};
+pub use exchange::{Exchange, LoginInputs, SaslStep};
 pub use issuers::{Issuer, Issuers, Keys};
 pub use mechanism::Mechanism;
 pub use outcome::{Identity, Reason, TokenFault};

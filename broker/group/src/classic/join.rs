@@ -13,7 +13,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Ticket};
 use crate::record::Record;
-use crate::request::{JoinRequest, Joined, Protocol, Reply};
+use crate::request::{GroupReply, JoinRequest, Joined, Protocol};
 use crate::shard::Shard;
 use crate::timers::{TimerKey, millis};
 use crate::turn::{Replacement, Then, Turn};
@@ -85,7 +85,7 @@ fn join_consumers(
     turn: &mut Turn<'_>,
 ) {
     match reply {
-        Ok(joined) => requests::conclude(groups, &request.group, ticket, Reply::Join(Ok(joined)), turn),
+        Ok(joined) => requests::conclude(groups, &request.group, ticket, GroupReply::Join(Ok(joined)), turn),
         Err(error) => {
             turn.refuse_join(ticket, error, &request.member);
             requests::act(groups, &request.group, turn, |_, _| {});
@@ -206,10 +206,12 @@ impl ClassicGroup {
         let unchanged = self.members.get(id).is_some_and(|member| member.protocols == request.protocols);
         match self.phase {
             // It did not get the answer to its last JoinGroup: here it is again.
-            Phase::CompletingRebalance if unchanged => turn.reply(ticket, Reply::Join(Ok(self.joined(id)))),
+            Phase::CompletingRebalance if unchanged => turn.reply(ticket, GroupReply::Join(Ok(self.joined(id)))),
             // A follower that asks again may continue with SyncGroup. A leader that does so wants to assign again:
             // topics may have changed, which its metadata does not show.
-            Phase::Stable if unchanged && !self.is_leader(id) => turn.reply(ticket, Reply::Join(Ok(self.joined(id)))),
+            Phase::Stable if unchanged && !self.is_leader(id) => {
+                turn.reply(ticket, GroupReply::Join(Ok(self.joined(id))))
+            }
             Phase::Empty | Phase::PreparingRebalance(_) | Phase::CompletingRebalance | Phase::Stable => {
                 self.update(id, &request, ticket, turn);
                 self.rebalance(turn);
@@ -272,7 +274,7 @@ impl ClassicGroup {
                     let leader = done.leader_before.unwrap_or_else(|| MemberId::from(""));
                     Joined { leader, members: Vec::new(), ..joined }
                 };
-                turn.reply(done.ticket, Reply::Join(Ok(joined)));
+                turn.reply(done.ticket, GroupReply::Join(Ok(joined)));
             }
             Ok(()) => {} // a rebalance began meanwhile, and will answer
             Err(error) => {

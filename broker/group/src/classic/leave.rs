@@ -6,7 +6,7 @@ use crate::effects::Effects;
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
-use crate::request::{LeaveRequest, Leaving, Reply};
+use crate::request::{GroupReply, LeaveRequest, Leaving};
 use crate::shard::Shard;
 use crate::turn::Turn;
 
@@ -22,11 +22,11 @@ impl Shard {
                 }
                 Some(Group::Consumer(group)) if group.is_changing() => Err(GroupError::CoordinatorNotAvailable),
                 Some(Group::Consumer(group)) => {
-                    let reply = Reply::Leave(Ok(group.leave_classic(&request.members, turn)));
+                    let reply = GroupReply::Leave(Ok(group.leave_classic(&request.members, turn)));
                     return requests::conclude(groups, &request.group, ticket, reply, turn);
                 }
             };
-            turn.reply_when_durable(ticket, Reply::Leave(reply));
+            turn.reply_when_durable(ticket, GroupReply::Leave(reply));
         })
     }
 }

@@ -3,7 +3,7 @@
 use crate::classic::group::{ClassicGroup, Member, Phase};
 use crate::error::GroupError;
 use crate::ids::MemberId;
-use crate::request::{JoinRefused, Reply};
+use crate::request::{GroupReply, JoinRefused};
 use crate::timers::{TimerKey, millis};
 use crate::turn::Turn;
 
@@ -37,10 +37,10 @@ impl Member {
     /// Answers whatever it waits for with an error.
     pub(crate) fn release(&mut self, id_in_reply: &MemberId, error: GroupError, turn: &mut Turn<'_>) {
         if let Some(ticket) = self.awaiting_join.take() {
-            turn.reply(ticket, Reply::Join(Err(JoinRefused { error, member: id_in_reply.clone() })));
+            turn.reply(ticket, GroupReply::Join(Err(JoinRefused { error, member: id_in_reply.clone() })));
         }
         if let Some(ticket) = self.awaiting_sync.take() {
-            turn.reply(ticket, Reply::Sync(Err(error)));
+            turn.reply(ticket, GroupReply::Sync(Err(error)));
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::classic::group::{ClassicGroup, JoinPhase, Member, Phase};
 use crate::error::GroupError;
 use crate::ids::MemberId;
-use crate::request::{Joined, Reply};
+use crate::request::{GroupReply, Joined};
 use crate::timers::TimerKey;
 use crate::turn::{Then, Turn};
 
@@ -119,7 +119,7 @@ impl ClassicGroup {
                 member.is_new = false;
                 member.owes_sync = true;
                 if let Some(ticket) = member.awaiting_join.take() {
-                    turn.reply(ticket, Reply::Join(Ok(joined)));
+                    turn.reply(ticket, GroupReply::Join(Ok(joined)));
                 }
             }
             self.restart_session(id, turn);
@@ -146,7 +146,7 @@ impl ClassicGroup {
         for (id, member) in &mut self.members {
             member.assignment = Bytes::new();
             if let Some(ticket) = member.awaiting_sync.take() {
-                turn.reply(ticket, Reply::Sync(Err(error)));
+                turn.reply(ticket, GroupReply::Sync(Err(error)));
                 waiting.push(id.clone());
             }
         }

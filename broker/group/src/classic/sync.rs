@@ -11,7 +11,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{MemberId, Now, Ticket};
 use crate::record::{GroupValue, Record};
-use crate::request::{HeartbeatRequest, Reply, SyncRequest, Synced};
+use crate::request::{GroupReply, HeartbeatRequest, SyncRequest, Synced};
 use crate::shard::Shard;
 use crate::timers::TimerKey;
 use crate::turn::{Then, Turn};
@@ -20,17 +20,17 @@ impl Shard {
     /// SyncGroup. A follower's ticket waits until the leader's assignment is durable.
     pub fn sync(&mut self, request: SyncRequest, ticket: Ticket, now: Now) -> Effects {
         self.turn(now, |groups, turn| match groups.get_mut(&request.group) {
-            _ if request.group.is_empty() => turn.reply(ticket, Reply::Sync(Err(GroupError::InvalidGroupId))),
+            _ if request.group.is_empty() => turn.reply(ticket, GroupReply::Sync(Err(GroupError::InvalidGroupId))),
             Some(Group::Classic(group)) => group.sync(request, ticket, turn),
             None | Some(Group::Streams(_) | Group::Share(_)) => {
-                turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId)));
+                turn.reply(ticket, GroupReply::Sync(Err(GroupError::UnknownMemberId)));
             }
             Some(Group::Consumer(group)) if group.is_changing() => {
-                turn.reply(ticket, Reply::Sync(Err(GroupError::CoordinatorNotAvailable)));
+                turn.reply(ticket, GroupReply::Sync(Err(GroupError::CoordinatorNotAvailable)));
             }
             Some(Group::Consumer(group)) => match group.sync(&request, turn) {
-                Ok(synced) => requests::conclude(groups, &request.group, ticket, Reply::Sync(Ok(synced)), turn),
-                Err(error) => turn.reply(ticket, Reply::Sync(Err(error))),
+                Ok(synced) => requests::conclude(groups, &request.group, ticket, GroupReply::Sync(Ok(synced)), turn),
+                Err(error) => turn.reply(ticket, GroupReply::Sync(Err(error))),
             },
         })
     }
@@ -65,16 +65,16 @@ impl ClassicGroup {
     fn sync(&mut self, request: SyncRequest, ticket: Ticket, turn: &mut Turn<'_>) {
         let refused = self.check_sync(&request).err();
         match (self.phase, refused) {
-            (_, Some(error)) => turn.reply(ticket, Reply::Sync(Err(error))),
-            (Phase::Empty, None) => turn.reply(ticket, Reply::Sync(Err(GroupError::UnknownMemberId))),
+            (_, Some(error)) => turn.reply(ticket, GroupReply::Sync(Err(error))),
+            (Phase::Empty, None) => turn.reply(ticket, GroupReply::Sync(Err(GroupError::UnknownMemberId))),
             (Phase::PreparingRebalance(_), None) => {
-                turn.reply(ticket, Reply::Sync(Err(GroupError::RebalanceInProgress)));
+                turn.reply(ticket, GroupReply::Sync(Err(GroupError::RebalanceInProgress)));
             }
             (Phase::CompletingRebalance, None) => self.await_assignment(request, ticket, turn),
             (Phase::Stable, None) => {
                 self.has_synced(&request.member, turn);
                 let synced = self.synced(&request.member);
-                turn.reply(ticket, Reply::Sync(Ok(synced)));
+                turn.reply(ticket, GroupReply::Sync(Ok(synced)));
             }
         }
     }
@@ -98,7 +98,7 @@ impl ClassicGroup {
         if let Some(displaced) = waiting.and_then(|waiting| waiting.replace(ticket)) {
             // A leader that asks again has its assignment in flight already. That one stands: of two that are written
             // down for one generation, some members could be given the first and others, after a restart, the second.
-            turn.reply(displaced, Reply::Sync(Err(GroupError::RebalanceInProgress)));
+            turn.reply(displaced, GroupReply::Sync(Err(GroupError::RebalanceInProgress)));
         } else if self.is_leader(&request.member) {
             let assignments: HashMap<MemberId, Bytes> = request.assignments.into_iter().collect();
             // Copied: the shard keeps assignments, and must not pin the request's frame.
@@ -152,7 +152,7 @@ impl ClassicGroup {
             let synced = self.synced(id);
             let waiting = self.members.get_mut(id).and_then(|member| member.awaiting_sync.take());
             if let Some(ticket) = waiting {
-                turn.reply(ticket, Reply::Sync(Ok(synced)));
+                turn.reply(ticket, GroupReply::Sync(Ok(synced)));
                 self.restart_session(id, turn);
             }
         }

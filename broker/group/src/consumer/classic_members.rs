@@ -5,7 +5,7 @@ use ottla_wire::consumer_protocol::{self, ConsumerProtocolSubscription};
 
 use crate::config::Config;
 use crate::consumer::group::{ConsumerGroup, Member};
-use crate::consumer::heartbeat::{Standing, without_epochs};
+use crate::consumer::heartbeat::{MemberStanding, without_epochs};
 use crate::consumer::migration::by_id;
 use crate::error::GroupError;
 use crate::ids::{InstanceId, MemberId};
@@ -82,16 +82,16 @@ impl ConsumerGroup {
     }
 
     /// Who joins. A static member takes the place of the one before, whichever protocol that spoke.
-    fn standing_of(&self, request: &JoinRequest, is_new: bool, config: &Config) -> Result<Standing, GroupError> {
+    fn standing_of(&self, request: &JoinRequest, is_new: bool, config: &Config) -> Result<MemberStanding, GroupError> {
         let id = &request.member;
         let holder = request.instance.as_ref().and_then(|instance| self.static_member(instance));
         match holder {
-            Some((old, _)) if is_new => return Ok(Standing::Returned(old.clone())),
+            Some((old, _)) if is_new => return Ok(MemberStanding::Returned(old.clone())),
             Some((holder, _)) if holder != id => return Err(GroupError::FencedInstanceId),
             None if request.instance.is_some() && !is_new => return Err(GroupError::UnknownMemberId),
             Some(_) | None => {}
         }
-        if self.members.contains_key(id) { Ok(Standing::Known) } else { self.newcomer(config) }
+        if self.members.contains_key(id) { Ok(MemberStanding::Known) } else { self.newcomer(config) }
     }
 
     /// The last member of the consumer protocol comes back as a classic one: its place is free, and the group becomes a

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::consumer::assignor::Assignor;
 use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING, Member};
 use crate::consumer::reconcile::{self, Goal};
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::ids::{InstanceId, MemberId};
 use crate::patterns::Pattern;
 use crate::record::{Assigned, ConsumerMemberValue, ConsumerRecord, CurrentValue, MemberState, Partitions};
@@ -55,7 +55,7 @@ pub(crate) fn check(request: &ConsumerHeartbeatRequest) -> Result<(), GroupError
 }
 
 /// How the member of a request stands to the group.
-pub(super) enum Standing {
+pub(super) enum MemberStanding {
     New,
     Known,
     /// A static member that comes back: the one whose place it takes.
@@ -98,11 +98,11 @@ impl ConsumerGroup {
     }
 
     /// The member of a request, or the one whose place it takes, as it was before; or a member as it begins.
-    pub(super) fn before(&self, standing: &Standing, id: &MemberId) -> Member {
+    pub(super) fn before(&self, standing: &MemberStanding, id: &MemberId) -> Member {
         let known = match standing {
-            Standing::New => None,
-            Standing::Known => self.members.get(id),
-            Standing::Returned(old) => self.members.get(old),
+            MemberStanding::New => None,
+            MemberStanding::Known => self.members.get(id),
+            MemberStanding::Returned(old) => self.members.get(old),
         };
         known.cloned().unwrap_or_else(Member::new)
     }
@@ -110,18 +110,18 @@ impl ConsumerGroup {
     /// Takes over what a member says about itself. A refusal changes nothing.
     pub(super) fn update(
         &mut self,
-        standing: Standing,
+        standing: MemberStanding,
         id: &MemberId,
         value: ConsumerMemberValue,
         turn: &mut Turn<'_>,
     ) -> Result<(), GroupError> {
         let is_news = |group: &Self| group.members.get(id).is_none_or(|member| member.value != value);
-        if matches!(standing, Standing::Known) && !is_news(self) {
+        if matches!(standing, MemberStanding::Known) && !is_news(self) {
             return Ok(());
         }
         let record = ConsumerRecord::Member(id.clone(), Some(Box::new(value.clone())));
         turn.check_size(&self.record(record.clone()))?;
-        if let Standing::Returned(old) = standing {
+        if let MemberStanding::Returned(old) = standing {
             self.replace(&old, id, turn);
         }
         if is_news(self) {
@@ -150,41 +150,41 @@ impl ConsumerGroup {
             if self.members.get(id).is_some_and(|member| member.current.epoch == JOINING) {
                 self.fence(id, turn); // it has just joined, and is not let in
             }
-            return Err(AppendError::TooLarge.into());
+            return Err(GroupAppendError::TooLarge.into());
         }
         self.reconcile(id, has_resubscribed, owned, turn)
     }
 
     /// Who is the member? A refusal changes nothing.
-    fn standing(&self, request: &ConsumerHeartbeatRequest, config: &Config) -> Result<Standing, GroupError> {
+    fn standing(&self, request: &ConsumerHeartbeatRequest, config: &Config) -> Result<MemberStanding, GroupError> {
         let (id, is_joining) = (&request.member, request.epoch == JOINING);
         let known = self.members.get_key_value(id);
         let Some(instance) = &request.instance else {
             return match known {
-                Some((_, member)) => check_epoch(member, request).map(|()| Standing::Known),
+                Some((_, member)) => check_epoch(member, request).map(|()| MemberStanding::Known),
                 None if is_joining => self.newcomer(config),
                 None => Err(GroupError::UnknownMemberId),
             };
         };
         match self.static_member(instance) {
-            None if is_joining && known.is_some() => Ok(Standing::Known),
+            None if is_joining && known.is_some() => Ok(MemberStanding::Known),
             None if is_joining => self.newcomer(config),
             None => Err(GroupError::UnknownMemberId),
             Some((holder, member)) if is_joining => match member.current.epoch {
-                AWAY => Ok(Standing::Returned(holder.clone())),
-                _ if member.value.classic.is_some() => Ok(Standing::Returned(holder.clone())),
+                AWAY => Ok(MemberStanding::Returned(holder.clone())),
+                _ if member.value.classic.is_some() => Ok(MemberStanding::Returned(holder.clone())),
                 _ => Err(GroupError::UnreleasedInstanceId),
             },
             Some((holder, _)) if holder != id => Err(GroupError::FencedInstanceId),
-            Some((_, member)) => check_epoch(member, request).map(|()| Standing::Known),
+            Some((_, member)) => check_epoch(member, request).map(|()| MemberStanding::Known),
         }
     }
 
-    pub(super) fn newcomer(&self, config: &Config) -> Result<Standing, GroupError> {
+    pub(super) fn newcomer(&self, config: &Config) -> Result<MemberStanding, GroupError> {
         if self.members.len() >= config.consumer_max_size {
             return Err(GroupError::GroupMaxSizeReached);
         }
-        self.history.admit().map(|()| Standing::New)
+        self.history.admit().map(|()| MemberStanding::New)
     }
 
     /// An expression that nobody in the group has is compiled once, to refuse it here if it is none.

@@ -20,15 +20,15 @@ const SHORTEST_INTERVAL_MS: i64 = 10_000;
 const LONGEST_LOOKUP: Duration = Duration::from_secs(60);
 
 /// What the expressions of a [`Lookup`] stand for.
-pub type Found = BTreeMap<String, BTreeSet<TopicName>>;
+pub type ResolvedExpressions = BTreeMap<String, BTreeSet<TopicName>>;
 
 impl Lookup {
     /// Looks the expressions up among the topics that `may_see` allows. May take long: every name is held against every
     /// expression.
-    pub fn find(&self, topics: &Topics, may_see: impl Fn(&TopicName) -> bool) -> Found {
+    pub fn find(&self, topics: &Topics, may_see: impl Fn(&TopicName) -> bool) -> ResolvedExpressions {
         let patterns: Vec<(&String, Pattern)> =
             self.patterns.iter().filter_map(|text| Some((text, Pattern::new(text).ok()?))).collect();
-        let mut found: Found = self.patterns.iter().map(|text| (text.clone(), BTreeSet::new())).collect();
+        let mut found: ResolvedExpressions = self.patterns.iter().map(|text| (text.clone(), BTreeSet::new())).collect();
         for name in topics.names() {
             let matching: Vec<_> = patterns.iter().filter(|(_, pattern)| pattern.matches(name)).collect();
             if matching.is_empty() || !may_see(name) {
@@ -88,7 +88,7 @@ impl ConsumerGroup {
 
     /// The host has looked expressions up, or could not. An expression that stands for more names than a record can
     /// hold keeps its former names until the next lookup. Nothing reports that: this crate does not log.
-    pub(crate) fn looked_up(&mut self, topics: &Topics, found: Option<Found>, turn: &mut Turn<'_>) {
+    pub(crate) fn looked_up(&mut self, topics: &Topics, found: Option<ResolvedExpressions>, turn: &mut Turn<'_>) {
         self.looking_up_since = None;
         let Some(found) = found else { return };
         self.looked_up_names = Some(topics.names_version());

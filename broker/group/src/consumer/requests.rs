@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::classic::group::ClassicGroup;
 use crate::consumer::group::{AWAY, ConsumerGroup, JOINING, LEAVING};
 use crate::consumer::heartbeat;
-use crate::consumer::lookup::Found;
+use crate::consumer::lookup::ResolvedExpressions;
 use crate::consumer::migration;
 use crate::effects::{Effects, Lookup};
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, MemberId, Now, Ticket};
 use crate::request::{
-    ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DescribedConsumerGroup, DescribedConsumerMember, Reply,
+    ConsumerHeartbeatReply, ConsumerHeartbeatRequest, DescribedConsumerGroup, DescribedConsumerMember, GroupReply,
 };
 use crate::shard::Shard;
 use crate::timers::TimerKey;
@@ -30,7 +30,7 @@ impl Shard {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
             if let Err(error) = heartbeat::check(&request) {
-                return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error)));
+                return turn.reply(ticket, GroupReply::ConsumerHeartbeat(Err(error)));
             }
             let mut request = request;
             if request.member.is_empty() {
@@ -39,11 +39,11 @@ impl Shard {
             let id = request.group.clone();
             let before = match find(groups, &request, is_opaque, ticket, turn) {
                 Ok(before) => before,
-                Err(error) => return turn.reply(ticket, Reply::ConsumerHeartbeat(Err(error))),
+                Err(error) => return turn.reply(ticket, GroupReply::ConsumerHeartbeat(Err(error))),
             };
             let Some(group) = groups.get_mut(&id).and_then(Group::consumer_mut) else { return };
             if group.successor.is_some() {
-                let refused = Reply::ConsumerHeartbeat(Err(GroupError::CoordinatorNotAvailable));
+                let refused = GroupReply::ConsumerHeartbeat(Err(GroupError::CoordinatorNotAvailable));
                 return turn.reply(ticket, refused);
             }
             let reply: ConsumerHeartbeatReply = match request.epoch {
@@ -59,8 +59,8 @@ impl Shard {
                 (Before::Classic(classic), Ok(_)) => migration::upgraded(*classic, group, turn),
             }
             match reply {
-                Ok(_) => conclude(groups, &request.group, ticket, Reply::ConsumerHeartbeat(reply), turn),
-                Err(_) => turn.reply(ticket, Reply::ConsumerHeartbeat(reply)),
+                Ok(_) => conclude(groups, &request.group, ticket, GroupReply::ConsumerHeartbeat(reply), turn),
+                Err(_) => turn.reply(ticket, GroupReply::ConsumerHeartbeat(reply)),
             }
         })
     }
@@ -93,7 +93,7 @@ impl Shard {
     }
 
     /// The answer to a [`Lookup`]; `None` if it failed.
-    pub fn looked_up(&mut self, lookup: &Lookup, found: Option<Found>, now: Now) -> Effects {
+    pub fn looked_up(&mut self, lookup: &Lookup, found: Option<ResolvedExpressions>, now: Now) -> Effects {
         self.turn(now, |groups, turn| {
             act(groups, &lookup.group, turn, |group, turn| group.looked_up(&lookup.topics, found, turn));
         })
@@ -167,7 +167,7 @@ pub(crate) fn conclude(
     groups: &mut BTreeMap<GroupId, Group>,
     id: &GroupId,
     ticket: Ticket,
-    reply: Reply,
+    reply: GroupReply,
     turn: &mut Turn<'_>,
 ) {
     match groups.get_mut(id).and_then(Group::consumer_mut) {

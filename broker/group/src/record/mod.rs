@@ -180,7 +180,8 @@ pub struct Encoded {
     pub value: Option<Bytes>,
 }
 
-/// A text or list does not fit Kafka's format. To the shard this is [`AppendError::TooLarge`](crate::AppendError).
+/// A text or list does not fit Kafka's format. To the shard this is
+/// [`GroupAppendError::TooLarge`](crate::GroupAppendError).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("a field is too long for the record format")]
 pub struct TooLong;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::effects::{StateCall, StateCallKind, StateResults};
 use crate::error::GroupError;
 use crate::record::Partitions;
-use crate::request::Reply;
+use crate::request::GroupReply;
 use crate::share::calls::{Made, Offsets, Purpose};
 use crate::share::group::ShareGroup;
 use crate::share_state::StateError;
@@ -63,7 +63,7 @@ impl ShareGroup {
                         *outcome = result_of(results, id, *partition);
                     }
                 }
-                turn.replies.extend(self.history.reply(ticket, Reply::AlterShareOffsets(Ok(topics))));
+                turn.replies.extend(self.history.reply(ticket, GroupReply::AlterShareOffsets(Ok(topics))));
             }
             Purpose::DeleteOffsets(ticket, mut topics) => {
                 let StateCallKind::Delete { partitions } = &what else { return };
@@ -72,7 +72,7 @@ impl ShareGroup {
                         topic.result = deletion_of(*id, all, results);
                     }
                 }
-                turn.replies.extend(self.history.reply(ticket, Reply::DeleteShareOffsets(Ok(topics))));
+                turn.replies.extend(self.history.reply(ticket, GroupReply::DeleteShareOffsets(Ok(topics))));
             }
             Purpose::DeleteGroup(ticket) => {
                 let StateCallKind::Delete { partitions } = &what else { return };
@@ -124,8 +124,8 @@ impl ShareGroup {
         for purpose in purposes {
             match purpose {
                 Purpose::Heartbeat => {}
-                Purpose::Alter(ticket, _) => turn.reply(ticket, Reply::AlterShareOffsets(Err(error))),
-                Purpose::DeleteOffsets(ticket, _) => turn.reply(ticket, Reply::DeleteShareOffsets(Err(error))),
+                Purpose::Alter(ticket, _) => turn.reply(ticket, GroupReply::AlterShareOffsets(Err(error))),
+                Purpose::DeleteOffsets(ticket, _) => turn.reply(ticket, GroupReply::DeleteShareOffsets(Err(error))),
                 Purpose::DeleteGroup(ticket) => turn.states_deleted.push((ticket, self.id.clone(), Err(error))),
             }
         }

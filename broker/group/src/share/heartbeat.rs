@@ -1,6 +1,6 @@
 //! ShareGroupHeartbeat: a member joins, stays, moves to its assignment, and leaves.
 
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::ids::MemberId;
 use crate::record::{Partitions, ShareCurrentValue, ShareMemberValue, ShareRecord};
 use crate::request::{ShareHeartbeat, ShareHeartbeatRequest};
@@ -64,7 +64,7 @@ impl ShareGroup {
             if before.current.epoch == JOINING {
                 self.fence(id, turn); // it has just joined, and is not let in
             }
-            return Err(AppendError::TooLarge.into());
+            return Err(GroupAppendError::TooLarge.into());
         }
         let current = self.reconcile(id, has_moved_on, turn.topics)?;
         self.restart_session(id, turn);

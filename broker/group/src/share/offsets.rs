@@ -8,7 +8,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket, TopicName};
 use crate::record::{Partitions, SharedTopics};
-use crate::request::{AlterShareOffsetsRequest, AlteredShareOffsets, DeletedShareOffsets, Reply};
+use crate::request::{AlterShareOffsetsRequest, AlteredShareOffsets, DeletedShareOffsets, GroupReply};
 use crate::shard::Shard;
 use crate::share::calls::{Offsets, Purpose};
 use crate::share::group::ShareGroup;
@@ -29,7 +29,7 @@ impl Shard {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
             let id = &request.group;
-            let refuse = |error| Reply::AlterShareOffsets(Err(error));
+            let refuse = |error| GroupReply::AlterShareOffsets(Err(error));
             if id.is_empty() {
                 return turn.reply(ticket, refuse(GroupError::InvalidGroupId));
             }
@@ -59,7 +59,7 @@ impl Shard {
     /// DeleteShareGroupOffsets of these topics. The reply waits for the share coordinators.
     pub fn delete_share_offsets(&mut self, id: &GroupId, topics: &[TopicName], ticket: Ticket, now: Now) -> Effects {
         self.turn(now, |groups, turn| {
-            let refuse = |error| Reply::DeleteShareOffsets(Err(error));
+            let refuse = |error| GroupReply::DeleteShareOffsets(Err(error));
             if id.is_empty() {
                 return turn.reply(ticket, refuse(GroupError::InvalidGroupId));
             }
@@ -107,12 +107,12 @@ impl ShareGroup {
             });
         }
         if offsets.is_empty() {
-            let reply = self.history.reply(ticket, Reply::AlterShareOffsets(Ok(altered)));
+            let reply = self.history.reply(ticket, GroupReply::AlterShareOffsets(Ok(altered)));
             turn.replies.extend(reply);
             return false;
         }
         if let Err(error) = self.check_partitions(&partitions, turn) {
-            turn.reply(ticket, Reply::AlterShareOffsets(Err(error)));
+            turn.reply(ticket, GroupReply::AlterShareOffsets(Err(error)));
             return false;
         }
         self.bump(turn.topics);
@@ -144,7 +144,7 @@ impl ShareGroup {
         }
         self.write_partitions(shared);
         if partitions.is_empty() {
-            let reply = self.history.reply(ticket, Reply::DeleteShareOffsets(Ok(deleted)));
+            let reply = self.history.reply(ticket, GroupReply::DeleteShareOffsets(Ok(deleted)));
             turn.replies.extend(reply);
             return;
         }

@@ -8,7 +8,7 @@ use crate::effects::{Effects, StateCall, StateResults};
 use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
-use crate::request::{DescribedShareGroup, DescribedShareMember, Reply, ShareHeartbeatRequest};
+use crate::request::{DescribedShareGroup, DescribedShareMember, GroupReply, ShareHeartbeatRequest};
 use crate::shard::Shard;
 use crate::share::group::{JOINING, LEAVING, ShareGroup};
 use crate::share::writing::flush;
@@ -19,7 +19,7 @@ impl Shard {
     pub fn share_heartbeat(&mut self, request: &ShareHeartbeatRequest, ticket: Ticket, now: Now) -> Effects {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
-            let refuse = |error| Reply::ShareHeartbeat(Err(error));
+            let refuse = |error| GroupReply::ShareHeartbeat(Err(error));
             if let Err(error) = heartbeat::check(request) {
                 return turn.reply(ticket, refuse(error));
             }
@@ -34,7 +34,7 @@ impl Shard {
             };
             match reply {
                 Ok(reply) => {
-                    turn.replies.extend(group.history.reply(ticket, Reply::ShareHeartbeat(Ok(reply))));
+                    turn.replies.extend(group.history.reply(ticket, GroupReply::ShareHeartbeat(Ok(reply))));
                     flush(group, turn);
                 }
                 Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::share::group::ShareGroup;
 use crate::timers::TimerKey;
 use crate::turn::{Then, Turn};
@@ -51,5 +51,5 @@ pub(crate) fn decided(group: &mut ShareGroup, result: Result<(), GroupError>, tu
 /// The append that is under way takes too long: nobody waits for it.
 pub(crate) fn delayed(group: &mut ShareGroup, turn: &mut Turn<'_>) {
     turn.replies.extend(group.history.late());
-    group.refuse_queued(AppendError::NotCommitted.into(), turn);
+    group.refuse_queued(GroupAppendError::NotCommitted.into(), turn);
 }

@@ -2,12 +2,12 @@
 
 use super::batches::{NO_OFFSET, StateBatch, combine};
 use super::record::{Update, Value};
-use super::request::{ReadState, Reply, Request, SharePartition, StateError, Summary, WriteState};
-use super::state::{State, Tracked};
+use super::request::{ReadState, Request, SharePartition, StateError, StateReply, Summary, WriteState};
+use super::state::{ShareGroupState, Tracked};
 use crate::topics::Topics;
 
 /// What a decision rests on besides the request.
-pub(super) struct Known<'a> {
+pub(super) struct DecisionInputs<'a> {
     /// What is committed of the partition; `None`: nothing.
     pub(super) tracked: Option<&'a Tracked>,
     pub(super) topics: &'a Topics,
@@ -16,23 +16,26 @@ pub(super) struct Known<'a> {
 }
 
 /// An answer, and what is to be written down first.
-pub(super) type Decision = (Reply, Option<Value>);
+pub(super) type StateDecision = (StateReply, Option<Value>);
 
 /// Leaders and group coordinators that do not say their epoch are not fenced.
 const UNCHECKED: i32 = -1;
 
-pub(super) fn decide(partition: &SharePartition, request: &Request, known: &Known<'_>) -> Decision {
+pub(super) fn decide(partition: &SharePartition, request: &Request, known: &DecisionInputs<'_>) -> StateDecision {
     let decided = match request {
-        Request::Initialize { state_epoch, start_offset } => {
-            initialize(partition, *state_epoch, *start_offset, known).map(|value| (Reply::Initialize(Ok(())), value))
-        }
+        Request::Initialize { state_epoch, start_offset } => initialize(partition, *state_epoch, *start_offset, known)
+            .map(|value| (StateReply::Initialize(Ok(())), value)),
         Request::Read { leader_epoch } => {
-            read(partition, *leader_epoch, known).map(|(read, value)| (Reply::Read(Ok(read)), value))
+            read(partition, *leader_epoch, known).map(|(read, value)| (StateReply::Read(Ok(read)), value))
         }
-        Request::Write(write) => self::write(partition, write, known).map(|value| (Reply::Write(Ok(())), Some(value))),
+        Request::Write(write) => {
+            self::write(partition, write, known).map(|value| (StateReply::Write(Ok(())), Some(value)))
+        }
         Request::Delete => exists(partition, known)
-            .map(|()| (Reply::Delete(Ok(())), known.tracked.is_some().then_some(Value::Deleted))),
-        Request::Summarize => exists(partition, known).map(|()| (Reply::Summarize(Ok(summarize(known.tracked))), None)),
+            .map(|()| (StateReply::Delete(Ok(())), known.tracked.is_some().then_some(Value::Deleted))),
+        Request::Summarize => {
+            exists(partition, known).map(|()| (StateReply::Summarize(Ok(summarize(known.tracked))), None))
+        }
     };
     decided.unwrap_or_else(|error| (request.refused(error), None))
 }
@@ -43,7 +46,7 @@ fn initialize(
     partition: &SharePartition,
     state_epoch: i32,
     start_offset: i64,
-    known: &Known<'_>,
+    known: &DecisionInputs<'_>,
 ) -> Result<Option<Value>, StateError> {
     has_number(partition)?;
     if known.tracked.is_some_and(|it| state_epoch != UNCHECKED && it.state_epoch > state_epoch) {
@@ -54,7 +57,7 @@ fn initialize(
     if start_offset == NO_OFFSET && state.is_some_and(|state| state.state_epoch == state_epoch) {
         return Ok(None);
     }
-    Ok(Some(Value::Snapshot(State {
+    Ok(Some(Value::Snapshot(ShareGroupState {
         snapshot_epoch: state.map_or(0, |state| state.snapshot_epoch.saturating_add(1)),
         state_epoch,
         // Kafka writes 0, and no longer fences older leaders once the records before are deleted.
@@ -70,7 +73,7 @@ fn initialize(
 fn read(
     partition: &SharePartition,
     leader_epoch: i32,
-    known: &Known<'_>,
+    known: &DecisionInputs<'_>,
 ) -> Result<(ReadState, Option<Value>), StateError> {
     has_number(partition)?;
     let tracked = known.tracked.ok_or(StateError::InvalidRequest(
@@ -87,7 +90,7 @@ fn read(
     Ok((read, news))
 }
 
-fn write(partition: &SharePartition, write: &WriteState, known: &Known<'_>) -> Result<Value, StateError> {
+fn write(partition: &SharePartition, write: &WriteState, known: &DecisionInputs<'_>) -> Result<Value, StateError> {
     has_number(partition)?;
     let tracked = known.tracked.ok_or(StateError::InvalidRequest(
         "the state of the partition cannot be written, because it was not initialized",
@@ -111,7 +114,7 @@ fn change(
     start_offset: i64,
     delivery_complete_count: i32,
     batches: &[StateBatch],
-    known: &Known<'_>,
+    known: &DecisionInputs<'_>,
 ) -> Value {
     let state = &tracked.state;
     if tracked.updates < known.updates_per_snapshot {
@@ -124,7 +127,7 @@ fn change(
         });
     }
     let start_offset = if start_offset == NO_OFFSET { state.start_offset } else { start_offset };
-    Value::Snapshot(State {
+    Value::Snapshot(ShareGroupState {
         snapshot_epoch: state.snapshot_epoch.saturating_add(1),
         state_epoch: state.state_epoch,
         leader_epoch,
@@ -148,7 +151,7 @@ fn summarize(tracked: Option<&Tracked>) -> Summary {
     }
 }
 
-fn exists(partition: &SharePartition, known: &Known<'_>) -> Result<(), StateError> {
+fn exists(partition: &SharePartition, known: &DecisionInputs<'_>) -> Result<(), StateError> {
     has_number(partition)?;
     is_known(partition, known)
 }
@@ -160,7 +163,7 @@ fn has_number(partition: &SharePartition) -> Result<(), StateError> {
     }
 }
 
-fn is_known(partition: &SharePartition, known: &Known<'_>) -> Result<(), StateError> {
+fn is_known(partition: &SharePartition, known: &DecisionInputs<'_>) -> Result<(), StateError> {
     match known.topics.partitions(partition.topic_id) {
         Some(partitions) if partition.partition < partitions => Ok(()),
         Some(_) | None => Err(StateError::UnknownTopicOrPartition),

@@ -25,6 +25,6 @@ mod upkeep;
 
 pub use batches::StateBatch;
 pub use record::{Encoded, Malformed, Record, TooLong, Update, Value};
-pub use request::{ReadState, Reply, Request, SharePartition, StateError, Summary, WriteState};
-pub use shard::{Append, AppendId, Config, Effects, Shard};
-pub use state::State;
+pub use request::{ReadState, Request, SharePartition, StateError, StateReply, Summary, WriteState};
+pub use shard::{Config, Effects, Shard, StateAppend, StateAppendId};
+pub use state::ShareGroupState;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::batches::StateBatch;
 use super::request::SharePartition;
-use super::state::State;
+use super::state::ShareGroupState;
 
 /// A record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,7 +25,7 @@ pub struct Record {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// All there is.
-    Snapshot(State),
+    Snapshot(ShareGroupState),
     /// What has changed.
     Update(Update),
     /// The state is deleted: a snapshot without a value.
@@ -127,7 +127,7 @@ impl Record {
     }
 }
 
-fn encode_snapshot(state: &State) -> Bytes {
+fn encode_snapshot(state: &ShareGroupState) -> Bytes {
     let value = ShareSnapshotValue {
         snapshot_epoch: state.snapshot_epoch,
         state_epoch: state.state_epoch,
@@ -162,9 +162,9 @@ fn encode_batches(batches: &[StateBatch]) -> Vec<wire::StateBatch> {
     batches.iter().map(encode).collect()
 }
 
-fn decode_snapshot(value: Bytes) -> Result<State, Malformed> {
+fn decode_snapshot(value: Bytes) -> Result<ShareGroupState, Malformed> {
     let value: ShareSnapshotValue = decode_value(value)?;
-    Ok(State {
+    Ok(ShareGroupState {
         snapshot_epoch: value.snapshot_epoch,
         state_epoch: value.state_epoch,
         leader_epoch: value.leader_epoch,

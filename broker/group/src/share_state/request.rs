@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::batches::StateBatch;
-use crate::error::AppendError;
+use crate::error::GroupAppendError;
 use crate::ids::GroupId;
 
 /// A partition whose records a group shares.
@@ -58,7 +58,7 @@ pub struct WriteState {
 
 /// The answer to a request, of the same kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
+pub enum StateReply {
     /// To InitializeShareGroupState.
     Initialize(Result<(), StateError>),
     /// To ReadShareGroupState.
@@ -119,12 +119,12 @@ pub enum StateError {
     UnknownServerError,
 }
 
-impl From<AppendError> for StateError {
-    fn from(error: AppendError) -> Self {
+impl From<GroupAppendError> for StateError {
+    fn from(error: GroupAppendError) -> Self {
         match error {
-            AppendError::NotCommitted => StateError::CoordinatorNotAvailable,
-            AppendError::NotLeader => StateError::NotCoordinator,
-            AppendError::TooLarge => StateError::UnknownServerError,
+            GroupAppendError::NotCommitted => StateError::CoordinatorNotAvailable,
+            GroupAppendError::NotLeader => StateError::NotCoordinator,
+            GroupAppendError::TooLarge => StateError::UnknownServerError,
         }
     }
 }
@@ -132,27 +132,27 @@ impl From<AppendError> for StateError {
 impl Request {
     /// The reply that refuses it.
     #[must_use]
-    pub fn refused(&self, error: StateError) -> Reply {
+    pub fn refused(&self, error: StateError) -> StateReply {
         match self {
-            Request::Initialize { .. } => Reply::Initialize(Err(error)),
-            Request::Read { .. } => Reply::Read(Err(error)),
-            Request::Write(_) => Reply::Write(Err(error)),
-            Request::Delete => Reply::Delete(Err(error)),
-            Request::Summarize => Reply::Summarize(Err(error)),
+            Request::Initialize { .. } => StateReply::Initialize(Err(error)),
+            Request::Read { .. } => StateReply::Read(Err(error)),
+            Request::Write(_) => StateReply::Write(Err(error)),
+            Request::Delete => StateReply::Delete(Err(error)),
+            Request::Summarize => StateReply::Summarize(Err(error)),
         }
     }
 }
 
-impl Reply {
+impl StateReply {
     /// The same kind of reply, with the error.
     #[must_use]
-    pub fn refused(&self, error: StateError) -> Reply {
+    pub fn refused(&self, error: StateError) -> StateReply {
         match self {
-            Reply::Initialize(_) => Reply::Initialize(Err(error)),
-            Reply::Read(_) => Reply::Read(Err(error)),
-            Reply::Write(_) => Reply::Write(Err(error)),
-            Reply::Delete(_) => Reply::Delete(Err(error)),
-            Reply::Summarize(_) => Reply::Summarize(Err(error)),
+            StateReply::Initialize(_) => StateReply::Initialize(Err(error)),
+            StateReply::Read(_) => StateReply::Read(Err(error)),
+            StateReply::Write(_) => StateReply::Write(Err(error)),
+            StateReply::Delete(_) => StateReply::Delete(Err(error)),
+            StateReply::Summarize(_) => StateReply::Summarize(Err(error)),
         }
     }
 }

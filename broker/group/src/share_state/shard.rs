@@ -4,20 +4,20 @@
 //! way, other requests about that partition wait for its fate; then they are decided together, in their order, and
 //! their records are one batch.
 //!
-//! The host's part: append the records of [`Effects::appends`] in the order handed out, each [`Append`] as one batch;
-//! report each one's fate with [`Shard::decided`], in the same order (and [`Shard::delayed`] when it takes too long);
-//! deliver the replies; delete records as [`Effects::delete_before`] says; call [`Shard::tick`] at
+//! The host's part: append the records of [`Effects::appends`] in the order handed out, each [`StateAppend`] as one
+//! batch; report each one's fate with [`Shard::decided`], in the same order (and [`Shard::delayed`] when it takes too
+//! long); deliver the replies; delete records as [`Effects::delete_before`] says; call [`Shard::tick`] at
 //! [`Shard::next_deadline`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide::{Known, decide};
+use super::decide::{DecisionInputs, decide};
 use super::record::Record;
-use super::request::{Reply, Request, SharePartition, StateError};
-use super::state::{State, Tracked, apply};
-use crate::error::AppendError;
+use super::request::{Request, SharePartition, StateError, StateReply};
+use super::state::{ShareGroupState, Tracked, apply};
+use crate::error::GroupAppendError;
 use crate::ids::{Now, Ticket};
 use crate::topics::Topics;
 
@@ -44,9 +44,9 @@ impl Default for Config {
 #[must_use]
 pub struct Effects {
     /// Deliver these now.
-    pub replies: Vec<(Ticket, Reply)>,
+    pub replies: Vec<(Ticket, StateReply)>,
     /// Append these, in this order, and say what became of them.
-    pub appends: Vec<Append>,
+    pub appends: Vec<StateAppend>,
     /// Delete the records before this offset, which are all committed, and say so with [`Shard::deleted`]. It is asked
     /// for again later if it fails. `None`: delete nothing.
     pub delete_before: Option<i64>,
@@ -64,23 +64,23 @@ impl Effects {
 
 /// Names an append of one shard until its fate is known. Grows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AppendId(pub u64);
+pub struct StateAppendId(pub u64);
 
 /// Records that belong together: one batch.
 #[derive(PartialEq, Debug)]
-pub struct Append {
+pub struct StateAppend {
     /// For [`Shard::decided`].
-    pub id: AppendId,
+    pub id: StateAppendId,
     /// Not empty.
     pub records: Vec<Record>,
 }
 
 /// An append whose fate is not known.
 #[derive(Debug)]
-struct Write {
+struct PendingAppend {
     records: Vec<Record>,
     /// Delivered when the records are committed; if they can't be, the same kinds of reply with the error.
-    replies: Vec<(Ticket, Reply)>,
+    replies: Vec<(Ticket, StateReply)>,
 }
 
 /// A partition with records on their way.
@@ -100,7 +100,7 @@ pub struct Shard {
     /// What is committed.
     pub(super) partitions: BTreeMap<SharePartition, Tracked>,
     busy: BTreeMap<SharePartition, Busy>,
-    in_flight: BTreeMap<AppendId, Write>,
+    in_flight: BTreeMap<StateAppendId, PendingAppend>,
     next_append: u64,
     /// Partitions of deleted topics, until their states are deleted too.
     pub(super) doomed: BTreeSet<SharePartition>,
@@ -177,7 +177,7 @@ impl Shard {
     }
 
     /// What is committed of the partition; `None`: nothing.
-    pub fn state(&self, partition: &SharePartition) -> Option<&State> {
+    pub fn state(&self, partition: &SharePartition) -> Option<&ShareGroupState> {
         self.partitions.get(partition).map(|tracked| &tracked.state)
     }
 
@@ -196,7 +196,7 @@ impl Shard {
         let mut effects = Effects::default();
         match self.busy.get_mut(partition) {
             Some(busy) if busy.is_late => {
-                effects.replies.push((ticket, request.refused(AppendError::NotCommitted.into())));
+                effects.replies.push((ticket, request.refused(GroupAppendError::NotCommitted.into())));
             }
             Some(busy) => busy.waiting.push((ticket, request)),
             None => self.decide(partition, vec![(ticket, request)], now, &mut effects),
@@ -216,7 +216,7 @@ impl Shard {
         let (mut records, mut replies) = (Vec::new(), Vec::new());
         for (ticket, request) in requests {
             let tracked = changed.as_ref().map_or_else(|| self.partitions.get(partition), Option::as_ref);
-            let known = Known {
+            let known = DecisionInputs {
                 tracked,
                 topics: &self.topics,
                 updates_per_snapshot: self.config.updates_per_snapshot,
@@ -234,17 +234,17 @@ impl Shard {
     }
 
     /// Appends the records as one batch. None of their partitions has others on their way.
-    pub(super) fn write(&mut self, records: Vec<Record>, replies: Vec<(Ticket, Reply)>, effects: &mut Effects) {
+    pub(super) fn write(&mut self, records: Vec<Record>, replies: Vec<(Ticket, StateReply)>, effects: &mut Effects) {
         if records.is_empty() {
             return;
         }
-        let id = AppendId(self.next_append);
+        let id = StateAppendId(self.next_append);
         self.next_append += 1;
         for record in &records {
             self.busy.entry(record.partition.clone()).or_default();
         }
-        effects.appends.push(Append { id, records: records.clone() });
-        self.in_flight.insert(id, Write { records, replies });
+        effects.appends.push(StateAppend { id, records: records.clone() });
+        self.in_flight.insert(id, PendingAppend { records, replies });
     }
 
     pub(super) fn is_busy(&self, partition: &SharePartition) -> bool {
@@ -253,11 +253,11 @@ impl Shard {
 
     /// The append is not committed in time: the clients that wait for it get an error. It may still be committed, so
     /// the caller must still report its fate. Until then nobody waits for its partitions.
-    pub fn delayed(&mut self, id: AppendId) -> Effects {
+    pub fn delayed(&mut self, id: StateAppendId) -> Effects {
         let mut effects = Effects::default();
         let Some(write) = self.in_flight.get_mut(&id) else { return effects };
-        let error = StateError::from(AppendError::NotCommitted);
-        let refused = |(ticket, reply): (Ticket, Reply)| (ticket, reply.refused(error));
+        let error = StateError::from(GroupAppendError::NotCommitted);
+        let refused = |(ticket, reply): (Ticket, StateReply)| (ticket, reply.refused(error));
         effects.replies.extend(std::mem::take(&mut write.replies).into_iter().map(refused));
         for record in &write.records {
             if let Some(busy) = self.busy.get_mut(&record.partition) {
@@ -271,9 +271,9 @@ impl Shard {
 
     /// The fate of an append: committed (not only written), with the offset of its first record; or not there and never
     /// will be.
-    pub fn decided(&mut self, id: AppendId, fate: Result<i64, AppendError>, now: Now) -> Effects {
+    pub fn decided(&mut self, id: StateAppendId, fate: Result<i64, GroupAppendError>, now: Now) -> Effects {
         let mut effects = Effects::default();
-        let Some(Write { records, replies }) = self.in_flight.remove(&id) else { return effects };
+        let Some(PendingAppend { records, replies }) = self.in_flight.remove(&id) else { return effects };
         match fate {
             Ok(first) => {
                 for (offset, record) in (first..).zip(&records) {
@@ -282,7 +282,7 @@ impl Shard {
                 effects.replies = replies;
             }
             Err(error) => {
-                let refused = |(ticket, reply): (Ticket, Reply)| (ticket, reply.refused(error.into()));
+                let refused = |(ticket, reply): (Ticket, StateReply)| (ticket, reply.refused(error.into()));
                 effects.replies = replies.into_iter().map(refused).collect();
             }
         }
@@ -296,7 +296,7 @@ impl Shard {
     }
 
     /// Another broker leads the partition: clients that wait get an error and look for the new coordinator.
-    pub fn unload(self) -> Vec<(Ticket, Reply)> {
+    pub fn unload(self) -> Vec<(Ticket, StateReply)> {
         let error = StateError::NotCoordinator;
         let written = self.in_flight.into_values().flat_map(|write| write.replies);
         let written = written.map(|(ticket, reply)| (ticket, reply.refused(error)));

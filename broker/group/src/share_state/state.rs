@@ -5,7 +5,7 @@ use super::record::{Update, Value};
 
 /// What is known of a partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct State {
+pub struct ShareGroupState {
     /// Grows with each snapshot.
     pub snapshot_epoch: i32,
     /// Grows each time the partition is initialised.
@@ -27,7 +27,7 @@ pub struct State {
 /// A state, and what its records say beyond that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Tracked {
-    pub(super) state: State,
+    pub(super) state: ShareGroupState,
     /// Epochs never become smaller, whatever a record says.
     pub(super) leader_epoch: i32,
     pub(super) state_epoch: i32,
@@ -58,7 +58,7 @@ pub(super) fn apply(before: Option<Tracked>, value: &Value, offset: i64) -> Opti
         (Value::Update(update), None) => Some(Tracked {
             leader_epoch: update.leader_epoch,
             state_epoch: i32::MIN,
-            state: State {
+            state: ShareGroupState {
                 snapshot_epoch: update.snapshot_epoch,
                 state_epoch: 0,
                 leader_epoch: update.leader_epoch,
@@ -74,10 +74,10 @@ pub(super) fn apply(before: Option<Tracked>, value: &Value, offset: i64) -> Opti
     }
 }
 
-impl State {
-    fn updated(self, update: &Update) -> State {
+impl ShareGroupState {
+    fn updated(self, update: &Update) -> ShareGroupState {
         let start_offset = if update.start_offset == NO_OFFSET { self.start_offset } else { update.start_offset };
-        State {
+        ShareGroupState {
             start_offset,
             leader_epoch: if update.leader_epoch == -1 { self.leader_epoch } else { update.leader_epoch },
             delivery_complete_count: update.delivery_complete_count,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::batches::{StateBatch, combine};
 use super::record::{Encoded, Record, Update, Value};
 use super::request::SharePartition;
-use super::state::State;
+use super::state::ShareGroupState;
 
 fn batch(first_offset: i64, last_offset: i64, delivery_count: i16, delivery_state: i8) -> StateBatch {
     StateBatch { first_offset, last_offset, delivery_count, delivery_state }
@@ -100,7 +100,7 @@ fn records_are_written_as_kafka_writes_them() {
         key.extend([0, 0, 0, 3]);
         key
     };
-    let state = State {
+    let state = ShareGroupState {
         snapshot_epoch: 1,
         state_epoch: 2,
         leader_epoch: 3,

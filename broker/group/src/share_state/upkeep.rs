@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::record::{Record, Value};
 use super::shard::{Effects, Shard};
-use super::state::State;
+use super::state::ShareGroupState;
 use crate::ids::Now;
 
 impl Shard {
@@ -61,7 +61,7 @@ impl Shard {
 
     /// If all states rest, new snapshots would let nothing be deleted that matters.
     fn write_resting(&mut self, now: Now, effects: &mut Effects) {
-        let rests = |state: &State| state.created_ms != state.written_ms;
+        let rests = |state: &ShareGroupState| state.created_ms != state.written_ms;
         if self.partitions.values().all(|tracked| rests(&tracked.state)) {
             return;
         }
@@ -71,7 +71,7 @@ impl Shard {
             let state = &tracked.state;
             let is_old = now.wall_ms.saturating_sub(state.written_ms) >= age;
             if is_old && self.is_settled(partition) && !self.is_busy(partition) {
-                let value = Value::Snapshot(State {
+                let value = Value::Snapshot(ShareGroupState {
                     snapshot_epoch: state.snapshot_epoch.saturating_add(1),
                     written_ms: now.wall_ms,
                     ..state.clone()

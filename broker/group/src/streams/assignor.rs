@@ -62,15 +62,15 @@ fn all(tasks: &BTreeMap<String, TaskCount>, counts: impl Fn(&TaskCount) -> bool)
 
 /// A member and its process.
 #[derive(Clone, Copy, Debug)]
-struct Place<'a> {
+struct ProcessMember<'a> {
     process: &'a str,
     member: &'a MemberId,
 }
 
 struct Assignment<'a> {
     processes: BTreeMap<&'a str, Process<'a>>,
-    was_active: BTreeMap<Task<'a>, Place<'a>>,
-    was_standby: BTreeMap<Task<'a>, Vec<Place<'a>>>,
+    was_active: BTreeMap<Task<'a>, ProcessMember<'a>>,
+    was_standby: BTreeMap<Task<'a>, Vec<ProcessMember<'a>>>,
     /// Of active tasks.
     active: Quota,
     /// Of active and standby tasks.
@@ -94,7 +94,7 @@ impl<'a> Assignment<'a> {
             total: Quota::new(active + stateful * standbys, members.len()),
         };
         for (member, spec) in members {
-            let place = Place { process: spec.process, member };
+            let place = ProcessMember { process: spec.process, member };
             assignment.processes.entry(spec.process).or_default().join(member);
             let Some(before) = spec.before else { continue };
             assignment.was_active.extend(each(&before.active).map(|task| (task, place)));
@@ -122,7 +122,7 @@ impl<'a> Assignment<'a> {
         }
     }
 
-    fn give_active_if_allowed(&mut self, place: Place<'a>, task: Task<'a>) -> bool {
+    fn give_active_if_allowed(&mut self, place: ProcessMember<'a>, task: Task<'a>) -> bool {
         let is_allowed = self.active.allows(self.count(place));
         if is_allowed {
             self.give(place, task, true);
@@ -157,15 +157,15 @@ impl<'a> Assignment<'a> {
     }
 
     /// Whether the member's share has room for a copy of the task, which its process does not have.
-    fn may_copy(&self, place: Place<'a>, task: &Task<'a>) -> bool {
+    fn may_copy(&self, place: ProcessMember<'a>, task: &Task<'a>) -> bool {
         let is_free = self.processes.get(place.process).is_some_and(|process| !process.has(task));
         is_free && self.total.allows(self.count(place))
     }
 
     /// Of the members where the task was standby the one with the least load.
-    fn idlest(&self, task: &Task<'a>, must_be_free: bool) -> Option<Place<'a>> {
+    fn idlest(&self, task: &Task<'a>, must_be_free: bool) -> Option<ProcessMember<'a>> {
         let places = self.was_standby.get(task)?;
-        let process = |place: &Place<'a>| self.processes.get(place.process);
+        let process = |place: &ProcessMember<'a>| self.processes.get(place.process);
         let free = places.iter().filter(|place| !must_be_free || process(place).is_some_and(|all| !all.has(task)));
         free.copied().min_by(|one, other| match (process(one), process(other)) {
             (Some(first), Some(second)) => {
@@ -177,17 +177,17 @@ impl<'a> Assignment<'a> {
     }
 
     /// The idlest member of the process with the least load.
-    fn least_loaded(&self, may_be: impl Fn(&Process<'a>) -> bool) -> Option<Place<'a>> {
+    fn least_loaded(&self, may_be: impl Fn(&Process<'a>) -> bool) -> Option<ProcessMember<'a>> {
         let all = self.processes.iter().filter(|(_, process)| may_be(process));
         let (process, least) = all.min_by(|one, other| one.1.compare_load(other.1).then(one.0.cmp(other.0)))?;
-        Some(Place { process, member: least.idlest()? })
+        Some(ProcessMember { process, member: least.idlest()? })
     }
 
-    fn count(&self, place: Place<'a>) -> usize {
+    fn count(&self, place: ProcessMember<'a>) -> usize {
         self.processes.get(place.process).map_or(0, |process| process.count(place.member))
     }
 
-    fn give(&mut self, place: Place<'a>, task: Task<'a>, is_active: bool) {
+    fn give(&mut self, place: ProcessMember<'a>, task: Task<'a>, is_active: bool) {
         let Some(process) = self.processes.get_mut(place.process) else { return };
         let count = process.give(place.member, task, is_active);
         if is_active {

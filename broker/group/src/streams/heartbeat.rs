@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{AppendError, GroupError};
+use crate::error::{GroupAppendError, GroupError};
 use crate::ids::MemberId;
 use crate::record::{
     MemberState, StreamsCurrentValue, StreamsGroupValue, StreamsMemberValue, StreamsRecord, StreamsTasks, Tasks,
@@ -132,7 +132,7 @@ impl StreamsGroup {
             if before.current.epoch == JOINING {
                 self.fence(id, turn); // it has just joined, and is not let in
             }
-            return Err(AppendError::TooLarge.into());
+            return Err(GroupAppendError::TooLarge.into());
         }
         let current = self.reconcile(id, &target, request, turn)?;
         self.restart_session(id, turn);

@@ -9,7 +9,7 @@ use crate::error::GroupError;
 use crate::group::Group;
 use crate::ids::{GroupId, Now, Ticket};
 use crate::record::Record;
-use crate::request::{DescribedStreamsGroup, DescribedStreamsMember, Reply, StreamsHeartbeatRequest};
+use crate::request::{DescribedStreamsGroup, DescribedStreamsMember, GroupReply, StreamsHeartbeatRequest};
 use crate::shard::Shard;
 use crate::streams::group::{JOINING, LEAVING, StreamsGroup};
 use crate::streams::{heartbeat, topology};
@@ -24,7 +24,7 @@ impl Shard {
     pub fn streams_heartbeat(&mut self, request: &StreamsHeartbeatRequest, ticket: Ticket, now: Now) -> Effects {
         let is_opaque = self.is_opaque(&request.group);
         self.turn(now, |groups, turn| {
-            let refuse = |error| Reply::StreamsHeartbeat(Err(error));
+            let refuse = |error| GroupReply::StreamsHeartbeat(Err(error));
             if let Err(error) = heartbeat::check(request) {
                 return turn.reply(ticket, refuse(error));
             }
@@ -46,7 +46,7 @@ impl Shard {
                     if let Before::Classic(classic) = before {
                         cancel_timers(&classic, turn);
                     }
-                    turn.replies.extend(group.history.reply(ticket, Reply::StreamsHeartbeat(Ok(reply))));
+                    turn.replies.extend(group.history.reply(ticket, GroupReply::StreamsHeartbeat(Ok(reply))));
                     flush(group, turn);
                 }
                 Err(error) => {

@@ -77,7 +77,7 @@ enum Entry {
 }
 
 enum Undecided {
-    Append(Append),
+    Append(GroupAppend),
     Marker(i64, bool),
 }
 
@@ -248,8 +248,8 @@ impl ottla_stories::World for World {
                 let effects = self.shard.delayed(oldest.id, self.now);
                 self.carry_out(effects);
             }
-            ["the", "log", "refuses", "once"] => self.decide(Err(AppendError::TooLarge)),
-            ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
+            ["the", "log", "refuses", "once"] => self.decide(Err(GroupAppendError::TooLarge)),
+            ["the", "log", "fails", "once"] => self.decide(Err(GroupAppendError::NotLeader)),
             ["the", "clock", "goes", "back", by] => self.now.wall_ms -= time(by).as_millis() as i64,
             ["a", "newer", "version", "writes", "down", "the", "group"] => self.write_opaque(Some("v".into())),
             ["a", "newer", "version", "deletes", "the", "group"] => self.write_opaque(None),
@@ -444,7 +444,7 @@ impl World {
     }
 
     /// The fate of the oldest append; those after it come through.
-    fn decide(&mut self, fate: Result<(), AppendError>) {
+    fn decide(&mut self, fate: Result<(), GroupAppendError>) {
         self.slow = false;
         let mut fate = fate;
         while let Some(undecided) = self.undecided.pop_front() {
@@ -459,7 +459,7 @@ impl World {
                 }
             };
             if fate.is_ok() && size(&append.records).is_none_or(|bytes| bytes > self.config.max_batch) {
-                fate = Err(AppendError::TooLarge);
+                fate = Err(GroupAppendError::TooLarge);
             }
             let base_offset = self.log.len() as i64;
             let producer = append.producer.map(|producer| producer.id);
@@ -481,36 +481,36 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: GroupReply) {
         let name = self.waiting.remove(&ticket).expect("a ticket is answered once");
         let client = self.clients.entry(name.clone()).or_default();
         let told = match reply {
-            Reply::Join(Ok(joined)) => {
+            GroupReply::Join(Ok(joined)) => {
                 client.id = joined.member.to_string();
                 client.generation = joined.generation;
                 joined_text(&joined)
             }
-            Reply::Join(Err(refused)) => {
+            GroupReply::Join(Err(refused)) => {
                 if refused.error == GroupError::MemberIdRequired {
                     client.id = refused.member.to_string();
                 }
                 format!("{:?} {}", refused.error, short(&refused.member)).trim_end().to_owned()
             }
-            Reply::Sync(Ok(synced)) => format!("assigned {:?}", consumer::assigned(&synced.assignment)),
-            Reply::Sync(Err(error)) => format!("{error:?}"),
-            Reply::Leave(Ok(results))
-            | Reply::Commit(Ok(results))
-            | Reply::DeleteOffsets(Ok(results))
-            | Reply::DeleteGroups(Ok(results)) => results.iter().map(result).collect::<Vec<_>>().join(", "),
-            Reply::Leave(Err(error))
-            | Reply::Commit(Err(error))
-            | Reply::DeleteOffsets(Err(error))
-            | Reply::DeleteGroups(Err(error)) => format!("all {error:?}"),
-            Reply::ConsumerHeartbeat(reply) => client.heard(reply),
-            Reply::StreamsHeartbeat(reply) => client.heard_streams(reply),
-            Reply::ShareHeartbeat(reply) => client.heard_share(reply),
-            Reply::AlterShareOffsets(reply) => share::altered(reply),
-            Reply::DeleteShareOffsets(reply) => share::deleted(reply),
+            GroupReply::Sync(Ok(synced)) => format!("assigned {:?}", consumer::assigned(&synced.assignment)),
+            GroupReply::Sync(Err(error)) => format!("{error:?}"),
+            GroupReply::Leave(Ok(results))
+            | GroupReply::Commit(Ok(results))
+            | GroupReply::DeleteOffsets(Ok(results))
+            | GroupReply::DeleteGroups(Ok(results)) => results.iter().map(result).collect::<Vec<_>>().join(", "),
+            GroupReply::Leave(Err(error))
+            | GroupReply::Commit(Err(error))
+            | GroupReply::DeleteOffsets(Err(error))
+            | GroupReply::DeleteGroups(Err(error)) => format!("all {error:?}"),
+            GroupReply::ConsumerHeartbeat(reply) => client.heard(reply),
+            GroupReply::StreamsHeartbeat(reply) => client.heard_streams(reply),
+            GroupReply::ShareHeartbeat(reply) => client.heard_share(reply),
+            GroupReply::AlterShareOffsets(reply) => share::altered(reply),
+            GroupReply::DeleteShareOffsets(reply) => share::deleted(reply),
         };
         self.told.push(format!("{name}: {told}"));
     }

@@ -67,7 +67,7 @@ impl CompactionError {
 
 /// What came of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CompactionOutcome {
     /// Bytes that the log lost.
     pub removed_bytes: u64,
     /// The round went through: it was not made void by a change of the log.
@@ -172,7 +172,11 @@ impl Compaction {
 
     /// Compact. `swap` is called with each new segment, to have [`Log::swap_in`] take it in under the partition's lock;
     /// false, that it did not, ends the round.
-    pub fn run(&self, now_ms: i64, swap: impl FnMut(&Cleaned) -> DiskResult<bool>) -> Result<Outcome, CompactionError> {
+    pub fn run(
+        &self,
+        now_ms: i64,
+        swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
+    ) -> Result<CompactionOutcome, CompactionError> {
         self.run_within(MEMORY, now_ms, swap)
     }
 
@@ -183,8 +187,8 @@ impl Compaction {
         memory: usize,
         now_ms: i64,
         swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
-    ) -> Result<Outcome, CompactionError> {
-        let mut outcome = Outcome { removed_bytes: 0, completed: false };
+    ) -> Result<CompactionOutcome, CompactionError> {
+        let mut outcome = CompactionOutcome { removed_bytes: 0, completed: false };
         match self.try_run(memory, now_ms, swap, &mut outcome) {
             // Retention or a truncation has taken a segment meanwhile.
             Err(CompactionError::Log(LogError::Disk(error))) if error.is_not_found() => {}
@@ -198,7 +202,7 @@ impl Compaction {
         memory: usize,
         now_ms: i64,
         mut swap: impl FnMut(&Cleaned) -> DiskResult<bool>,
-        outcome: &mut Outcome,
+        outcome: &mut CompactionOutcome,
     ) -> Result<(), CompactionError> {
         let (Some(first), Some(last)) = (self.segments.first(), self.segments.last()) else { return Ok(()) };
         let mut transactions = Transactions::new(self.aborted.run(first.base_offset, last.end_offset)?);

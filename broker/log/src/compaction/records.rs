@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_marker_goes_some_time_after_the_batches_of_its_transaction() {
-        let marker = ottla_batch::Marker { outcome: ottla_batch::Outcome::Abort, coordinator_epoch: 5 };
+        let marker = ottla_batch::Marker { outcome: ottla_batch::ControlRecordType::Abort, coordinator_epoch: 5 };
         let sent = ottla_batch::marker_batch(7, 1, marker, NOW - 100);
         let keys = keys(&[]);
         let apply = |batch: &Batch, now_ms, has_batches, keep_header| {

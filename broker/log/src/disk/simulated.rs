@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use super::Change;
+use super::DiskChange;
 
 /// Hears of each change before it is made, and may refuse it.
-pub type StandIn = Box<dyn FnMut(Change<'_>) -> io::Result<()>>;
+pub type StandIn = Box<dyn FnMut(DiskChange<'_>) -> io::Result<()>>;
 
 thread_local! {
     static STAND_IN: RefCell<Option<StandIn>> = const { RefCell::new(None) };
@@ -26,7 +26,7 @@ pub fn stand_in(disk: Option<StandIn>) {
     STAND_IN.set(disk);
 }
 
-type Hears = dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync;
+type Hears = dyn Fn(DiskChange<'_>) -> io::Result<()> + Send + Sync;
 
 /// Somebody hears of the changes below a directory, of every thread, until this is dropped.
 #[must_use = "nobody hears of a change any more once this is dropped"]
@@ -37,7 +37,7 @@ pub struct Below {
 static BELOW: Mutex<Vec<(PathBuf, Arc<Hears>)>> = Mutex::new(Vec::new());
 
 /// From now on the disk below `dir` is `disk`, until what is returned is dropped.
-pub fn stand_in_below(dir: &Path, disk: impl Fn(Change<'_>) -> io::Result<()> + Send + Sync + 'static) -> Below {
+pub fn stand_in_below(dir: &Path, disk: impl Fn(DiskChange<'_>) -> io::Result<()> + Send + Sync + 'static) -> Below {
     let disk: Arc<Hears> = Arc::new(disk);
     BELOW.lock().push((dir.to_owned(), disk.clone()));
     Below { disk }
@@ -84,7 +84,7 @@ pub(super) fn look(path: &Path) {
     counts.for_each(|(_, count)| _ = count.fetch_add(1, Ordering::Relaxed));
 }
 
-pub(super) fn tell(change: Change<'_>) -> io::Result<()> {
+pub(super) fn tell(change: DiskChange<'_>) -> io::Result<()> {
     STAND_IN.with_borrow_mut(|disk| disk.as_mut().map_or(Ok(()), |disk| disk(change)))?;
     let hears = |(dir, disk): &(PathBuf, Arc<Hears>)| change.path().starts_with(dir).then(|| disk.clone());
     let below: Vec<_> = BELOW.lock().iter().filter_map(hears).collect();
@@ -109,15 +109,15 @@ mod tests {
             wait_to_leave.lock().recv().map_err(io::Error::other)
         });
         let broken_disk = stand_in_below(broken, |_| Err(io::ErrorKind::StorageFull.into()));
-        let waiting = thread::spawn(|| tell(Change::Create(slow)));
+        let waiting = thread::spawn(|| tell(DiskChange::Create(slow)));
         wait_for_entry.recv().unwrap();
-        tell(Change::Create(broken)).unwrap_err();
+        tell(DiskChange::Create(broken)).unwrap_err();
         drop(broken_disk);
-        let after = tell(Change::Create(broken));
+        let after = tell(DiskChange::Create(broken));
         leave.send(()).unwrap();
         waiting.join().unwrap().unwrap();
         drop(slow_disk);
         after.unwrap();
-        tell(Change::Create(slow)).unwrap();
+        tell(DiskChange::Create(slow)).unwrap();
     }
 }

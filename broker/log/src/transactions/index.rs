@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use ottla_batch::Outcome;
+use ottla_batch::ControlRecordType;
 
 use super::undecided::Ended;
 
@@ -33,7 +33,7 @@ impl AbortedTransaction {
     pub(crate) fn of(ended: &Ended) -> Option<AbortedTransaction> {
         let &Ended { producer_id, first_offset, last_offset, outcome, last_stable } = ended;
         let entry = AbortedTransaction { producer_id, first_offset, last_offset, last_stable };
-        (outcome == Some(Outcome::Abort)).then_some(entry)
+        (outcome == Some(ControlRecordType::Abort)).then_some(entry)
     }
 
     fn parse(bytes: &[u8; ENTRY_LEN]) -> Option<AbortedTransaction> {

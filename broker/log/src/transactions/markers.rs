@@ -4,7 +4,7 @@
 use ottla_batch::{Batch, Marker, Stamped};
 
 use crate::disk::DiskFile;
-use crate::walk::{LogError, Place};
+use crate::walk::{BatchPlace, LogError};
 
 /// A control batch holds one record of a few bytes. What is larger is none of ours.
 const MARKER_BATCH_MAX: u64 = 1 << 10;
@@ -16,7 +16,7 @@ pub(crate) fn appended(batch: &Stamped) -> Option<Marker> {
 }
 
 /// The marker in the batch at this place of a segment file; `None` as for [`appended`].
-pub(crate) fn at(file: &DiskFile, place: &Place) -> Result<Option<Marker>, LogError> {
+pub(crate) fn at(file: &DiskFile, place: &BatchPlace) -> Result<Option<Marker>, LogError> {
     if !place.header.is_control() || place.len > MARKER_BATCH_MAX {
         return Ok(None);
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_batch::Outcome;
+use ottla_batch::ControlRecordType;
 
 /// A transaction that its marker has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Ended {
     /// Of its marker.
     pub last_offset: i64,
     /// `None` where compaction has removed the marker's record, and before that all records of the transaction.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<ControlRecordType>,
     /// The last stable offset behind the marker, once that is committed: the first offset of the first transaction that
     /// is open then, else the offset after the marker.
     pub last_stable: i64,

@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_batch::{BatchBuilder, BatchHeader, Codec, Marker, NewRecord, Outcome, Stamped, marker_batch};
+use ottla_batch::{BatchBuilder, BatchHeader, Codec, ControlRecordType, Marker, NewRecord, Stamped, marker_batch};
 
-use ottla_log::{Bounds, Files, Log, LogConfig, Opened, RecoveryHint};
+use ottla_log::{Files, Log, LogConfig, Opened, ReadBounds, RecoveryHint};
 use tempfile::TempDir;
 
 /// Tests have no clock. Shortly before Kafka wrote the files beside us, so that its records show when producers wrote
@@ -109,7 +109,7 @@ pub fn in_transaction(producer_id: i64, epoch: i16, base_sequence: i32, base_off
 }
 
 /// The marker that ends a transaction, of the coordinator with epoch 0.
-pub fn marker(producer_id: i64, epoch: i16, outcome: Outcome, offset: i64) -> Stamped {
+pub fn marker(producer_id: i64, epoch: i16, outcome: ControlRecordType, offset: i64) -> Stamped {
     marker_batch(producer_id, epoch, Marker { outcome, coordinator_epoch: 0 }, NOW + offset).stamp(offset, 0, None)
 }
 
@@ -120,7 +120,7 @@ pub fn bytes_of(batch: &Stamped) -> Vec<u8> {
 /// Everything from an offset to the end.
 pub fn read_all(log: &Log, mut from: i64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let bounds = |from| Bounds { from, up_to: log.log_end(), max_bytes: 1 << 20, at_least_one: true };
+    let bounds = |from| ReadBounds { from, up_to: log.log_end(), max_bytes: 1 << 20, at_least_one: true };
     while let Some(slice) = log.read(bounds(from)).unwrap() {
         bytes.extend(slice.read().unwrap());
         from = slice.next_offset;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::batch::{Pending, State};
+use super::batch::{Pending, SlotState};
 use super::release::release;
-use super::share_partition::{SharePartition, Write};
+use super::share_partition::{SharePartition, StateWrite};
 use crate::config::Config;
 use crate::error::AcknowledgeError;
 use crate::ids::{MemberId, Offset};
@@ -62,7 +62,7 @@ impl SharePartition {
         config: &Config,
         now: Duration,
         request: &Acknowledge<'_>,
-    ) -> Result<Option<Write>, AcknowledgeError> {
+    ) -> Result<Option<StateWrite>, AcknowledgeError> {
         check(request)?;
         let mut plan = Plan::default();
         for batch in request.batches.iter().filter(|batch| batch.last >= self.start) {
@@ -70,7 +70,7 @@ impl SharePartition {
         }
         for (first, last) in plan.renewals {
             self.change(first, last, |slot| {
-                if let State::Acquired(lock) = &mut slot.state {
+                if let SlotState::Acquired(lock) = &mut slot.state {
                     lock.until = now + config.record_lock_duration;
                 }
             });
@@ -81,7 +81,7 @@ impl SharePartition {
         let number = self.number_write();
         for batch in &plan.changes {
             self.change(batch.first, batch.last, |slot| {
-                if let State::Acquired(lock) = &mut slot.state {
+                if let SlotState::Acquired(lock) = &mut slot.state {
                     lock.pending = Some(Pending { write: number, state: batch.state });
                 }
             });

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::batch::{Batch, Lock, Slot, State};
+use super::batch::{Batch, Lock, Slot, SlotState};
 use super::room::{LogBatch, Piece, end_of_batch};
 use super::share_partition::SharePartition;
-use super::throttle::{Limits, choose, is_throttled};
+use super::throttle::{BatchLimits, choose, is_throttled};
 use crate::config::Config;
 use crate::ids::{MemberId, Offset};
 
@@ -48,7 +48,7 @@ pub struct Acquired {
 }
 
 /// One fetch under way.
-struct Turn<'a> {
+struct Acquisition<'a> {
     request: &'a Acquire<'a>,
     lock: Lock,
     /// Records that it may still get; below 0 if a batch went beyond it.
@@ -56,10 +56,10 @@ struct Turn<'a> {
     acquired: Vec<Acquired>,
 }
 
-impl Turn<'_> {
+impl Acquisition<'_> {
     /// The slot of records that are acquired for the n-th time.
     fn slot(&self, delivery_count: i16) -> Slot {
-        Slot { state: State::Acquired(self.lock.clone()), delivery_count }
+        Slot { state: SlotState::Acquired(self.lock.clone()), delivery_count }
     }
 
     fn take(&mut self, first: Offset, last: Offset, delivery_count: i16) {
@@ -85,22 +85,22 @@ impl SharePartition {
         let base = base.max(self.start);
         self.archive_exhausted(config, base, room.last);
         let lock = Lock { member: request.member.clone(), until: now + config.record_lock_duration, pending: None };
-        let mut turn = Turn { request, lock, left: room.records, acquired: Vec::new() };
+        let mut acquisition = Acquisition { request, lock, left: room.records, acquired: Vec::new() };
         for piece in self.pieces(base, room.last) {
-            if turn.left <= 0 {
+            if acquisition.left <= 0 {
                 break;
             }
             match piece {
-                Piece::New(first, last) => self.acquire_new(&mut turn, first, last),
+                Piece::New(first, last) => self.acquire_new(&mut acquisition, first, last),
                 Piece::Known(batch) => {
-                    let throttled = self.acquire_known(config, &mut turn, batch, base, room.last);
+                    let throttled = self.acquire_known(config, &mut acquisition, batch, base, room.last);
                     if throttled {
                         break;
                     }
                 }
             }
         }
-        let acquired = self.archive_aborted(turn.acquired, request.read);
+        let acquired = self.archive_aborted(acquisition.acquired, request.read);
         self.advance();
         acquired
     }
@@ -109,23 +109,23 @@ impl SharePartition {
     fn acquire_known(
         &mut self,
         config: &Config,
-        turn: &mut Turn<'_>,
+        acquisition: &mut Acquisition<'_>,
         batch: Offset,
         first: Offset,
         last: Offset,
     ) -> bool {
         let Some(batch) = self.batches.get_mut(&batch) else { return false };
         let throttled = batch.between(first, last).any(|run| is_throttled(config, &run));
-        if throttled && !turn.acquired.is_empty() {
+        if throttled && !acquisition.acquired.is_empty() {
             return true;
         }
-        let most = turn.is_limited().then_some(turn.left);
-        let limits = Limits { most, batch_records: batch.records() };
+        let most = acquisition.is_limited().then_some(acquisition.left);
+        let limits = BatchLimits { most, batch_records: batch.records() };
         let chosen = choose(config, limits, batch.between(first, last));
         for (first, last) in &chosen {
             batch.change(*first, *last, |slot| {
-                *slot = turn.slot(slot.delivery_count.saturating_add(1));
-                turn.take(*first, *last, slot.delivery_count);
+                *slot = acquisition.slot(slot.delivery_count.saturating_add(1));
+                acquisition.take(*first, *last, slot.delivery_count);
             });
         }
         throttled && !chosen.is_empty()
@@ -133,25 +133,25 @@ impl SharePartition {
 
     /// Acquires records that nobody had before, to the end of one of the log's batches. What is beyond the limit of a
     /// mode that has one is in flight from now on, and available.
-    fn acquire_new(&mut self, turn: &mut Turn<'_>, first: Offset, last: Offset) {
-        let last = if turn.left < last - first + 1 {
-            last.min(end_of_batch(turn.request.read, first + turn.left - 1))
+    fn acquire_new(&mut self, acquisition: &mut Acquisition<'_>, first: Offset, last: Offset) {
+        let last = if acquisition.left < last - first + 1 {
+            last.min(end_of_batch(acquisition.request.read, first + acquisition.left - 1))
         } else {
             last
         };
         self.forget_unread(first, last);
         self.end = self.end.max(last + 1);
-        if turn.is_limited() {
-            let taken = last.min(first + turn.left - 1);
-            let mut batch = Batch::new(first, last, Slot { state: State::Available, delivery_count: 0 });
-            batch.change(first, taken, |slot| *slot = turn.slot(1));
+        if acquisition.is_limited() {
+            let taken = last.min(first + acquisition.left - 1);
+            let mut batch = Batch::new(first, last, Slot { state: SlotState::Available, delivery_count: 0 });
+            batch.change(first, taken, |slot| *slot = acquisition.slot(1));
             self.batches.insert(first, batch);
-            turn.take(first, taken, 1);
+            acquisition.take(first, taken, 1);
             return;
         }
-        for (first, last) in cut(first, last, turn.request) {
-            self.batches.insert(first, Batch::new(first, last, turn.slot(1)));
-            turn.take(first, last, 1);
+        for (first, last) in cut(first, last, acquisition.request) {
+            self.batches.insert(first, Batch::new(first, last, acquisition.slot(1)));
+            acquisition.take(first, last, 1);
         }
     }
 
@@ -159,7 +159,7 @@ impl SharePartition {
     fn archive_exhausted(&mut self, config: &Config, first: Offset, last: Offset) {
         self.change(first, last, |slot| {
             if slot.is_available() && slot.delivery_count >= config.delivery_count_limit {
-                slot.state = State::Archived;
+                slot.state = SlotState::Archived;
             }
         });
     }
@@ -174,7 +174,7 @@ impl SharePartition {
                 if first > last {
                     continue;
                 }
-                self.change(first, last, |slot| slot.state = State::Archived);
+                self.change(first, last, |slot| slot.state = SlotState::Archived);
                 if from < first {
                     rest.push(Acquired { first: from, last: first - 1, ..acquired });
                 }

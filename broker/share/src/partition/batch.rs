@@ -13,7 +13,7 @@ use crate::state::DeliveryState;
 
 /// What a record is to the share partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum State {
+pub(super) enum SlotState {
     Available,
     Acquired(Lock),
     Acknowledged,
@@ -41,44 +41,44 @@ pub(super) struct Pending {
 /// A record's state, and how often it was delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Slot {
-    pub(super) state: State,
+    pub(super) state: SlotState,
     pub(super) delivery_count: i16,
 }
 
 impl Slot {
     pub(super) fn is_available(&self) -> bool {
-        matches!(self.state, State::Available)
+        matches!(self.state, SlotState::Available)
     }
 
     /// Whether the start may pass it.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.state, State::Acknowledged | State::Archived)
+        matches!(self.state, SlotState::Acknowledged | SlotState::Archived)
     }
 
     /// The lock, if no change of it is being persisted.
     pub(super) fn settled_lock(&self) -> Option<&Lock> {
         match &self.state {
-            State::Acquired(lock) if lock.pending.is_none() => Some(lock),
-            State::Acquired(_) | State::Available | State::Acknowledged | State::Archived => None,
+            SlotState::Acquired(lock) if lock.pending.is_none() => Some(lock),
+            SlotState::Acquired(_) | SlotState::Available | SlotState::Acknowledged | SlotState::Archived => None,
         }
     }
 
     /// Whether it counts as delivered for good in what is persisted now.
     pub(super) fn is_delivery_complete(&self) -> bool {
         match &self.state {
-            State::Acquired(lock) => lock.pending.is_some_and(|pending| pending.state.is_final()),
-            State::Available => false,
-            State::Acknowledged | State::Archived => true,
+            SlotState::Acquired(lock) => lock.pending.is_some_and(|pending| pending.state.is_final()),
+            SlotState::Available => false,
+            SlotState::Acknowledged | SlotState::Archived => true,
         }
     }
 }
 
-impl From<DeliveryState> for State {
+impl From<DeliveryState> for SlotState {
     fn from(state: DeliveryState) -> Self {
         match state {
-            DeliveryState::Available => State::Available,
-            DeliveryState::Acknowledged => State::Acknowledged,
-            DeliveryState::Archived => State::Archived,
+            DeliveryState::Available => SlotState::Available,
+            DeliveryState::Acknowledged => SlotState::Acknowledged,
+            DeliveryState::Archived => SlotState::Archived,
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn available(delivery_count: i16) -> Slot {
-        Slot { state: State::Available, delivery_count }
+        Slot { state: SlotState::Available, delivery_count }
     }
 
     fn shown(batch: &Batch) -> Vec<(Offset, Offset, i16)> {

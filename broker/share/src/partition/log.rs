@@ -1,6 +1,6 @@
 //! What the log does to a share partition: its start moves, compaction leaves holes, transactions are aborted.
 
-use super::batch::State;
+use super::batch::SlotState;
 use super::share_partition::SharePartition;
 use crate::ids::Offset;
 
@@ -25,7 +25,7 @@ impl SharePartition {
         self.forget_unread(first, until - 1);
         self.change(first, until - 1, |slot| {
             if slot.is_available() {
-                slot.state = State::Archived;
+                slot.state = SlotState::Archived;
             }
         });
     }

@@ -23,4 +23,4 @@ mod throttle;
 pub use acknowledge::{Acknowledge, AcknowledgementBatch};
 pub use acquire::{Acquire, AcquireMode, Acquired};
 pub use room::LogBatch;
-pub use share_partition::{InFlight, RecordState, SharePartition, Write};
+pub use share_partition::{InFlight, RecordState, SharePartition, StateWrite};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::batch::{Pending, State};
-use super::share_partition::{SharePartition, Write};
+use super::batch::{Pending, SlotState};
+use super::share_partition::{SharePartition, StateWrite};
 use crate::config::Config;
 use crate::ids::{MemberId, Offset};
 use crate::state::{DeliveryState, StateBatch, push};
@@ -11,7 +11,7 @@ use crate::state::{DeliveryState, StateBatch, push};
 impl SharePartition {
     /// Releases what a member holds, because its session has ended: its records become available, or archived at the
     /// limit of deliveries, once the persister has it. Acknowledgements on their way stay. `None`: nothing to release.
-    pub fn release(&mut self, config: &Config, member: &MemberId) -> Option<Write> {
+    pub fn release(&mut self, config: &Config, member: &MemberId) -> Option<StateWrite> {
         let batches = self.released(config, |lock_member, _| lock_member == member);
         if batches.is_empty() {
             return None;
@@ -19,7 +19,7 @@ impl SharePartition {
         let number = self.number_write();
         for batch in &batches {
             self.change(batch.first, batch.last, |slot| {
-                if let State::Acquired(lock) = &mut slot.state {
+                if let SlotState::Acquired(lock) = &mut slot.state {
                     lock.pending = Some(Pending { write: number, state: batch.state });
                 }
             });
@@ -30,7 +30,7 @@ impl SharePartition {
     /// Ends the locks whose time is over: their records are available, or archived at the limit of deliveries, at once
     /// and whatever the persister answers. A lock is not over while a change is being persisted. Afterwards the host
     /// looks at the fetches that wait. `None`: no lock was over.
-    pub fn expire(&mut self, config: &Config, now: Duration) -> Option<Write> {
+    pub fn expire(&mut self, config: &Config, now: Duration) -> Option<StateWrite> {
         let batches = self.released(config, |_, until| until <= now);
         if batches.is_empty() {
             return None;

@@ -1,7 +1,7 @@
 //! The persister's answer: changes are completed, or taken back.
 
-use super::batch::State;
-use super::share_partition::{SharePartition, Write};
+use super::batch::SlotState;
+use super::share_partition::{SharePartition, StateWrite};
 use crate::error::PersisterError;
 
 impl SharePartition {
@@ -11,10 +11,10 @@ impl SharePartition {
     /// acquire. It drops the share partition if the error says so ([`PersisterError::drops_share_partition`]).
     ///
     /// A lock whose time ran out meanwhile is over with the next [`SharePartition::expire`].
-    pub fn settle(&mut self, write: &Write, answer: Result<(), PersisterError>) {
+    pub fn settle(&mut self, write: &StateWrite, answer: Result<(), PersisterError>) {
         for batch in &write.batches {
             self.change(batch.first, batch.last, |slot| {
-                if let State::Acquired(lock) = &mut slot.state
+                if let SlotState::Acquired(lock) = &mut slot.state
                     && let Some(pending) = lock.pending.filter(|pending| pending.write == write.number)
                 {
                     match answer {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::batch::{Batch, State};
+use super::batch::{Batch, SlotState};
 use crate::config::Config;
 use crate::ids::{MemberId, Offset};
 use crate::state::{DeliveryState, StateBatch};
@@ -30,7 +30,7 @@ pub struct SharePartition {
 /// What has to be persisted. The host sends it to the share coordinator as WriteShareGroupState, adds its leader epoch,
 /// and hands it back with the answer: [`SharePartition::settle`].
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Write {
+pub struct StateWrite {
     pub(super) number: u64,
     /// As it was read.
     pub state_epoch: i32,
@@ -113,13 +113,13 @@ impl SharePartition {
             first: run.first,
             last: run.last,
             state: match &run.slot.state {
-                State::Available => RecordState::Available,
-                State::Acquired(lock) => RecordState::Acquired {
+                SlotState::Available => RecordState::Available,
+                SlotState::Acquired(lock) => RecordState::Acquired {
                     member: lock.member.clone(),
                     becomes: lock.pending.map(|pending| pending.state),
                 },
-                State::Acknowledged => RecordState::Acknowledged,
-                State::Archived => RecordState::Archived,
+                SlotState::Acknowledged => RecordState::Acknowledged,
+                SlotState::Archived => RecordState::Archived,
             },
             delivery_count: run.slot.delivery_count,
         })
@@ -154,9 +154,9 @@ impl SharePartition {
     }
 
     /// A write of these states.
-    pub(super) fn write(&self, number: u64, batches: Vec<StateBatch>) -> Write {
+    pub(super) fn write(&self, number: u64, batches: Vec<StateBatch>) -> StateWrite {
         let complete: i64 = self.runs().filter(|run| run.slot.is_delivery_complete()).map(|run| run.records()).sum();
-        Write {
+        StateWrite {
             number,
             state_epoch: self.state_epoch,
             start: self.start,

@@ -7,7 +7,7 @@ use crate::ids::Offset;
 
 /// What limits the records that are taken of one batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct BatchLimits {
     /// Most records, if the batch may be cut.
     pub(super) most: Option<i64>,
     /// Records that the batch had at first.
@@ -22,7 +22,7 @@ pub(super) fn is_throttled(config: &Config, run: &Run) -> bool {
 /// Which of a batch's records a member gets, in order, first to last. From half of the limit of deliveries on it gets a
 /// half of the batch, a quarter, and so on, by the first such record; and the last delivery is alone (KIP-932, Kafka's
 /// `acquireSubsetBatchRecords`).
-pub(super) fn choose(config: &Config, limits: Limits, runs: impl Iterator<Item = Run>) -> Vec<(Offset, Offset)> {
+pub(super) fn choose(config: &Config, limits: BatchLimits, runs: impl Iterator<Item = Run>) -> Vec<(Offset, Offset)> {
     let alone_from = (config.delivery_count_limit > 2).then_some(config.delivery_count_limit - 1);
     let mut most = limits.most.unwrap_or(i64::MAX);
     let mut throttled = false;
@@ -55,16 +55,16 @@ pub(super) fn choose(config: &Config, limits: Limits, runs: impl Iterator<Item =
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::partition::batch::{Slot, State};
+    use crate::partition::batch::{Slot, SlotState};
 
     /// Runs of ten records each, delivered so often.
     fn chosen(delivery_count_limit: i16, most: Option<i64>, delivered: &[i16]) -> Vec<(Offset, Offset)> {
         let config = Config { delivery_count_limit, ..Config::default() };
-        let limits = Limits { most, batch_records: 10 * delivered.len() as i64 };
+        let limits = BatchLimits { most, batch_records: 10 * delivered.len() as i64 };
         let runs = delivered.iter().zip(0..).map(|(&delivery_count, index)| Run {
             first: index * 10,
             last: index * 10 + 9,
-            slot: Slot { state: State::Available, delivery_count },
+            slot: Slot { state: SlotState::Available, delivery_count },
         });
         choose(&config, limits, runs)
     }

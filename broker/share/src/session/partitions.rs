@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ottla_wire::TopicIdPartition;
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct CachedSharePartition {
     place: u64,
     /// The next response names it even if there is nothing to say: the client has just asked for it, or heard of an
     /// error, which is over.
@@ -15,7 +15,7 @@ struct Known {
 /// See the module.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Partitions {
-    known: BTreeMap<TopicIdPartition, Known>,
+    known: BTreeMap<TopicIdPartition, CachedSharePartition>,
     places: BTreeMap<u64, TopicIdPartition>,
     next_place: u64,
 }
@@ -33,7 +33,7 @@ impl Partitions {
     pub(super) fn add(&mut self, partition: TopicIdPartition, is_owed: bool) {
         if !self.known.contains_key(&partition) {
             self.next_place += 1;
-            self.known.insert(partition, Known { place: self.next_place, is_owed });
+            self.known.insert(partition, CachedSharePartition { place: self.next_place, is_owed });
             self.places.insert(self.next_place, partition);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_share::{DeliveryState, Offset, Write};
+use ottla_share::{DeliveryState, Offset, StateWrite};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
@@ -56,7 +56,7 @@ pub fn released(record: &Record, limit: i16) -> DeliveryState {
 
 impl Naive {
     /// What a write that is to have these records has to say of each.
-    pub fn check_write(&self, write: &Write, records: &BTreeMap<Offset, DeliveryState>) {
+    pub fn check_write(&self, write: &StateWrite, records: &BTreeMap<Offset, DeliveryState>) {
         let mut said = BTreeMap::new();
         for batch in &write.batches {
             for offset in batch.first..=batch.last {

@@ -19,7 +19,7 @@ pub struct World {
     naive: Naive,
     persister: Persister,
     /// Oldest first, numbered.
-    writes: VecDeque<(u64, Write)>,
+    writes: VecDeque<(u64, StateWrite)>,
     numbers: u64,
     /// First and last offset of everything that was acquired.
     delivered: Vec<(Offset, Offset)>,
@@ -249,7 +249,7 @@ impl World {
         self.wait_for(write, &losing);
     }
 
-    fn wait_for(&mut self, write: Option<Write>, changes: &BTreeMap<Offset, DeliveryState>) {
+    fn wait_for(&mut self, write: Option<StateWrite>, changes: &BTreeMap<Offset, DeliveryState>) {
         self.numbers += 1;
         self.naive.pend(self.numbers, changes);
         let Some(write) = write else { return assert!(changes.is_empty(), "nothing is persisted of {changes:?}") };

@@ -34,7 +34,7 @@ pub struct World {
     persister: Persister,
     waits: bool,
     failure: Option<ErrorCode>,
-    writes: VecDeque<(String, Write)>,
+    writes: VecDeque<(String, StateWrite)>,
     now: Duration,
     shown: String,
     said: Vec<String>,
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, of: &str, write: Option<Write>) {
+    fn send(&mut self, of: &str, write: Option<StateWrite>) {
         let Some(write) = write else { return };
         let batches = write.batches.iter().map(|batch| {
             let state = format!("{:?}", batch.state).to_lowercase();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_share::{DeliveryState, Offset, StateBatch, Stored, Write};
+use ottla_share::{DeliveryState, Offset, StateBatch, StateWrite, Stored};
 
 #[derive(Clone, Default, Debug)]
 pub struct Persister {
@@ -11,7 +11,7 @@ pub struct Persister {
 }
 
 impl Persister {
-    pub fn store(&mut self, write: &Write) {
+    pub fn store(&mut self, write: &StateWrite) {
         self.start = self.start.max(write.start);
         for batch in &write.batches {
             for offset in batch.first..=batch.last {

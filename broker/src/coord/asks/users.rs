@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use kube::ResourceExt;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use ottla_access::quotas::QuotaChange;
-use ottla_access::sasl::{Entry, User};
+use ottla_access::sasl::{CredentialsEntry, User};
 use ottla_access::{Acl, Principal};
 use ottla_crds::{
     ClusterQuotas, ClusterRef, KafkaUser, KafkaUserSpec, UserAuthentication, UserAuthorization, UserQuotas, names,
@@ -145,12 +145,13 @@ impl Desk {
         let mut data = serde_json::Map::new();
         for PasswordChange { user: name, hash, verifier } in changes {
             let Some(uid) = uids.get(name) else { continue };
-            let key = Entry::key(name);
-            let before = kept.get(&key).and_then(|entry| serde_json::from_slice::<Entry>(&entry.0).ok());
+            let key = CredentialsEntry::key(name);
+            let before = kept.get(&key).and_then(|entry| serde_json::from_slice::<CredentialsEntry>(&entry.0).ok());
             let before = before.map(|entry| entry.user).filter(|user| user.uid == *uid);
             let mut user = before.unwrap_or_else(|| User::new(uid.clone()));
             user.set_verifier(*hash, verifier.clone());
-            let entry = serde_json::to_vec(&Entry { name: name.to_string(), user }).map_err(kube::Error::SerdeError)?;
+            let entry = serde_json::to_vec(&CredentialsEntry { name: name.to_string(), user })
+                .map_err(kube::Error::SerdeError)?;
             data.insert(key, json!(ByteString(entry)));
         }
         let patch = json!({ "metadata": { "resourceVersion": read.metadata.resource_version }, "data": data });

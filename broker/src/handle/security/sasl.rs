@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_access::ListenerAccess;
 use ottla_access::login::{self, Admission, Closing, Handshake};
-use ottla_access::sasl::{Exchange, Identity, Known, Mechanism, Reason, Step, oauthbearer};
+use ottla_access::sasl::{Exchange, Identity, LoginInputs, Mechanism, Reason, SaslStep, oauthbearer};
 use ottla_wire::{
     ApiKey, ErrorCode, Frame, Request, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse, Str,
@@ -118,21 +118,21 @@ pub(crate) fn authenticate(context: &Context, client: &Client, request: SaslAuth
             Some(exchange) => {
                 let access = &context.image.access;
                 let issuers = access.listeners.get(&context.peer.listener).map(ListenerAccess::issuers);
-                let known = Known {
+                let known = LoginInputs {
                     credentials: &access.credentials,
                     issuers: &issuers.unwrap_or_default(),
                     now_ms: env::wall_clock_ms(),
                 };
                 exchange.step(&request.auth_bytes, known)
             }
-            None => Step::Failed(Reason::Over),
+            None => SaslStep::Failed(Reason::Over),
         }
     };
     match step {
-        Step::Challenge(answer) => token(context, answer.into(), None),
-        Step::Done(answer, identity) => settle(context, &client.authentication, Ok((answer.into(), identity))),
-        Step::Failed(reason) => settle(context, &client.authentication, Err(reason)),
-        Step::Check(check) => {
+        SaslStep::Challenge(answer) => token(context, answer.into(), None),
+        SaslStep::Done(answer, identity) => settle(context, &client.authentication, Ok((answer.into(), identity))),
+        SaslStep::Failed(reason) => settle(context, &client.authentication, Err(reason)),
+        SaslStep::Check(check) => {
             let (context, authentication) = (context.clone(), client.authentication.clone());
             context.clone().hold(async move {
                 let (handler, network) = (&context.handler, context.peer.network());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::future::join_all;
-use ottla_group::share_state::{Reply as StateReply, Request, SharePartition, StateError, Summary};
+use ottla_group::share_state::{Request, SharePartition, StateError, StateReply, Summary};
 use ottla_group::{GroupError, GroupId};
 use ottla_wire::m90_describe_share_group_offsets::{
     DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsRequestGroup, DescribeShareGroupOffsetsResponse,

@@ -1,7 +1,7 @@
 //! EndTxn (KIP-98, KIP-890): a producer commits or aborts its transaction.
 
 use ottla_access::Operation;
-use ottla_txn::{EndTxn, Outcome, TransactionVersion};
+use ottla_txn::{EndTxn, TransactionResult, TransactionVersion};
 use ottla_wire::ErrorCode;
 use ottla_wire::m26_end_txn::{EndTxnRequest, EndTxnResponse};
 
@@ -27,7 +27,7 @@ pub(crate) fn handle(context: &Context, request: EndTxnRequest) -> Reply {
     let ending = EndTxn {
         transactional_id: (&*request.transactional_id).into(),
         producer: producer(request.producer_id, request.producer_epoch),
-        outcome: if request.committed { Outcome::Commit } else { Outcome::Abort },
+        outcome: if request.committed { TransactionResult::Commit } else { TransactionResult::Abort },
         client_version: if bumps { TransactionVersion::V2 } else { TransactionVersion::V0 },
     };
     let (handler, version) = (context.handler.clone(), context.version);

@@ -4,7 +4,7 @@
 use ottla_access::Operation;
 use std::time::Duration;
 
-use ottla_batch::{Marker, Outcome};
+use ottla_batch::{ControlRecordType, Marker};
 use ottla_wire::ErrorCode;
 use ottla_wire::m27_write_txn_markers::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult, WriteTxnMarkersRequest,
@@ -26,7 +26,7 @@ pub(crate) fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Repl
     let mut all: Vec<Result<Written, EndError>> = Vec::new();
     let mut response = WriteTxnMarkersResponse::default();
     for marker in request.markers {
-        let outcome = if marker.transaction_result { Outcome::Commit } else { Outcome::Abort };
+        let outcome = if marker.transaction_result { ControlRecordType::Commit } else { ControlRecordType::Abort };
         let end = TransactionEnd {
             producer_id: marker.producer_id,
             producer_epoch: marker.producer_epoch,

@@ -71,7 +71,7 @@ pub enum FollowError {
     Corrupt(#[from] BadBatch),
     /// The disk is full or failed, or the batches don't follow the log's end.
     #[error("failed to append what the leader sent: {0}")]
-    Append(#[from] ottla_log::AppendError),
+    Append(#[from] ottla_log::LogAppendError),
     /// The leader's log has changed since it was asked: it does not lead in that epoch any more, or never did.
     #[error(
         "the leader sent a batch of epoch {found} at offset {offset}, after epoch {last}, in answer to epoch {asked}"

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ottla_log::{AbortedTransaction, Bounds, FoundRecord, LogError, LogSlice, Search, Window};
+use ottla_log::{AbortedTransaction, FoundRecord, LogError, LogSlice, ReadBounds, Search, Window};
 use ottla_wire::{Chunk, FileSlice, SentFile};
 use parking_lot::MutexGuard;
 
@@ -304,7 +304,7 @@ impl Partition {
                 log_end
             }
         };
-        let Some(slice) = self.locate(state, Bounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
+        let Some(slice) = self.locate(state, ReadBounds { from: from.offset, up_to, max_bytes, at_least_one })? else {
             read.rest = if from.offset < up_to { Rest::InSegment } else { Rest::Nothing };
             return Ok(read);
         };
@@ -399,8 +399,8 @@ impl Partition {
             Wanted::Latest if unsettled => return Err(ReadError::NotAvailable),
             Wanted::Latest => return Ok(Found::At(end(up_to))),
             Wanted::Earliest => return Ok(Found::At(end(state.log.log_start()))),
-            Wanted::MaxTimestamp => state.log.search(ottla_log::Wanted::Latest),
-            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::Wanted::FirstAt(timestamp)),
+            Wanted::MaxTimestamp => state.log.search(ottla_log::SearchTarget::Latest),
+            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::SearchTarget::FirstAt(timestamp)),
         };
         Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
     }
@@ -415,7 +415,7 @@ impl Partition {
 
     /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it
     /// outside, where the disk may keep us waiting. A log that is cut meanwhile follows another leader.
-    fn locate(&self, state: MutexGuard<'_, State>, mut bounds: Bounds) -> Result<Option<LogSlice>, ReadError> {
+    fn locate(&self, state: MutexGuard<'_, State>, mut bounds: ReadBounds) -> Result<Option<LogSlice>, ReadError> {
         let mut window = state.log.window(bounds)?;
         drop(state);
         while let Some(looked_at) = window {
@@ -434,7 +434,7 @@ impl Partition {
     }
 
     /// The window that follows one that held nothing.
-    fn go_on(&self, before: &Window, bounds: Bounds) -> Result<Option<Window>, ReadError> {
+    fn go_on(&self, before: &Window, bounds: ReadBounds) -> Result<Option<Window>, ReadError> {
         let next = self.state.lock().log.window(bounds);
         if before.era().has_ended() { Err(NotServed::NotLeader.into()) } else { Ok(next?) }
     }
@@ -452,7 +452,7 @@ impl Partition {
         max_bytes: usize,
     ) -> Result<Bytes, ReadError> {
         let state = self.leading_since(since_epoch)?;
-        let bounds = Bounds { from: offset, up_to, max_bytes, at_least_one: true };
+        let bounds = ReadBounds { from: offset, up_to, max_bytes, at_least_one: true };
         self.locate(state, bounds)?.map_or(Ok(Bytes::new()), |slice| copy(&slice))
     }
 

@@ -133,7 +133,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use bytes::Bytes;
-    use ottla_batch::{BatchBuilder, Codec, NewRecord, Outcome, Stamped};
+    use ottla_batch::{BatchBuilder, Codec, ControlRecordType, NewRecord, Stamped};
     use ottla_log::ProducerError;
 
     use super::super::fixtures::{Fixture, batch, member};
@@ -158,7 +158,7 @@ mod tests {
         partition.append_verified(batch, true, guard)
     }
 
-    fn end(partition: &Partition, producer_id: i64, outcome: Outcome) -> Result<Appended, AppendError> {
+    fn end(partition: &Partition, producer_id: i64, outcome: ControlRecordType) -> Result<Appended, AppendError> {
         partition.append_marker(producer_id, 0, Marker { outcome, coordinator_epoch: 0 }, 1, LeaderEpoch::NONE)
     }
 
@@ -222,7 +222,7 @@ mod tests {
 
         let mut more = partition.bound(Bound::LastStable).reached(2);
         assert!(!is_ready(&mut more));
-        end(partition, 7, Outcome::Abort).unwrap();
+        end(partition, 7, ControlRecordType::Abort).unwrap();
         assert!(!is_ready(&mut more), "the followers lack the marker");
         replicate(partition, 4);
         assert!(is_ready(&mut more));
@@ -237,9 +237,9 @@ mod tests {
         let partition = &fixture.partition;
         append(partition, &in_transaction(8, 0)).unwrap();
         append(partition, &batch(b'x', 10)).unwrap();
-        end(partition, 8, Outcome::Commit).unwrap();
+        end(partition, 8, ControlRecordType::Commit).unwrap();
         append(partition, &in_transaction(7, 0)).unwrap();
-        end(partition, 7, Outcome::Abort).unwrap();
+        end(partition, 7, ControlRecordType::Abort).unwrap();
         replicate(partition, 5);
         assert_eq!(aborted(&read(partition, 0, 1, COMMITTED_ONLY)), [], "one batch was given");
         assert_eq!(aborted(&read(partition, 3, 1 << 20, COMMITTED_ONLY)), [(7, 3)]);
@@ -262,7 +262,7 @@ mod tests {
             partition.append_from_leader(&asked, &copied).unwrap();
             partition.last_stable.get()
         };
-        let marker = Marker { outcome: Outcome::Abort, coordinator_epoch: 0 };
+        let marker = Marker { outcome: ControlRecordType::Abort, coordinator_epoch: 0 };
         let marker = ottla_batch::marker_batch(7, 0, marker, 0).stamp(2, 0, None);
         assert_eq!(copy(&[batch(b'x', 10).stamp(0, 0, None)], 1), 1);
         assert_eq!(copy(&[in_transaction(7, 0).stamp(1, 0, None)], 2), 1);
@@ -290,7 +290,7 @@ mod tests {
         replicate(partition, 2);
         assert_eq!(partition.delete_records(2).unwrap(), 2);
         assert_eq!((partition.standing().log_start, partition.last_stable.get()), (2, 2));
-        end(partition, 7, Outcome::Abort).unwrap();
+        end(partition, 7, ControlRecordType::Abort).unwrap();
         replicate(partition, 4);
         assert_eq!(partition.last_stable.get(), 4);
     }
@@ -303,7 +303,7 @@ mod tests {
         let first = in_transaction(7, 0);
         let guard = partition.begin_verification(first.header(), false).unwrap();
         assert!(guard.is_some());
-        end(partition, 7, Outcome::Abort).unwrap();
+        end(partition, 7, ControlRecordType::Abort).unwrap();
         let is_refused =
             |appended| matches!(appended, Err(AppendError::Producer(ProducerError::NotVerified { producer_id: 7 })));
         assert!(is_refused(partition.append_verified(&first, true, guard)));
@@ -315,7 +315,7 @@ mod tests {
         append(partition, &first).unwrap();
         assert_eq!(partition.begin_verification(in_transaction(7, 1).header(), false).unwrap(), None);
         partition.append_verified(&in_transaction(7, 1), true, None).unwrap();
-        end(partition, 7, Outcome::Commit).unwrap();
+        end(partition, 7, ControlRecordType::Commit).unwrap();
         let next = in_transaction(7, 2);
         assert!(is_refused(partition.append_from_client(next.bytes(), true, None)), "nor does a client");
         fixture.elect(1, 1);
@@ -328,7 +328,7 @@ mod tests {
         fixture.elect(0, 0);
         let partition = &fixture.partition;
         append(partition, &in_transaction(7, 0)).unwrap();
-        let marker = |coordinator_epoch| Marker { outcome: Outcome::Commit, coordinator_epoch };
+        let marker = |coordinator_epoch| Marker { outcome: ControlRecordType::Commit, coordinator_epoch };
         let mark = |epoch, coordinator_epoch, version| {
             partition.append_marker(7, epoch, marker(coordinator_epoch), version, LeaderEpoch::NONE)
         };

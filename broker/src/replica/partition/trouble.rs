@@ -7,17 +7,17 @@ use super::{Partition, State};
 use crate::replica::checkpoints::Positions;
 
 impl Partition {
-    pub(super) fn note_append_error(&self, state: &mut State, error: &ottla_log::AppendError) {
+    pub(super) fn note_append_error(&self, state: &mut State, error: &ottla_log::LogAppendError) {
         match error {
-            ottla_log::AppendError::NoRoom(error) => self.note_disk_error(state, error),
-            ottla_log::AppendError::OutOfOrder { .. } => {}
-            ottla_log::AppendError::Disk(error) => {
+            ottla_log::LogAppendError::NoRoom(error) => self.note_disk_error(state, error),
+            ottla_log::LogAppendError::OutOfOrder { .. } => {}
+            ottla_log::LogAppendError::Disk(error) => {
                 self.note_disk_error(state, error);
                 if error.lacks_room() {
                     self.take_offline(state, error);
                 }
             }
-            ottla_log::AppendError::Failed => self.take_offline(state, error),
+            ottla_log::LogAppendError::Failed => self.take_offline(state, error),
         }
     }
 

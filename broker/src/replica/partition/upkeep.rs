@@ -346,7 +346,7 @@ mod tests {
     use std::path::PathBuf;
     use std::rc::Rc;
 
-    use ottla_log::disk::Change;
+    use ottla_log::disk::DiskChange;
     use ottla_log::disk::simulated::stand_in;
     use ottla_log::failure::Failure;
 
@@ -414,7 +414,7 @@ mod tests {
         let (failure, partition) = (Failure::begin(data.path()), leading_alone(data.path()));
         append(&partition);
         stand_in(Some(Box::new(|change| match change {
-            Change::Write(_) | Change::Truncate(..) => Err(std::io::ErrorKind::StorageFull.into()),
+            DiskChange::Write(_) | DiskChange::Truncate(..) => Err(std::io::ErrorKind::StorageFull.into()),
             _ => Ok(()),
         })));
         let mut batch = ottla_batch::BatchBuilder::new(ottla_batch::Codec::None);
@@ -432,7 +432,7 @@ mod tests {
         let is_due = || partition.flush_is_due(env::now(), Duration::MAX, u64::MAX);
         append(&partition);
         stand_in(Some(Box::new(|change| match change {
-            Change::Open(_) | Change::Create(_) => Err(rustix::io::Errno::MFILE.into()),
+            DiskChange::Open(_) | DiskChange::Create(_) => Err(rustix::io::Errno::MFILE.into()),
             _ => Ok(()),
         })));
         assert!(!is_due());
@@ -453,18 +453,18 @@ mod tests {
         stand_in(Some(Box::new(move |change| {
             let mut unsure = device.borrow_mut();
             match change {
-                Change::Create(path) | Change::CreateDir(path) | Change::Remove(path) => {
+                DiskChange::Create(path) | DiskChange::CreateDir(path) | DiskChange::Remove(path) => {
                     unsure.extend([path.to_owned(), path.parent().unwrap().to_owned()]);
                 }
-                Change::Write(path) | Change::Truncate(path, _) => _ = unsure.insert(path.to_owned()),
-                Change::Rename(from, to) => {
+                DiskChange::Write(path) | DiskChange::Truncate(path, _) => _ = unsure.insert(path.to_owned()),
+                DiskChange::Rename(from, to) => {
                     if unsure.remove(from) {
                         unsure.insert(to.to_owned());
                     }
                     unsure.insert(to.parent().unwrap().to_owned());
                 }
-                Change::Sync(path) | Change::SyncDir(path) => _ = unsure.remove(path),
-                Change::Open(_) => {}
+                DiskChange::Sync(path) | DiskChange::SyncDir(path) => _ = unsure.remove(path),
+                DiskChange::Open(_) => {}
             }
             Ok(())
         })));

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_group::share_state::{Reply, Request, SharePartition, StateError};
+use ottla_group::share_state::{Request, SharePartition, StateError, StateReply};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -64,12 +64,16 @@ impl Persister {
     /// Asks the share coordinator of the partition, here or on another broker, and again for a while if none serves.
     /// The reply is of the request's kind. Two requests about one partition may overtake each other: to keep them in
     /// order, wait for the first one's reply.
-    pub fn ask(self: &Arc<Self>, of: SharePartition, request: Request) -> impl Future<Output = Reply> + Send + use<> {
+    pub fn ask(
+        self: &Arc<Self>,
+        of: SharePartition,
+        request: Request,
+    ) -> impl Future<Output = StateReply> + Send + use<> {
         let persister = self.clone();
         async move { persister.ask_patiently(&of, &request).await }
     }
 
-    async fn ask_patiently(&self, of: &SharePartition, request: &Request) -> Reply {
+    async fn ask_patiently(&self, of: &SharePartition, request: &Request) -> StateReply {
         let until = env::now() + PATIENCE;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -82,7 +86,7 @@ impl Persister {
         }
     }
 
-    async fn ask_once(&self, of: &SharePartition, request: &Request) -> Reply {
+    async fn ask_once(&self, of: &SharePartition, request: &Request) -> StateReply {
         let image = self.images.borrow().clone();
         if image.topic(SHARE_GROUP_STATE).is_none() {
             (self.make_topic)(&image);
@@ -129,11 +133,11 @@ fn coordinator(image: &ClusterImage, of: &SharePartition) -> Option<BrokerId> {
 }
 
 /// Whether another broker, or this one in a moment, would give another answer.
-fn may_be_served_soon(reply: &Reply) -> bool {
+fn may_be_served_soon(reply: &StateReply) -> bool {
     let error = match reply {
-        Reply::Initialize(result) | Reply::Write(result) | Reply::Delete(result) => result.err(),
-        Reply::Read(result) => result.as_ref().err().copied(),
-        Reply::Summarize(result) => result.err(),
+        StateReply::Initialize(result) | StateReply::Write(result) | StateReply::Delete(result) => result.err(),
+        StateReply::Read(result) => result.as_ref().err().copied(),
+        StateReply::Summarize(result) => result.err(),
     };
     matches!(
         error,

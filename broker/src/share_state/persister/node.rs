@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ottla_client::{ClientError, Connection, Versions};
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, SharePartition, StateError};
+use ottla_group::share_state::{Request, SharePartition, StateError, StateReply};
 use ottla_wire::{
     DeleteShareGroupStateRequest, InitializeShareGroupStateRequest, ReadShareGroupStateRequest,
     ReadShareGroupStateSummaryRequest, TopicIdPartition, WriteShareGroupStateRequest,
@@ -40,7 +40,7 @@ pub(super) struct Node {
 struct Waiting {
     of: SharePartition,
     request: Request,
-    answer: oneshot::Sender<Reply>,
+    answer: oneshot::Sender<StateReply>,
 }
 
 impl Waiting {
@@ -65,7 +65,7 @@ impl Node {
     }
 
     /// Takes a request for the next round; `None` if too many wait.
-    pub(super) fn put(&self, of: SharePartition, request: Request) -> Option<oneshot::Receiver<Reply>> {
+    pub(super) fn put(&self, of: SharePartition, request: Request) -> Option<oneshot::Receiver<StateReply>> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST_WAITING {
@@ -181,7 +181,7 @@ impl Open {
         &mut self,
         group: &GroupId,
         asked: &[Of<Request>],
-    ) -> Result<HashMap<TopicIdPartition, Reply>, ClientError> {
+    ) -> Result<HashMap<TopicIdPartition, StateReply>, ClientError> {
         let version = self.versions.newest::<M>(M::VERSIONS)?;
         let response = self.connection.call(version, &M::asking(group, asked)).await?;
         let replies = M::replies(response).into_iter();

@@ -1,7 +1,7 @@
 //! DeleteShareGroupState (86).
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, StateError};
+use ottla_group::share_state::{Request, StateError, StateReply};
 use ottla_wire::m86_delete_share_group_state::{
     DeleteShareGroupStateRequest, DeleteShareGroupStateResponse, DeleteStateData, DeleteStatePartition,
     DeleteStatePartitionResult, DeleteStateResult,
@@ -27,15 +27,15 @@ impl StateMessage for DeleteShareGroupStateRequest {
         ((&*self.group_id).into(), partitions.collect())
     }
 
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response {
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response {
         let results = done!(Delete, replies, DeleteStatePartitionResult, DeleteStateResult);
         DeleteShareGroupStateResponse { results }
     }
 
-    fn replies(response: Self::Response) -> Vec<Of<Reply>> {
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>> {
         let replies = response.results.into_iter().flat_map(|topic| {
             let reply = move |said: DeleteStatePartitionResult| {
-                (topic.topic_id, said.partition, Reply::Delete(heard(said.error_code, || ())))
+                (topic.topic_id, said.partition, StateReply::Delete(heard(said.error_code, || ())))
             };
             topic.partitions.into_iter().map(reply)
         });

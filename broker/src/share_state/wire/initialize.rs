@@ -1,7 +1,7 @@
 //! InitializeShareGroupState (83).
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, StateError};
+use ottla_group::share_state::{Request, StateError, StateReply};
 use ottla_wire::m83_initialize_share_group_state::{
     InitializeShareGroupStateRequest, InitializeShareGroupStateResponse, InitializeStateData, InitializeStatePartition,
     InitializeStatePartitionResult, InitializeStateResult,
@@ -34,15 +34,15 @@ impl StateMessage for InitializeShareGroupStateRequest {
         ((&*self.group_id).into(), partitions.collect())
     }
 
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response {
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response {
         let results = done!(Initialize, replies, InitializeStatePartitionResult, InitializeStateResult);
         InitializeShareGroupStateResponse { results }
     }
 
-    fn replies(response: Self::Response) -> Vec<Of<Reply>> {
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>> {
         let replies = response.results.into_iter().flat_map(|topic| {
             let reply = move |said: InitializeStatePartitionResult| {
-                (topic.topic_id, said.partition, Reply::Initialize(heard(said.error_code, || ())))
+                (topic.topic_id, said.partition, StateReply::Initialize(heard(said.error_code, || ())))
             };
             topic.partitions.into_iter().map(reply)
         });

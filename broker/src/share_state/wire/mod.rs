@@ -11,7 +11,7 @@ mod write;
 use std::collections::HashMap;
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, StateError};
+use ottla_group::share_state::{Request, StateError, StateReply};
 use ottla_wire::{ErrorCode, RequestMessage, Str};
 use uuid::Uuid;
 
@@ -29,10 +29,10 @@ pub(crate) trait StateMessage: RequestMessage {
     fn asked(self) -> (GroupId, Vec<Of<Request>>);
 
     /// The response with these replies.
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response;
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response;
 
     /// The replies of a response.
-    fn replies(response: Self::Response) -> Vec<Of<Reply>>;
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>>;
 }
 
 /// Puts what belongs to one topic together, in the order in which the topics come first.
@@ -71,7 +71,7 @@ macro_rules! done {
     ($kind:ident, $replies:expr, $result:ident, $topic:ident) => {{
         let partition = |partition, reply| {
             let (error_code, error_message) = match reply {
-                Reply::$kind(result) => said(&result),
+                StateReply::$kind(result) => said(&result),
                 _ => said::<()>(&Err(StateError::UnknownServerError)),
             };
             $result { partition, error_code, error_message }

@@ -1,7 +1,7 @@
 //! ReadShareGroupState (84), and the batches of states as it and WriteShareGroupState have them.
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{self, ReadState, Reply, Request, StateError};
+use ottla_group::share_state::{self, ReadState, Request, StateError, StateReply};
 use ottla_wire::m84_read_share_group_state::{
     ReadShareGroupStateRequest, ReadShareGroupStateResponse, ReadStateData, ReadStatePartition,
     ReadStatePartitionResult, ReadStateResult, StateBatch,
@@ -40,10 +40,10 @@ impl StateMessage for ReadShareGroupStateRequest {
         ((&*self.group_id).into(), partitions.collect())
     }
 
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response {
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response {
         let partition = |partition, reply| {
             let result = match reply {
-                Reply::Read(result) => result,
+                StateReply::Read(result) => result,
                 _ => Err(StateError::UnknownServerError),
             };
             let (error_code, error_message) = said(&result);
@@ -60,7 +60,7 @@ impl StateMessage for ReadShareGroupStateRequest {
         ReadShareGroupStateResponse { results }
     }
 
-    fn replies(response: Self::Response) -> Vec<Of<Reply>> {
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>> {
         let replies = response.results.into_iter().flat_map(|topic| {
             let reply = move |said: ReadStatePartitionResult| {
                 let read = heard(said.error_code, || ReadState {
@@ -68,7 +68,7 @@ impl StateMessage for ReadShareGroupStateRequest {
                     start_offset: said.start_offset,
                     batches: said.state_batches.iter().map(from_the_wire).collect(),
                 });
-                (topic.topic_id, said.partition, Reply::Read(read))
+                (topic.topic_id, said.partition, StateReply::Read(read))
             };
             topic.partitions.into_iter().map(reply)
         });

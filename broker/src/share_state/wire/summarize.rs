@@ -1,7 +1,7 @@
 //! ReadShareGroupStateSummary (87).
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, StateError, Summary};
+use ottla_group::share_state::{Request, StateError, StateReply, Summary};
 use ottla_wire::m87_read_share_group_state_summary::{
     ReadShareGroupStateSummaryRequest, ReadShareGroupStateSummaryResponse, ReadSummaryStateData,
     ReadSummaryStatePartition, ReadSummaryStatePartitionResult, ReadSummaryStateResult,
@@ -28,10 +28,10 @@ impl StateMessage for ReadShareGroupStateSummaryRequest {
         ((&*self.group_id).into(), partitions.collect())
     }
 
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response {
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response {
         let partition = |partition, reply| {
             let result = match reply {
-                Reply::Summarize(result) => result,
+                StateReply::Summarize(result) => result,
                 _ => Err(StateError::UnknownServerError),
             };
             let (error_code, error_message) = said(&result);
@@ -53,7 +53,7 @@ impl StateMessage for ReadShareGroupStateSummaryRequest {
         ReadShareGroupStateSummaryResponse { results: by_topic(replies, partition, topic) }
     }
 
-    fn replies(response: Self::Response) -> Vec<Of<Reply>> {
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>> {
         let replies = response.results.into_iter().flat_map(|topic| {
             let reply = move |said: ReadSummaryStatePartitionResult| {
                 let summary = heard(said.error_code, || Summary {
@@ -62,7 +62,7 @@ impl StateMessage for ReadShareGroupStateSummaryRequest {
                     start_offset: said.start_offset,
                     delivery_complete_count: said.delivery_complete_count,
                 });
-                (topic.topic_id, said.partition, Reply::Summarize(summary))
+                (topic.topic_id, said.partition, StateReply::Summarize(summary))
             };
             topic.partitions.into_iter().map(reply)
         });

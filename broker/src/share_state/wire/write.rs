@@ -1,7 +1,7 @@
 //! WriteShareGroupState (85).
 
 use ottla_group::GroupId;
-use ottla_group::share_state::{Reply, Request, StateError, WriteState};
+use ottla_group::share_state::{Request, StateError, StateReply, WriteState};
 use ottla_wire::m85_write_share_group_state::{
     WriteShareGroupStateRequest, WriteShareGroupStateResponse, WriteStateData, WriteStatePartition,
     WriteStatePartitionResult, WriteStateResult,
@@ -45,15 +45,15 @@ impl StateMessage for WriteShareGroupStateRequest {
         ((&*self.group_id).into(), partitions.collect())
     }
 
-    fn answer(replies: Vec<Of<Reply>>) -> Self::Response {
+    fn answer(replies: Vec<Of<StateReply>>) -> Self::Response {
         let results = done!(Write, replies, WriteStatePartitionResult, WriteStateResult);
         WriteShareGroupStateResponse { results }
     }
 
-    fn replies(response: Self::Response) -> Vec<Of<Reply>> {
+    fn replies(response: Self::Response) -> Vec<Of<StateReply>> {
         let replies = response.results.into_iter().flat_map(|topic| {
             let reply = move |said: WriteStatePartitionResult| {
-                (topic.topic_id, said.partition, Reply::Write(heard(said.error_code, || ())))
+                (topic.topic_id, said.partition, StateReply::Write(heard(said.error_code, || ())))
             };
             topic.partitions.into_iter().map(reply)
         });

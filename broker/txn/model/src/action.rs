@@ -1,9 +1,9 @@
 //! What may happen next.
 
-use ottla_txn::{Outcome, State as TransactionState};
+use ottla_txn::{TransactionResult, TransactionState};
 
 use crate::Protocol;
-use crate::state::{Doing, Held, Letter, MarkerLetter, Stage, State};
+use crate::state::{Doing, HeldBatch, Letter, MarkerLetter, Stage, State};
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Action {
     /// A producer begins a transaction.
     Open(usize),
     /// A producer decides how its transaction ends.
-    End(usize, Outcome),
+    End(usize, TransactionResult),
     /// The request that a producer waits with arrives: at this coordinator, or, if it is a record, at its partition.
     Ask(usize, usize),
     /// A request arrives, and nobody waits for its answer: a delayed one, a repeated one, one whose answer gets lost.
@@ -64,10 +64,13 @@ impl Protocol {
                 Doing::Ready if it.begun < bounds.transactions[producer] => actions.push(Action::Open(producer)),
                 Doing::Ready => {}
                 Doing::Written => {
-                    actions.extend([Outcome::Commit, Outcome::Abort].map(|outcome| Action::End(producer, outcome)));
+                    actions.extend(
+                        [TransactionResult::Commit, TransactionResult::Abort]
+                            .map(|outcome| Action::End(producer, outcome)),
+                    );
                 }
                 Doing::Writing(_) => {
-                    actions.push(Action::End(producer, Outcome::Abort));
+                    actions.push(Action::End(producer, TransactionResult::Abort));
                     actions.extend((!it.waits).then_some(Action::Ask(producer, 0)));
                 }
                 Doing::Beginning | Doing::Renewing | Doing::Adding | Doing::Ending(_) if it.waits => {}
@@ -81,7 +84,7 @@ impl Protocol {
             actions.extend(state.sent_markers.iter().copied().map(Action::RepeatMark));
         }
         for (partition, it) in state.partitions.iter().enumerate() {
-            for (held, Held { stage, .. }) in it.held.iter().enumerate() {
+            for (held, HeldBatch { stage, .. }) in it.held.iter().enumerate() {
                 match stage {
                     Stage::Begun => {
                         actions.extend((0..state.coordinators.len()).map(|at| Action::Verify(partition, held, at)));

@@ -9,7 +9,7 @@ use crate::scenario::Bounds;
 
 /// What the states of a scenario showed.
 #[derive(Debug)]
-pub struct Found {
+pub struct CheckResult {
     /// Distinct states.
     pub states: usize,
     /// States that were generated, the same ones again included.
@@ -24,7 +24,7 @@ pub struct Found {
     pub unseen: Vec<&'static str>,
 }
 
-impl Found {
+impl CheckResult {
     /// Whether the scenario showed what it claims.
     pub fn is_good(&self) -> bool {
         self.broken.is_empty() && self.unseen.is_empty() && !self.is_cut_off
@@ -32,14 +32,14 @@ impl Found {
 }
 
 /// Looks at the states of a scenario.
-pub fn check(bounds: Bounds) -> Found {
+pub fn check(bounds: Bounds) -> CheckResult {
     let (most_states, witnesses) = (bounds.most_states, bounds.witnesses);
     let model = Protocol { bounds, mutant: None };
     let checker = model.checker().threads(2).target_state_count(most_states).spawn_bfs().join();
     let discoveries = checker.discoveries();
     let unseen = witnesses.iter().filter(|witness| !discoveries.contains_key(*witness)).copied().collect();
     let broken = discoveries.into_iter().filter(|(property, _)| property::is_rule(property));
-    Found {
+    CheckResult {
         states: checker.unique_state_count(),
         generated: checker.state_count(),
         depth: checker.max_depth(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ottla_txn::{
-    AddPartitions, AppendError, Effects, EndTxn, InitProducerId, MarkerResult, ProducerIdAndEpoch, Reply, Request,
-    Shard, State as TransactionState, Ticket, TopicPartition, TransactionVersion, TxnError, VerifyPartitions,
+    AddPartitions, Effects, EndTxn, InitProducerId, MarkerResult, ProducerIdAndEpoch, Request, Shard, Ticket,
+    TopicPartition, TransactionState, TransactionVersion, TxnAppendError, TxnError, TxnReply, VerifyPartitions,
     WriteMarkers,
 };
 
@@ -14,8 +14,8 @@ use crate::clock::{TIMEOUT_MS, now, soon};
 use crate::mutant::Mutant;
 use crate::producer::WriteResult;
 use crate::state::{
-    Coordinator, Doing, Job, Letter, MarkerLetter, PARTITIONS, Stage, State, Undecided, Written, config, fresh_ids, id,
-    topic_partition,
+    Coordinator, Doing, Job, Letter, MarkerLetter, PARTITIONS, Stage, State, Undecided, WrittenRecord, config,
+    fresh_ids, id, topic_partition,
 };
 
 /// The batch that a partition holds until its partition is added. There is at most one: an id has one change at a time.
@@ -52,7 +52,7 @@ impl Protocol {
             && let Letter::Begin { producer, keeps: Some(keeps) } = letter
             && let Some(identity) = one_above(keeps, &state.coordinators[at])
         {
-            self.hear(state, producer, &Reply::InitProducerId(Ok(identity)));
+            self.hear(state, producer, &TxnReply::InitProducerId(Ok(identity)));
             return Some(());
         }
         let (effects, job) = self.decide(state, at, &request, asked_for.map(|(job, _)| job), ticket)?;
@@ -196,7 +196,7 @@ impl Protocol {
     }
 
     /// A record is in the log for good; the coordinator knows it.
-    fn take_over(&self, state: &mut State, at: usize, written: Written) -> Option<Job> {
+    fn take_over(&self, state: &mut State, at: usize, written: WrittenRecord) -> Option<Job> {
         let job = written.job;
         state.written = written;
         state.coordinator_mut(at).job = job;
@@ -212,7 +212,7 @@ impl Protocol {
         let (at, clock) = (state.present(), now(state.used.time_outs));
         let coordinator = state.coordinator_mut(at);
         let Undecided { append, .. } = coordinator.undecided.take()?;
-        let effects = coordinator.shard.decided(append, Err(AppendError::NotCommitted), clock);
+        let effects = coordinator.shard.decided(append, Err(TxnAppendError::NotCommitted), clock);
         self.carry_out(state, at, effects, None);
         Some(())
     }
@@ -321,7 +321,7 @@ impl Protocol {
     }
 
     /// What the coordinator says at last of a partition that it was asked to add.
-    fn hear_of_addition(&self, state: &mut State, at: usize, reply: &Reply) {
+    fn hear_of_addition(&self, state: &mut State, at: usize, reply: &TxnReply) {
         let asked = Stage::Asked(state.coordinators[at].epoch);
         for partition in 0..PARTITIONS {
             if let Some(held) = state.partitions[partition].held.iter().position(|held| held.stage == asked) {
@@ -349,9 +349,9 @@ fn one_above(keeps: ProducerIdAndEpoch, at: &Coordinator) -> Option<ProducerIdAn
     (known.producer == next).then_some(next)
 }
 
-fn addition(reply: &Reply) -> Result<(), TxnError> {
+fn addition(reply: &TxnReply) -> Result<(), TxnError> {
     match reply {
-        Reply::AddPartitions(result) => *result,
-        Reply::InitProducerId(_) | Reply::EndTxn(_) => unreachable!("an answer of another kind: {reply:?}"),
+        TxnReply::AddPartitions(result) => *result,
+        TxnReply::InitProducerId(_) | TxnReply::EndTxn(_) => unreachable!("an answer of another kind: {reply:?}"),
     }
 }

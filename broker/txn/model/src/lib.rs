@@ -60,7 +60,7 @@ use stateright::{Model, Property};
 use action::Action;
 use mutant::Mutant;
 use scenario::Bounds;
-use state::{Seen, State};
+use state::{Observations, State};
 
 /// The protocol within bounds, or with one rule broken.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Model for Protocol {
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
-        let mut state = State { seen: Seen::default(), ..before.clone() };
+        let mut state = State { seen: Observations::default(), ..before.clone() };
         self.take(&mut state, action)?;
         self.forget_what_cannot_matter(&mut state);
         (state != *before).then_some(state)

@@ -2,13 +2,13 @@
 
 use ottla_batch::BatchHeader;
 use ottla_log::{Admission, ProducerError, Producers, VerificationGuard};
-use ottla_txn::{Marker, MarkerResult, Outcome, ProducerIdAndEpoch, TransactionVersion, TxnError};
+use ottla_txn::{Marker, MarkerResult, ProducerIdAndEpoch, TransactionResult, TransactionVersion, TxnError};
 
 use crate::Protocol;
 use crate::action::HasAll;
 use crate::mutant::Mutant;
 use crate::producer::WriteResult;
-use crate::state::{Batch, Entry, Held, Job, MarkerLetter, Partition, Stage, State, Waiter, Waiting};
+use crate::state::{Batch, HeldBatch, Job, LogEntry, MarkerLetter, OffsetWait, Partition, Stage, State, Waiter};
 
 /// The sequence of a marker.
 const NO_SEQUENCE: i32 = -1;
@@ -25,8 +25,8 @@ impl Protocol {
         let bumps = self.protocol(batch.job.producer) >= TransactionVersion::V2;
         match partition.producers.begin_verification(&header_of(&batch), bumps, NOW_MS) {
             Ok(Some(guard)) if !self.is(Mutant::NotVerified) => {
-                let held = Held { batch, is_heard, guard, stage: Stage::Begun };
-                let same = |other: &Held| other.batch == batch && other.is_heard == is_heard;
+                let held = HeldBatch { batch, is_heard, guard, stage: Stage::Begun };
+                let same = |other: &HeldBatch| other.batch == batch && other.is_heard == is_heard;
                 if partition.held.iter().any(same) {
                     return None;
                 }
@@ -55,7 +55,7 @@ impl Protocol {
             return;
         };
         state.seen.not_verified = true;
-        let Held { batch, is_heard, .. } = state.partition_mut(partition).held.remove(held);
+        let HeldBatch { batch, is_heard, .. } = state.partition_mut(partition).held.remove(held);
         let result = match error {
             TxnError::ProducerFenced => WriteResult::Fenced,
             TxnError::ConcurrentTransactions
@@ -78,7 +78,7 @@ impl Protocol {
         if state.partitions[partition].held[held].stage != Stage::Verified {
             return None;
         }
-        let Held { batch, is_heard, mut guard, .. } = state.partition_mut(partition).held.remove(held);
+        let HeldBatch { batch, is_heard, mut guard, .. } = state.partition_mut(partition).held.remove(held);
         if self.is(Mutant::GuardOutlivesMarkers) {
             let producers = &mut state.partition_mut(partition).producers;
             if let Ok(Some(renewed)) = producers.begin_verification(&header_of(&batch), false, NOW_MS) {
@@ -98,7 +98,7 @@ impl Protocol {
         let (end, is_known) = match partition.producers.check(&header, guard) {
             Ok(Admission::Append) => {
                 let Batch { job, identity: producer, sequence, .. } = batch;
-                partition.push(Entry::Record { job, producer, sequence, outcome: None });
+                partition.push(LogEntry::Record { job, producer, sequence, outcome: None });
                 (partition.log.len(), false)
             }
             Ok(Admission::Duplicate(known)) => (known.last_offset as usize + 1, true),
@@ -109,7 +109,7 @@ impl Protocol {
             }
         };
         if is_heard {
-            partition.wait(Waiting { end, who: Waiter::Producer(batch) });
+            partition.wait(OffsetWait { end, who: Waiter::Producer(batch) });
         }
         state.seen.duplicate = is_known;
         self.commit_at_once(state, number);
@@ -148,9 +148,9 @@ impl Protocol {
         }
         match partition.producers.check_marker(marker.producer_id, marker.producer_epoch, said, version) {
             Ok(()) => {
-                partition.push(Entry::Marker { job, marker });
+                partition.push(LogEntry::Marker { job, marker });
                 if is_heard {
-                    partition.wait(Waiting { end: partition.log.len(), who });
+                    partition.wait(OffsetWait { end: partition.log.len(), who });
                 }
                 self.commit_at_once(state, number);
             }
@@ -203,7 +203,7 @@ impl Protocol {
         let partition = state.partition_mut(number);
         partition.committed = partition.log.len();
         partition.producers.committed(partition.committed as i64);
-        for Waiting { who, .. } in std::mem::take(&mut partition.waiting) {
+        for OffsetWait { who, .. } in std::mem::take(&mut partition.waiting) {
             match who {
                 Waiter::Producer(batch) => self.answer(state, &batch, true, &WriteResult::Acknowledged),
                 Waiter::Coordinator(letter) => self.report(state, &letter, MarkerResult::Written),
@@ -226,10 +226,10 @@ impl Protocol {
         log.into_iter().for_each(|entry| partition.push(entry));
         partition.producers.committed(partition.committed as i64);
         state.seen.cut = is_cut;
-        for Held { batch, is_heard, .. } in held {
+        for HeldBatch { batch, is_heard, .. } in held {
             self.answer(state, &batch, is_heard, &WriteResult::Retriable);
         }
-        for Waiting { who, .. } in waiting {
+        for OffsetWait { who, .. } in waiting {
             if let Waiter::Producer(batch) = who {
                 self.answer(state, &batch, true, &WriteResult::Retriable);
             }
@@ -240,13 +240,13 @@ impl Protocol {
 
 impl Partition {
     /// Appends, and has the real producers take note.
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: LogEntry) {
         let offset = self.log.len();
         let ended = match &entry {
-            Entry::Record { producer, sequence, .. } => {
+            LogEntry::Record { producer, sequence, .. } => {
                 self.producers.note(&header(*producer, *sequence, offset, TRANSACTIONAL), None, NOW_MS)
             }
-            Entry::Marker { marker, .. } => {
+            LogEntry::Marker { marker, .. } => {
                 let Marker { producer_id, producer_epoch, .. } = *marker;
                 let producer = ProducerIdAndEpoch { producer_id, producer_epoch };
                 let header = header(producer, NO_SEQUENCE, offset, TRANSACTIONAL | CONTROL);
@@ -256,12 +256,12 @@ impl Partition {
         self.log.push(entry);
         let Some(ended) = ended else { return };
         let outcome_of_marker = ended.outcome.map(|outcome| match outcome {
-            ottla_batch::Outcome::Commit => Outcome::Commit,
-            ottla_batch::Outcome::Abort => Outcome::Abort,
+            ottla_batch::ControlRecordType::Commit => TransactionResult::Commit,
+            ottla_batch::ControlRecordType::Abort => TransactionResult::Abort,
         });
         let offsets = ended.first_offset as usize..=ended.last_offset as usize;
         for entry in &mut self.log[offsets] {
-            if let Entry::Record { producer, outcome, .. } = entry
+            if let LogEntry::Record { producer, outcome, .. } = entry
                 && producer.producer_id == ended.producer_id
             {
                 *outcome = outcome_of_marker;
@@ -269,7 +269,7 @@ impl Partition {
         }
     }
 
-    fn wait(&mut self, waiting: Waiting) {
+    fn wait(&mut self, waiting: OffsetWait) {
         self.waiting.push(waiting);
         self.waiting.sort_unstable();
     }
@@ -278,8 +278,8 @@ impl Partition {
     pub fn open(&self, id: i64) -> Option<(Job, ProducerIdAndEpoch)> {
         let start = self.producers.get(id)?.transaction_start?;
         match self.log.get(start as usize)? {
-            Entry::Record { job, producer, .. } => Some((*job, *producer)),
-            Entry::Marker { .. } => None,
+            LogEntry::Record { job, producer, .. } => Some((*job, *producer)),
+            LogEntry::Marker { .. } => None,
         }
     }
 
@@ -308,8 +308,8 @@ fn refusal(error: &ProducerError) -> WriteResult {
 
 fn batch_marker(marker: &Marker) -> ottla_batch::Marker {
     let outcome = match marker.outcome {
-        Outcome::Commit => ottla_batch::Outcome::Commit,
-        Outcome::Abort => ottla_batch::Outcome::Abort,
+        TransactionResult::Commit => ottla_batch::ControlRecordType::Commit,
+        TransactionResult::Abort => ottla_batch::ControlRecordType::Abort,
     };
     ottla_batch::Marker { outcome, coordinator_epoch: marker.coordinator_epoch }
 }

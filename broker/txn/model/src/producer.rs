@@ -1,6 +1,6 @@
 //! What producers do: one thing at a time, asked again until it is answered. They write one record to each partition.
 
-use ottla_txn::{Outcome, Reply, TransactionVersion, TxnError};
+use ottla_txn::{TransactionResult, TransactionVersion, TxnError, TxnReply};
 
 use crate::Protocol;
 use crate::mutant::Mutant;
@@ -43,7 +43,7 @@ impl Protocol {
     }
 
     /// It may abort at any time after its first record was sent, also while that is on its way.
-    pub(crate) fn decide_to_end(&self, state: &mut State, producer: usize, outcome: Outcome) -> Option<()> {
+    pub(crate) fn decide_to_end(&self, state: &mut State, producer: usize, outcome: TransactionResult) -> Option<()> {
         self.turn_to(state, producer, Doing::Ending(outcome));
         Some(())
     }
@@ -85,17 +85,19 @@ impl Protocol {
     }
 
     /// A coordinator's answer, unless it is one to an earlier request.
-    pub(crate) fn hear(&self, state: &mut State, producer: usize, reply: &Reply) {
+    pub(crate) fn hear(&self, state: &mut State, producer: usize, reply: &TxnReply) {
         let it = &mut state.producers[producer];
         let error = match (it.doing, reply) {
-            (Doing::Beginning | Doing::Renewing, Reply::InitProducerId(Ok(identity))) => {
+            (Doing::Beginning | Doing::Renewing, TxnReply::InitProducerId(Ok(identity))) => {
                 (it.identity, it.next_sequence) = (*identity, [0; PARTITIONS]);
                 it.has_unacknowledged = false;
                 state.seen.renewed = it.doing == Doing::Renewing;
                 return self.turn_to(state, producer, Doing::Ready);
             }
-            (Doing::Adding, Reply::AddPartitions(Ok(()))) => return self.turn_to(state, producer, Doing::Writing(0)),
-            (Doing::Ending(outcome), Reply::EndTxn(Ok(next))) => {
+            (Doing::Adding, TxnReply::AddPartitions(Ok(()))) => {
+                return self.turn_to(state, producer, Doing::Writing(0));
+            }
+            (Doing::Ending(outcome), TxnReply::EndTxn(Ok(next))) => {
                 if let Some(identity) = next {
                     (it.identity, it.next_sequence) = (*identity, [0; PARTITIONS]);
                     it.has_unacknowledged = false;
@@ -105,9 +107,9 @@ impl Protocol {
                 let renews = it.has_unacknowledged;
                 return self.turn_to(state, producer, if renews { Doing::Renewing } else { Doing::Ready });
             }
-            (Doing::Beginning | Doing::Renewing, Reply::InitProducerId(Err(error)))
-            | (Doing::Adding, Reply::AddPartitions(Err(error)))
-            | (Doing::Ending(_), Reply::EndTxn(Err(error))) => error,
+            (Doing::Beginning | Doing::Renewing, TxnReply::InitProducerId(Err(error)))
+            | (Doing::Adding, TxnReply::AddPartitions(Err(error)))
+            | (Doing::Ending(_), TxnReply::EndTxn(Err(error))) => error,
             _ => return,
         };
         match error {
@@ -146,7 +148,7 @@ impl Protocol {
                 state.seen.fenced = true;
                 self.turn_to(state, producer, Doing::Stopped);
             }
-            WriteResult::Refused => self.turn_to(state, producer, Doing::Ending(Outcome::Abort)),
+            WriteResult::Refused => self.turn_to(state, producer, Doing::Ending(TransactionResult::Abort)),
         }
     }
 }

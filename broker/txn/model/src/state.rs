@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ottla_log::{Producers, VerificationGuard};
 use ottla_txn::{
-    Append, AppendId, Config, Marker, Outcome, ProducerIdAndEpoch, Record, SendId, Shard, State as TransactionState,
-    TopicPartition, Transaction, TransactionVersion, TransactionalId,
+    Config, Marker, ProducerIdAndEpoch, Record, SendId, Shard, TopicPartition, Transaction, TransactionResult,
+    TransactionState, TransactionVersion, TransactionalId, TxnAppend, TxnAppendId,
 };
 
 use crate::clock::now;
@@ -34,7 +34,7 @@ pub struct Job {
 pub struct State {
     /// The last committed record of the transactional id. Those before it say nothing any more: compaction removes
     /// them.
-    pub written: Written,
+    pub written: WrittenRecord,
     /// The last one coordinates; the one before it may not know that.
     pub coordinators: Vec<Arc<Coordinator>>,
     /// The partitions, as their leaders have them.
@@ -46,18 +46,18 @@ pub struct State {
     /// Markers, likewise.
     pub sent_markers: BTreeSet<MarkerLetter>,
     /// The outcomes that are written down.
-    pub decided: BTreeMap<Job, Outcome>,
+    pub decided: BTreeMap<Job, TransactionResult>,
     /// The outcomes that producers were answered.
-    pub answered: BTreeMap<Job, Outcome>,
+    pub answered: BTreeMap<Job, TransactionResult>,
     /// How much of the bounds is used up.
     pub used: Used,
     /// What has just gone wrong, or is worth seeing.
-    pub seen: Seen,
+    pub seen: Observations,
 }
 
 /// A record of the transactional id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Written {
+pub struct WrittenRecord {
     /// As it is in the log.
     pub record: Record,
     /// Whose transaction it is about; `None`: it only gives a producer its identity.
@@ -76,7 +76,7 @@ pub struct Coordinator {
     /// Its append whose fate it does not know; `None`: there is none.
     pub undecided: Option<Undecided>,
     /// A record that it has found in its log, and that is not known to be committed; `None`: there is none.
-    pub unsettled: Option<Written>,
+    pub unsettled: Option<WrittenRecord>,
     /// Markers that it sends until they are answered.
     pub owed: BTreeSet<MarkerLetter>,
 }
@@ -85,9 +85,9 @@ pub struct Coordinator {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Undecided {
     /// Its name.
-    pub append: AppendId,
+    pub append: TxnAppendId,
     /// What it is to write.
-    pub written: Written,
+    pub written: WrittenRecord,
     /// Who waited for it was answered that it takes too long.
     pub is_late: bool,
 }
@@ -96,20 +96,20 @@ pub struct Undecided {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// Its log; offsets are positions.
-    pub log: Vec<Entry>,
+    pub log: Vec<LogEntry>,
     /// The high watermark: what lies before it outlives the leader.
     pub committed: usize,
     /// What decides: the real state of producers, made of the log.
     pub producers: Producers,
     /// Batches that wait for the answer of a coordinator, in order.
-    pub held: Vec<Held>,
+    pub held: Vec<HeldBatch>,
     /// Who waits until an entry is committed.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<OffsetWait>,
 }
 
 /// What a partition's log holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Entry {
+pub enum LogEntry {
     /// A producer's batch of one record.
     Record {
         /// Whose transaction its producer means it to be part of.
@@ -119,7 +119,7 @@ pub enum Entry {
         /// Its number.
         sequence: i32,
         /// What became of it for the readers of committed records.
-        outcome: Option<Outcome>,
+        outcome: Option<TransactionResult>,
     },
     /// The end of a transaction.
     Marker {
@@ -132,7 +132,7 @@ pub enum Entry {
 
 /// A batch whose verification is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldBatch {
     /// The batch.
     pub batch: Batch,
     /// Whether its producer hears what becomes of it.
@@ -156,7 +156,7 @@ pub enum Stage {
 
 /// Waits until everything before an offset is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Waiting {
+pub struct OffsetWait {
     /// The offset.
     pub end: usize,
     /// Who.
@@ -207,7 +207,7 @@ pub enum Doing {
     /// All is written.
     Written,
     /// It ends the transaction.
-    Ending(Outcome),
+    Ending(TransactionResult),
     /// It has failed for good: fenced, most likely.
     Stopped,
 }
@@ -238,7 +238,7 @@ pub enum Letter {
         /// As whom.
         identity: ProducerIdAndEpoch,
         /// How.
-        outcome: Outcome,
+        outcome: TransactionResult,
     },
 }
 
@@ -270,7 +270,7 @@ pub struct MarkerLetter {
 
 /// What the last step did, where the state does not show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Seen {
+pub struct Observations {
     /// A request changed a transaction that its sender did not mean.
     pub took_for_another: bool,
     /// A transaction was decided a second time, otherwise.
@@ -301,7 +301,7 @@ impl State {
     /// The first producer has its identity, no transaction was ever begun.
     pub fn new(bounds: &Bounds) -> State {
         let identity = ProducerIdAndEpoch { producer_id: FIRST_PRODUCER_ID, producer_epoch: bounds.first_epoch };
-        let written = Written { record: first_record(identity, bounds.cluster), job: None };
+        let written = WrittenRecord { record: first_record(identity, bounds.cluster), job: None };
         let mut shard = Shard::new(config(bounds.cluster), 0);
         shard.replay(written.record.clone());
         shard.add_producer_ids(fresh_ids(0));
@@ -327,7 +327,7 @@ impl State {
             decided: BTreeMap::new(),
             answered: BTreeMap::new(),
             used: Used::default(),
-            seen: Seen::default(),
+            seen: Observations::default(),
         }
     }
 
@@ -367,7 +367,7 @@ impl Hash for Partition {
             (producer_id, verification.epoch, verification.lowest_sequence).hash(state);
             verification.supports_epoch_bump.hash(state);
         }
-        for Held { batch, is_heard, guard, stage } in held {
+        for HeldBatch { batch, is_heard, guard, stage } in held {
             let is_good = verifications
                 .iter()
                 .any(|(id, verification)| *id == batch.identity.producer_id && verification.guard == *guard);
@@ -383,11 +383,11 @@ impl Coordinator {
     }
 
     /// The record of an append that it begins.
-    pub fn begin(&mut self, append: Append, job: Option<Job>) {
-        let Append { id: append, mut records } = append;
+    pub fn begin(&mut self, append: TxnAppend, job: Option<Job>) {
+        let TxnAppend { id: append, mut records } = append;
         let record = records.pop().expect("an append has records");
         assert!(records.is_empty() && self.undecided.is_none(), "one id has one record in flight");
-        self.undecided = Some(Undecided { append, written: Written { record, job }, is_late: false });
+        self.undecided = Some(Undecided { append, written: WrittenRecord { record, job }, is_late: false });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ottla_txn_model::check::{Found, check};
+use ottla_txn_model::check::{CheckResult, check};
 use ottla_txn_model::scenario::{self, Bounds, CALM};
 
 #[test]
@@ -11,7 +11,7 @@ fn every_scenario_keeps_every_rule() {
     for bounds in scenario::all() {
         let (name, began) = (bounds.name, Instant::now());
         let found = check(bounds);
-        let Found { states, generated, depth, is_cut_off, broken, unseen } = &found;
+        let CheckResult { states, generated, depth, is_cut_off, broken, unseen } = &found;
         println!(
             "{name:32} {states:>7} states, {generated:>7} generated, depth {depth:>2}, {}, {:.1} s",
             if *is_cut_off { "CUT OFF" } else { "exhaustive" },

@@ -12,7 +12,7 @@ use ottla_wire::transaction_records::{PartitionsSchema, TransactionLogKey, Trans
 
 use super::{Encoded, Malformed, Record, TooLong, Value, ValueVersion};
 use crate::ids::TopicPartition;
-use crate::transaction::{Outcome, State, Transaction, TransactionVersion};
+use crate::transaction::{Transaction, TransactionResult, TransactionState, TransactionVersion};
 
 /// Stands for no producer id, no epoch and no time.
 const NONE: i8 = -1;
@@ -48,8 +48,10 @@ fn encode_transaction(value: &Value) -> Result<Bytes, TooLong> {
         transaction_timeout_ms: *timeout_ms,
         transaction_status: status(*state),
         transaction_partitions: match state {
-            State::Empty => None,
-            State::Ongoing | State::Prepare(_) | State::Complete(_) => Some(by_topic(partitions)?),
+            TransactionState::Empty => None,
+            TransactionState::Ongoing | TransactionState::Prepare(_) | TransactionState::Complete(_) => {
+                Some(by_topic(partitions)?)
+            }
         },
         transaction_last_update_timestamp_ms: *last_update_ms,
         transaction_start_timestamp_ms: start_ms.unwrap_or(NONE.into()),
@@ -100,8 +102,10 @@ pub(super) fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Option<Record>,
 fn decode_transaction(message: TransactionLogValue) -> Result<Transaction, Malformed> {
     let state = state(message.transaction_status)?;
     let topics = match state {
-        State::Empty => Vec::new(),
-        State::Ongoing | State::Prepare(_) | State::Complete(_) => message.transaction_partitions.ok_or(Malformed)?,
+        TransactionState::Empty => Vec::new(),
+        TransactionState::Ongoing | TransactionState::Prepare(_) | TransactionState::Complete(_) => {
+            message.transaction_partitions.ok_or(Malformed)?
+        }
     };
     let partitions = topics.iter().flat_map(|PartitionsSchema { topic, partition_ids }| {
         partition_ids.iter().map(|partition| TopicPartition { topic: (&**topic).into(), partition: *partition })
@@ -121,19 +125,19 @@ fn decode_transaction(message: TransactionLogValue) -> Result<Transaction, Malfo
     })
 }
 
-fn status(state: State) -> i8 {
+fn status(state: TransactionState) -> i8 {
     match state {
-        State::Empty => 0,
-        State::Ongoing => 1,
-        State::Prepare(Outcome::Commit) => 2,
-        State::Prepare(Outcome::Abort) => 3,
-        State::Complete(Outcome::Commit) => 4,
-        State::Complete(Outcome::Abort) => 5,
+        TransactionState::Empty => 0,
+        TransactionState::Ongoing => 1,
+        TransactionState::Prepare(TransactionResult::Commit) => 2,
+        TransactionState::Prepare(TransactionResult::Abort) => 3,
+        TransactionState::Complete(TransactionResult::Commit) => 4,
+        TransactionState::Complete(TransactionResult::Abort) => 5,
     }
 }
 
-fn state(number: i8) -> Result<State, Malformed> {
-    State::ALL.into_iter().find(|state| status(*state) == number).ok_or(Malformed)
+fn state(number: i8) -> Result<TransactionState, Malformed> {
+    TransactionState::ALL.into_iter().find(|state| status(*state) == number).ok_or(Malformed)
 }
 
 /// −1 stands for none.

@@ -47,7 +47,7 @@ pub struct Encoded {
     pub value: Option<Bytes>,
 }
 
-/// A text does not fit Kafka's format. To the shard this is [`AppendError::TooLarge`](crate::AppendError).
+/// A text does not fit Kafka's format. To the shard this is [`TxnAppendError::TooLarge`](crate::TxnAppendError).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("a field is too long for the record format")]
 pub struct TooLong;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::TopicPartition;
-use crate::transaction::{Outcome, State};
+use crate::transaction::{TransactionResult, TransactionState};
 
 fn hex(text: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("a hex digit") as u8;
@@ -28,7 +28,7 @@ fn empty() -> Transaction {
 fn ongoing() -> Transaction {
     Transaction {
         producer_epoch: 3,
-        state: State::Ongoing,
+        state: TransactionState::Ongoing,
         partitions: [partition("payments", 0), partition("payments", 7), partition("words", 2)].into(),
         start_ms: Some(1_795_234_565_000),
         client_version: TransactionVersion::V2,
@@ -66,7 +66,7 @@ fn of_kafka() -> Vec<(&'static str, Record)> {
                 Transaction {
                     producer_epoch: 32_767,
                     next_producer_id: Some(2000),
-                    state: State::Prepare(Outcome::Commit),
+                    state: TransactionState::Prepare(TransactionResult::Commit),
                     partitions: one(),
                     ..ongoing()
                 },
@@ -78,7 +78,7 @@ fn of_kafka() -> Vec<(&'static str, Record)> {
                 V1,
                 Transaction {
                     producer_epoch: 4,
-                    state: State::Prepare(Outcome::Abort),
+                    state: TransactionState::Prepare(TransactionResult::Abort),
                     partitions: none(),
                     ..ongoing()
                 },
@@ -91,7 +91,7 @@ fn of_kafka() -> Vec<(&'static str, Record)> {
                 Transaction {
                     producer_id: 2000,
                     producer_epoch: 0,
-                    state: State::Complete(Outcome::Commit),
+                    state: TransactionState::Complete(TransactionResult::Commit),
                     partitions: none(),
                     ..ongoing()
                 },
@@ -103,7 +103,7 @@ fn of_kafka() -> Vec<(&'static str, Record)> {
                 V1,
                 Transaction {
                     producer_epoch: 4,
-                    state: State::Complete(Outcome::Abort),
+                    state: TransactionState::Complete(TransactionResult::Abort),
                     partitions: none(),
                     ..ongoing()
                 },
@@ -121,11 +121,25 @@ fn of_kafka() -> Vec<(&'static str, Record)> {
         (
             "000000000000000003e800030000ea60020000000100087061796d656e74730000000100000000000001a1fc518f4e000001a1fc\
              518b88",
-            record(V0, Transaction { state: State::Prepare(Outcome::Commit), partitions: one(), ..plain.clone() }),
+            record(
+                V0,
+                Transaction {
+                    state: TransactionState::Prepare(TransactionResult::Commit),
+                    partitions: one(),
+                    ..plain.clone()
+                },
+            ),
         ),
         (
             "000000000000000003e800030000ea600500000000000001a1fc518f4e000001a1fc518b88",
-            record(V0, Transaction { state: State::Complete(Outcome::Abort), partitions: none(), ..plain }),
+            record(
+                V0,
+                Transaction {
+                    state: TransactionState::Complete(TransactionResult::Abort),
+                    partitions: none(),
+                    ..plain
+                },
+            ),
         ),
     ]
 }
@@ -217,7 +231,7 @@ fn what_does_not_fit_the_format_is_refused() {
 fn transactions() -> impl Strategy<Value = Transaction> {
     let some = || prop::option::of(0i64..i64::MAX);
     let names = prop::collection::btree_set(("[a-c]{1,3}", 0..5i32), 0..8);
-    let states = prop::sample::select(&State::ALL[..]);
+    let states = prop::sample::select(&TransactionState::ALL[..]);
     let versions = prop::sample::select(vec![TransactionVersion::V0, TransactionVersion::V1, TransactionVersion::V2]);
     let epochs = (any::<i16>(), prop::option::of(0..i16::MAX));
     let numbers = (any::<i64>(), any::<i32>(), any::<i64>());
@@ -239,7 +253,7 @@ fn transactions() -> impl Strategy<Value = Transaction> {
                 last_producer_epoch: epochs.1,
                 timeout_ms,
                 state,
-                partitions: if state == State::Empty { [].into() } else { partitions.collect() },
+                partitions: if state == TransactionState::Empty { [].into() } else { partitions.collect() },
                 start_ms,
                 last_update_ms,
                 client_version,

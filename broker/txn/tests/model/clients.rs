@@ -32,7 +32,7 @@ pub enum Doing {
     /// It adds a partition until it is answered.
     Adding(i32, TopicPartition),
     Open(i32),
-    Ending(i32, Outcome),
+    Ending(i32, TransactionResult),
 }
 
 /// A request, who sends it, and of which transaction.
@@ -67,15 +67,15 @@ impl Client {
         self.doing = match std::mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Ready if self.v2 && choice < 60 => {
                 *next += 1;
-                Doing::Ending(*next, Outcome::Abort) // of nothing
+                Doing::Ending(*next, TransactionResult::Abort) // of nothing
             }
             Doing::Ready => {
                 *next += 1;
                 Doing::Adding(*next, partition(*next, choice))
             }
             Doing::Open(number) if choice < 100 => Doing::Adding(number, partition(number, choice)),
-            Doing::Open(number) if choice < 190 => Doing::Ending(number, Outcome::Commit),
-            Doing::Open(number) => Doing::Ending(number, Outcome::Abort),
+            Doing::Open(number) if choice < 190 => Doing::Ending(number, TransactionResult::Commit),
+            Doing::Open(number) => Doing::Ending(number, TransactionResult::Abort),
             doing => doing,
         };
         self.ask()
@@ -110,25 +110,27 @@ impl Client {
 
     /// What a good client makes of an answer. One that lost its identity, or can't know its transaction's outcome,
     /// becomes another instance.
-    pub fn answered(&mut self, reply: &Reply, next_instance: impl FnOnce() -> Instance) {
+    pub fn answered(&mut self, reply: &TxnReply, next_instance: impl FnOnce() -> Instance) {
         let error = match reply {
-            Reply::InitProducerId(Ok(producer)) => {
+            TxnReply::InitProducerId(Ok(producer)) => {
                 self.producer = Some(*producer);
                 self.doing = Doing::Ready;
                 return;
             }
-            Reply::AddPartitions(Ok(())) => {
+            TxnReply::AddPartitions(Ok(())) => {
                 if let Doing::Adding(number, _) = self.doing {
                     self.doing = Doing::Open(number);
                 }
                 return;
             }
-            Reply::EndTxn(Ok(next)) => {
+            TxnReply::EndTxn(Ok(next)) => {
                 self.producer = next.or(self.producer);
                 self.doing = Doing::Ready;
                 return;
             }
-            Reply::InitProducerId(Err(error)) | Reply::AddPartitions(Err(error)) | Reply::EndTxn(Err(error)) => error,
+            TxnReply::InitProducerId(Err(error))
+            | TxnReply::AddPartitions(Err(error))
+            | TxnReply::EndTxn(Err(error)) => error,
         };
         match error {
             TxnError::ConcurrentTransactions

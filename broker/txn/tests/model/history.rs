@@ -14,9 +14,9 @@ pub struct History {
     /// Those after whom another instance got an identity.
     fenced: BTreeSet<Instance>,
     /// The outcome of a transaction, once it was answered.
-    answered: BTreeMap<i32, Outcome>,
+    answered: BTreeMap<i32, TransactionResult>,
     /// The outcome that the markers of a transaction carry.
-    marked: BTreeMap<i32, Outcome>,
+    marked: BTreeMap<i32, TransactionResult>,
     /// The partitions of a transaction whose addition was answered.
     added: BTreeMap<i32, BTreeSet<TopicPartition>>,
     /// The partitions of a transaction whose outcome is decided.
@@ -34,12 +34,12 @@ impl History {
         }
     }
 
-    pub fn replied(&mut self, asked: &Asked, reply: &Reply) {
+    pub fn replied(&mut self, asked: &Asked, reply: &TxnReply) {
         let Asked { instance, transaction, .. } = *asked;
         let (succeeds, identity) = match reply {
-            Reply::InitProducerId(result) => (result.is_ok(), result.ok()),
-            Reply::AddPartitions(result) => (result.is_ok(), None),
-            Reply::EndTxn(result) => (result.is_ok(), result.ok().flatten()),
+            TxnReply::InitProducerId(result) => (result.is_ok(), result.ok()),
+            TxnReply::AddPartitions(result) => (result.is_ok(), None),
+            TxnReply::EndTxn(result) => (result.is_ok(), result.ok().flatten()),
         };
         if !succeeds {
             return;
@@ -62,7 +62,7 @@ impl History {
         }
     }
 
-    fn ended(&mut self, number: i32, outcome: Outcome) {
+    fn ended(&mut self, number: i32, outcome: TransactionResult) {
         let before = *self.answered.entry(number).or_insert(outcome);
         assert_eq!(before, outcome, "transaction {number} was answered otherwise before");
         if let Some(marked) = self.marked.get(&number) {
@@ -103,10 +103,10 @@ impl History {
         assert!(numbers.len() <= 1, "partitions of several transactions: {transaction:?}");
         if let Some(last) = &self.last {
             check_change(last, transaction);
-            let is_end = matches!(last.state, State::Prepare(_));
+            let is_end = matches!(last.state, TransactionState::Prepare(_));
             assert!(!is_end || last.partitions.is_subset(&self.ended), "without markers in all of {last:?}");
         }
-        if let (State::Prepare(_), Some(number)) = (transaction.state, numbers.first()) {
+        if let (TransactionState::Prepare(_), Some(number)) = (transaction.state, numbers.first()) {
             self.decided.insert(*number, transaction.partitions.clone());
         }
         self.last = Some(transaction.clone());
@@ -115,9 +115,12 @@ impl History {
 
 fn check_change(from: &Transaction, to: &Transaction) {
     let is_allowed = match (from.state, to.state) {
-        (State::Empty | State::Complete(_), State::Empty | State::Ongoing | State::Prepare(Outcome::Abort)) => true,
-        (State::Ongoing, State::Ongoing | State::Prepare(_)) => true,
-        (State::Prepare(decided), State::Complete(completed)) => decided == completed,
+        (
+            TransactionState::Empty | TransactionState::Complete(_),
+            TransactionState::Empty | TransactionState::Ongoing | TransactionState::Prepare(TransactionResult::Abort),
+        ) => true,
+        (TransactionState::Ongoing, TransactionState::Ongoing | TransactionState::Prepare(_)) => true,
+        (TransactionState::Prepare(decided), TransactionState::Complete(completed)) => decided == completed,
         _ => false,
     };
     assert!(is_allowed, "from {from:?} to {to:?}");

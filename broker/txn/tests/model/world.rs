@@ -41,7 +41,7 @@ pub struct World {
     now: Now,
     coordinator_epoch: i32,
     log: Vec<Record>,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<TxnAppend>,
     /// All that this coordinator wanted to be sent.
     sends: Vec<WriteMarkers>,
     clients: Vec<Client>,
@@ -118,8 +118,8 @@ impl World {
                 }
             }
             Op::LogOne => self.decide(Ok(0)),
-            Op::LogFails(true) => self.decide(Err(AppendError::NotCommitted)),
-            Op::LogFails(false) => self.decide(Err(AppendError::NotLeader)),
+            Op::LogFails(true) => self.decide(Err(TxnAppendError::NotCommitted)),
+            Op::LogFails(false) => self.decide(Err(TxnAppendError::NotLeader)),
             Op::LogLate => {
                 if let Some(oldest) = self.undecided.front() {
                     let effects = self.shard.delayed(oldest.id);
@@ -199,7 +199,7 @@ impl World {
         self.now.monotonic = at;
     }
 
-    fn decide(&mut self, fate: Result<i64, AppendError>) {
+    fn decide(&mut self, fate: Result<i64, TxnAppendError>) {
         let Some(append) = self.undecided.pop_front() else { return };
         assert!(!append.records.is_empty());
         if fate.is_ok() {
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: &Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: &TxnReply) {
         let (client, asked) = self.waiting.remove(&ticket).expect("a ticket is answered once");
         self.history.replied(&asked, reply);
         let Some(client) = client.filter(|client| self.clients[*client].waits_for == Some(ticket)) else { return };
@@ -283,7 +283,10 @@ impl World {
         assert!(self.undecided.is_empty() && self.sends.is_empty());
         let before = self.shard.describe(&id());
         if let Ok(described) = &before {
-            assert!(matches!(described.state, State::Empty | State::Complete(_)), "it does not end: {described:?}");
+            assert!(
+                matches!(described.state, TransactionState::Empty | TransactionState::Complete(_)),
+                "it does not end: {described:?}"
+            );
         }
         self.restart(false);
         assert_eq!(self.shard.describe(&id()), before, "the log says otherwise");
@@ -312,7 +315,7 @@ fn first_record(producer_epoch: i16, level: TransactionVersion) -> Record {
         next_producer_id: None,
         last_producer_epoch: None,
         timeout_ms: 20_000,
-        state: State::Empty,
+        state: TransactionState::Empty,
         partitions: [].into(),
         start_ms: None,
         last_update_ms: 0,

@@ -28,7 +28,7 @@ pub struct World {
     /// The log, and what it has not decided on.
     log: Vec<Record>,
     slow: bool,
-    undecided: VecDeque<Append>,
+    undecided: VecDeque<TxnAppend>,
     markers_wait: bool,
     sends: Vec<WriteMarkers>,
     producers: BTreeMap<String, ProducerIdAndEpoch>,
@@ -108,7 +108,7 @@ impl ottla_stories::World for World {
             }
             [_, end @ ("commits" | "aborts"), ..] => {
                 let producer = self.producer(name, &options);
-                let outcome = if end == "commits" { Outcome::Commit } else { Outcome::Abort };
+                let outcome = if end == "commits" { TransactionResult::Commit } else { TransactionResult::Abort };
                 self.request(
                     name,
                     Request::EndTxn(EndTxn {
@@ -152,9 +152,9 @@ impl ottla_stories::World for World {
             }
             ["the", "log", "is", "slow"] => self.slow = true,
             ["the", "log", "catches", "up"] => self.decide(Ok(())),
-            ["the", "log", "fails", "once"] => self.decide(Err(AppendError::NotLeader)),
+            ["the", "log", "fails", "once"] => self.decide(Err(TxnAppendError::NotLeader)),
             ["the", "log", "fails", "once", "for", "want", "of", "replicas"] => {
-                self.decide(Err(AppendError::NotCommitted));
+                self.decide(Err(TxnAppendError::NotCommitted));
             }
             ["the", "log", "takes", "too", "long"] => {
                 let oldest = self.undecided.front().expect("something waits").id;
@@ -267,7 +267,7 @@ impl World {
     }
 
     /// The fate of the oldest append; those after it come through.
-    fn decide(&mut self, fate: Result<(), AppendError>) {
+    fn decide(&mut self, fate: Result<(), TxnAppendError>) {
         self.slow = false;
         let mut fate = fate;
         while let Some(append) = self.undecided.pop_front() {
@@ -283,20 +283,20 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, ticket: Ticket, reply: Reply) {
+    fn deliver(&mut self, ticket: Ticket, reply: TxnReply) {
         let name = self.waiting.remove(&ticket).expect("a ticket is answered once");
         let told = match reply {
-            Reply::InitProducerId(Ok(producer)) => {
+            TxnReply::InitProducerId(Ok(producer)) => {
                 self.producers.insert(name.clone(), producer);
                 named(producer)
             }
-            Reply::AddPartitions(result) => ok(&result),
-            Reply::EndTxn(Ok(None)) => "ok".to_owned(),
-            Reply::EndTxn(Ok(Some(producer))) => {
+            TxnReply::AddPartitions(result) => ok(&result),
+            TxnReply::EndTxn(Ok(None)) => "ok".to_owned(),
+            TxnReply::EndTxn(Ok(Some(producer))) => {
                 self.producers.insert(name.clone(), producer);
                 format!("ok, next {}", named(producer))
             }
-            Reply::InitProducerId(Err(error)) | Reply::EndTxn(Err(error)) => format!("{error:?}"),
+            TxnReply::InitProducerId(Err(error)) | TxnReply::EndTxn(Err(error)) => format!("{error:?}"),
         };
         self.told.push(format!("{name}: {told}"));
     }
@@ -331,7 +331,7 @@ impl World {
 
     fn record(&self, state: &str, producer: &str, options: &Options<'_>) -> Record {
         let ProducerIdAndEpoch { producer_id, producer_epoch } = identity(producer);
-        let state = State::ALL.into_iter().find(|known| known.name() == state).expect("a state");
+        let state = TransactionState::ALL.into_iter().find(|known| known.name() == state).expect("a state");
         let transaction = Transaction {
             producer_id,
             producer_epoch,
@@ -341,7 +341,7 @@ impl World {
             timeout_ms: 60_000,
             state,
             partitions: options.get("in").map(partitions_of).into_iter().flatten().collect(),
-            start_ms: (state != State::Empty).then_some(self.now.wall_ms),
+            start_ms: (state != TransactionState::Empty).then_some(self.now.wall_ms),
             last_update_ms: self.now.wall_ms,
             client_version: options.version(),
         };
@@ -419,7 +419,7 @@ fn listed<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Strin
 }
 
 fn sent(WriteMarkers { id, marker, partitions }: &WriteMarkers) -> String {
-    let outcome = if marker.outcome == Outcome::Commit { "commit" } else { "abort" };
+    let outcome = if marker.outcome == TransactionResult::Commit { "commit" } else { "abort" };
     let (version, epoch) = (marker.transaction_version.level(), marker.coordinator_epoch);
     let producer = ProducerIdAndEpoch { producer_id: marker.producer_id, producer_epoch: marker.producer_epoch };
     let partitions = listed(partitions);
@@ -444,7 +444,7 @@ fn logged(Record { transactional_id, value }: &Record) -> String {
     let Some(Value { version, transaction: t }) = value else { return format!("{transactional_id} deleted") };
     let mut told = format!("{transactional_id} {} {}", t.state.name(), named(t.producer()));
     let mut add = |text: String| told.push_str(&text);
-    if t.state != State::Empty {
+    if t.state != TransactionState::Empty {
         add(format!(" [{}]", listed(&t.partitions)));
     }
     if let Some(last) = t.last_producer_epoch {
