@@ -22,12 +22,12 @@ pub const QUEUE_BOUND: usize = 1024;
 /// The sending side of the queue.
 pub type AskSender = mpsc::Sender<Ask>;
 /// How an ask is answered.
-pub type Answer<T> = oneshot::Sender<Result<T, Refused>>;
+pub type Answer<T> = oneshot::Sender<Result<T, AskRefusal>>;
 
 /// Why an ask was not granted: Kafka's error code and a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refused {
+pub struct AskRefusal {
     /// What the wire says.
     pub code: ErrorCode,
     /// What to do about it.
@@ -54,14 +54,14 @@ pub enum Whose {
     Group(Str),
 }
 
-impl Refused {
+impl AskRefusal {
     /// A refusal.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Refused {
-        Refused { code, message: message.into() }
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> AskRefusal {
+        AskRefusal { code, message: message.into() }
     }
 
     /// The two fields that most responses have for it.
-    pub fn to_wire(refused: Option<Refused>) -> (ErrorCode, Option<Str>) {
+    pub fn to_wire(refused: Option<AskRefusal>) -> (ErrorCode, Option<Str>) {
         match refused {
             Some(refused) => (refused.code, Some(refused.message.into())),
             None => (ErrorCode::NONE, None),
@@ -69,18 +69,18 @@ impl Refused {
     }
 
     /// No topic has this name.
-    pub fn unknown_topic() -> Refused {
-        Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+    pub fn unknown_topic() -> AskRefusal {
+        AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
     }
 
     /// No topic has this id.
-    pub fn unknown_topic_id() -> Refused {
-        Refused::new(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+    pub fn unknown_topic_id() -> AskRefusal {
+        AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
     }
 
     /// The broker stops: nobody will answer.
-    pub fn stopping() -> Refused {
-        Refused { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: "the broker stops".to_owned() }
+    pub fn stopping() -> AskRefusal {
+        AskRefusal { code: ErrorCode::COORDINATOR_NOT_AVAILABLE, message: "the broker stops".to_owned() }
     }
 }
 
@@ -212,7 +212,7 @@ pub enum Ask {
         /// Which, one for each user. A principal without a KafkaUser gets one.
         changes: Vec<PasswordChange>,
         /// Answered when the image shows it, with the users whose passwords clients can't change.
-        answer: Answer<BTreeMap<Str, Refused>>,
+        answer: Answer<BTreeMap<Str, AskRefusal>>,
     },
     /// Take a block of producer ids.
     ProducerIds {
@@ -225,7 +225,7 @@ impl Ask {
     /// Why a client may not have it: `spec.wireChanges` leaves the objects to administrators of Kubernetes. `None`: it
     /// may, or brokers ask for it on their own account. The one place where that is decided, for what is asked and for
     /// what is only validated.
-    pub fn refused_by(&self, image: &ClusterImage) -> Option<Refused> {
+    pub fn refused_by(&self, image: &ClusterImage) -> Option<AskRefusal> {
         let cluster = image.no_wire_changes.as_ref()?;
         let of_topic = |name: &str| format!("KafkaTopic of the topic {name}");
         let objects = match self {
@@ -249,11 +249,11 @@ impl Ask {
         };
         let message =
             format!("spec.wireChanges of the KafkaCluster {cluster} is Refuse: change the {objects} instead.");
-        Some(Refused::new(ErrorCode::POLICY_VIOLATION, message))
+        Some(AskRefusal::new(ErrorCode::POLICY_VIOLATION, message))
     }
 
     /// Answers with a refusal, if somebody waits for one.
-    pub fn refuse(self, refused: Refused) {
+    pub fn refuse(self, refused: AskRefusal) {
         match self {
             Ask::CreateTopic { answer, .. } => _ = answer.send(Err(refused)),
             Ask::DeleteTopic { answer, .. }

@@ -33,7 +33,7 @@ use crate::replica::checkpoints::{CheckpointError, Checkpoints};
 use crate::replica::{Replicas, RoleWorkers};
 use crate::server::Server;
 use crate::server::buffers::Budget;
-use crate::server::reactor::Limits;
+use crate::server::reactor::SocketLimits;
 use crate::share::Shares;
 use crate::share_state::ShareStates;
 use crate::share_state::persister::Persister;
@@ -324,7 +324,7 @@ impl Broker {
             facts,
         })?;
         let memory = settings.queued_max_request_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        let limits = Limits {
+        let limits = SocketLimits {
             max_request: settings.socket_request_max_bytes,
             max_stranger_request: settings.sasl_server_max_receive,
             max_idle: settings.connections_max_idle.unwrap_or(NEVER),

@@ -26,7 +26,7 @@ use ottla_log::{DiskError, DiskResult, disk};
 use ottla_rules::assignment::BrokerId;
 
 pub use self::checked::{checked, first_checked, read_checked, write_checked, write_checked_private};
-pub use self::identity::{Content, Decision, Identity, LeaseView, Surroundings, decide, is_of};
+pub use self::identity::{Content, Identity, IncarnationDecision, LeaseView, Surroundings, decide, is_of};
 pub use self::ticks::Ticks;
 
 const LOCK: &str = ".lock";

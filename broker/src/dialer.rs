@@ -30,7 +30,7 @@ pub struct Dialer {
 
 /// How long each step may take, and how much may come back.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CallLimits {
     /// How long it may take to connect.
     pub connect: Duration,
     /// How long a request may take.
@@ -54,7 +54,12 @@ impl Dialer {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn connect(&self, to: Option<&Route>, purpose: &str, limits: Limits) -> Result<Connection, ClientError> {
+    pub async fn connect(
+        &self,
+        to: Option<&Route>,
+        purpose: &str,
+        limits: CallLimits,
+    ) -> Result<Connection, ClientError> {
         let Route { endpoint, address, tls_name, plain } = to.ok_or(ClientError::Closed)?;
         let (endpoint, tls) = match (tls_name, &self.tls) {
             (None, _) => (endpoint, None),

@@ -37,12 +37,12 @@ pub struct FetchSessions(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    by_id: HashMap<i32, Entry>,
+    by_id: HashMap<i32, CachedSession>,
     /// How many partitions they name together.
     partitions: usize,
 }
 
-struct Entry {
+struct CachedSession {
     session: Arc<Mutex<Session>>,
     partitions: usize,
     last_used: Instant,
@@ -83,9 +83,9 @@ struct Member {
 }
 
 /// A fetch under way, as far as its session goes.
-pub struct Ongoing(Kind);
+pub struct Ongoing(FetchContext);
 
-enum Kind {
+enum FetchContext {
     Without,
     New {
         session: Session,
@@ -113,13 +113,13 @@ impl FetchSessions {
             }
             drop(kept);
             if request.session_epoch == FINAL_EPOCH {
-                return Ok(Ongoing(Kind::Without));
+                return Ok(Ongoing(FetchContext::Without));
             }
             let of_follower = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
             let session = Session::new(&request.topics, version, principal.clone());
             // What it names twice is served once.
             request.topics = session.topics();
-            return Ok(Ongoing(Kind::New { session, of_follower }));
+            return Ok(Ongoing(FetchContext::New { session, of_follower }));
         }
         let mut kept = self.0.lock();
         let others = kept.partitions;
@@ -140,12 +140,12 @@ impl FetchSessions {
         }
         if session.members.is_empty() {
             kept.remove(id);
-            return Ok(Ongoing(Kind::Without));
+            return Ok(Ongoing(FetchContext::Without));
         }
         request.topics = session.topics();
         let epoch = session.epoch;
         drop(session);
-        Ok(Ongoing(Kind::Incremental { id, session: shared, epoch }))
+        Ok(Ongoing(FetchContext::Incremental { id, session: shared, epoch }))
     }
 
     /// Keeps a new session, if there is room or it can be made; 0 if not.
@@ -167,15 +167,17 @@ impl FetchSessions {
             }
         };
         kept.partitions += partitions;
-        kept.by_id
-            .insert(id, Entry { session: Arc::new(Mutex::new(session)), partitions, last_used: now, of_follower });
+        kept.by_id.insert(
+            id,
+            CachedSession { session: Arc::new(Mutex::new(session)), partitions, last_used: now, of_follower },
+        );
         id
     }
 }
 
 /// Who makes room: the longest unused of those that are idle, and of all consumers where a follower wants a session.
-fn victim(sessions: &HashMap<i32, Entry>, for_follower: bool, now: Instant) -> Option<i32> {
-    let may_go = |entry: &Entry| now - entry.last_used >= IDLE || for_follower && !entry.of_follower;
+fn victim(sessions: &HashMap<i32, CachedSession>, for_follower: bool, now: Instant) -> Option<i32> {
+    let may_go = |entry: &CachedSession| now - entry.last_used >= IDLE || for_follower && !entry.of_follower;
     let candidates = sessions.iter().filter(|(_, entry)| may_go(entry));
     candidates.min_by_key(|(_, entry)| entry.last_used).map(|(id, _)| *id)
 }
@@ -184,20 +186,20 @@ impl Ongoing {
     /// The id in an empty answer to a throttled client: its session stays as it is, a new one is not kept. As in Kafka.
     pub fn without_answer(self) -> i32 {
         match self.0 {
-            Kind::Without | Kind::New { .. } => 0,
-            Kind::Incremental { id, .. } => id,
+            FetchContext::Without | FetchContext::New { .. } => 0,
+            FetchContext::Incremental { id, .. } => id,
         }
     }
 
     /// Leaves in `response` what the client does not know, and says in which session it is.
     pub fn finish(self, sessions: &FetchSessions, slots: usize, response: &mut FetchResponse) {
         match self.0 {
-            Kind::Without => {}
-            Kind::New { mut session, of_follower } => {
+            FetchContext::Without => {}
+            FetchContext::New { mut session, of_follower } => {
                 session.tell(response, true);
                 response.session_id = sessions.keep(session, of_follower, slots);
             }
-            Kind::Incremental { id, session, epoch } => {
+            FetchContext::Incremental { id, session, epoch } => {
                 response.session_id = id;
                 let mut session = session.lock();
                 // Else another request has come, and nobody waits for this answer.

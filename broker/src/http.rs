@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     probed: Probed,
     loaded: Loaded,
 ) -> std::io::Result<()> {
-    let turn = Turn::default();
+    let turn = ProbeTurn::default();
     let scrape = move || async move {
         let text = beside(turn, move || metrics.scrape()).await?;
         Ok::<_, StatusCode>(([(header::CONTENT_TYPE, TEXT)], text))
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
             None => answer(Err("the broker is starting: it does not hold its Lease yet")),
         }
     };
-    let turn = Turn::default();
+    let turn = ProbeTurn::default();
     let loads = move || async move {
         let loads = loaded.get().ok_or(StatusCode::SERVICE_UNAVAILABLE)?.clone();
         let known = beside(turn, move || loads.known()).await?;
@@ -72,10 +72,13 @@ pub(crate) async fn serve(
 }
 
 /// Held by the look of a kind that runs: a disk that hangs keeps one thread of each.
-type Turn = Arc<Mutex<()>>;
+type ProbeTurn = Arc<Mutex<()>>;
 
 /// Runs a look beside the control threads.
-async fn beside<T: Send + 'static>(turn: Turn, look: impl FnOnce() -> T + Send + 'static) -> Result<T, StatusCode> {
+async fn beside<T: Send + 'static>(
+    turn: ProbeTurn,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StatusCode> {
     let turn = turn.lock_owned().await;
     let looked = env::blocking(move || {
         let _turn = turn;

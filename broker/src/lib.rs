@@ -46,16 +46,17 @@
 //! No other lock is held across an await:
 //!
 //! - `Metrics.hooks`: what computes gauges at a scrape → `Coordinators.here`, `Coordinator.state`, `Markers.waiting`,
-//!   `Shares.sessions`, `Shares.shared`, `Shared.state`, `Replicas.running`, `Partition.state`, `Workers.work`
-//! - `Shares.sessions`: the share sessions of members → `Shares.shared`, `Shared.state`
-//! - `Shares.shared`: the share partitions that this broker leads → `Shared.state`, `Partition.state`
+//!   `Shares.sessions`, `Shares.shared`, `LedSharePartition.state`, `Replicas.running`, `Partition.state`,
+//!   `Workers.work`
+//! - `Shares.sessions`: the share sessions of members → `Shares.shared`, `LedSharePartition.state`
+//! - `Shares.shared`: the share partitions that this broker leads → `LedSharePartition.state`, `Partition.state`
 //! - `Replicas.checkpoints`: the checkpoints of all logs → `Replicas.running`, `Partition.state`
 //! - `Removals.state`: replicas on their way out → `Replicas.unopened`, `Replicas.found`
 //! - `Replicas.running`: the open replicas → `Replicas.unopened`, `Partition.state`
 //! - `Replicas.unopened`: logs that should be open and are not → `Replicas.found`
 //! - `Fetchers.running`: who fetches what from whom → `Partition.state`, `Silent.by_fetcher`
 //! - `Coordinator.state`: a coordinator's machine, and who waits for its answers → `Partition.state`, `Markers.waiting`
-//! - `Shared.state`: one group's progress in a partition → `Partition.state`, `Watermark.waiters`
+//! - `LedSharePartition.state`: one group's progress in a partition → `Partition.state`, `Watermark.waiters`
 //! - `Partition.state`: log, role, the order of appends → `Sealed.retired`, the caches of `ottla_log::Files`,
 //!   `Watermark.waiters`, `Failure.first_acts`
 //! - `Sealed.retired` in the log: whether the files of a sealed segment have other names → the caches of `Files`
@@ -69,7 +70,7 @@
 //! - `replica`: `found`, `Silent.by_fetcher`, both `Throttle`s, the rate of moves
 //! - `transactions`, `share_state`: `Markers.waiting`, `Nodes` of verifier and persister, `Node.waiting` of both
 //! - `coordinator`: `Coordinators.here`; `watermark`: `Watermark.waiters`; `loads`: `Loads.state`
-//! - `server`: `Buffers.idle`, `Connections.waiting` and `.sockets`, `Unserved`, `Refused`
+//! - `server`: `Buffers.idle`, `Connections.waiting` and `.sockets`, `Unserved`, `RefusalLog`
 //! - `handle`: `Passwords.remembered`, `Places`, `Creations.known`, `Client.questions`; `fetch_sessions`: `Session`
 //! - `quotas`: `Used`, `Muted`, `Meter.state`, `Gate.connections`
 //! - `coord`: `IsrChanges`, `Unheard`

@@ -34,11 +34,11 @@ const FEWEST: u64 = 20;
 pub struct Loads {
     replicas: Arc<Replicas>,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<LoadSamples>,
 }
 
 #[derive(Default)]
-struct State {
+struct LoadSamples {
     sampled: Option<Instant>,
     rates: HashMap<TopicIdPartition, [Rate; 2]>,
     produce: History,
@@ -82,7 +82,7 @@ impl Loads {
     pub fn known(&self) -> BrokerLoads {
         let disk = DiskSpace::of(self.replicas.dir()).ok();
         // Before the lock: a partition may wait for the disk, and the next sample waits for the lock.
-        let partitions = self.replicas.all().into_iter().map(|partition| (partition.standing().size, partition));
+        let partitions = self.replicas.all().into_iter().map(|partition| (partition.status().size, partition));
         let partitions: Vec<_> = partitions.collect();
         let state = self.state.lock();
         let replica = |(bytes, partition): (u64, Arc<Partition>)| {

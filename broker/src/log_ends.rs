@@ -11,18 +11,18 @@ use ottla_client::ClientError;
 use ottla_wire::m02_list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::{ErrorCode, Message};
 
-use crate::dialer::{Dialer, Limits};
+use crate::dialer::{CallLimits, Dialer};
 use crate::image::{BrokerId, ImageReceiver, LeaderEpoch};
 use crate::replica::Replicas;
-use crate::replica::partition::reading::{Bound, Found, Wanted};
+use crate::replica::partition::reading::{Bound, FoundOffset, OffsetSpec};
 
-const LIMITS: Limits =
-    Limits { connect: Duration::from_secs(5), request: Duration::from_secs(10), max_response: 64 << 20 };
+const LIMITS: CallLimits =
+    CallLimits { connect: Duration::from_secs(5), request: Duration::from_secs(10), max_response: 64 << 20 };
 /// Stands for the end of a partition in ListOffsets.
 const LATEST: i64 = -1;
 
 /// A partition, by its topic's name.
-pub(crate) type Place = (Str, i32);
+pub(crate) type NamedPartition = (Str, i32);
 
 /// Asks leaders for the ends of their partitions.
 pub struct LogEnds {
@@ -38,9 +38,9 @@ impl LogEnds {
     }
 
     /// The high watermark of each partition, or why it is not known now.
-    pub async fn of(&self, places: Vec<Place>) -> HashMap<Place, Result<i64, ErrorCode>> {
+    pub async fn of(&self, places: Vec<NamedPartition>) -> HashMap<NamedPartition, Result<i64, ErrorCode>> {
         let mut ends = HashMap::new();
-        let mut elsewhere: BTreeMap<BrokerId, Vec<Place>> = BTreeMap::new();
+        let mut elsewhere: BTreeMap<BrokerId, Vec<NamedPartition>> = BTreeMap::new();
         let image = self.images.borrow().clone();
         for (topic, partition) in places {
             match image.assignment(&topic, partition).map(|assignment| assignment.leader) {
@@ -80,17 +80,17 @@ impl LogEnds {
         let image = self.images.borrow().clone();
         let topic = image.topic(topic).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         let partition = self.replicas.get(topic, partition).map_err(|_| ErrorCode::NOT_LEADER_OR_FOLLOWER)?;
-        match partition.find(Wanted::Latest, Bound::HighWatermark, LeaderEpoch::NONE) {
-            Ok(Found::At(end)) => Ok(end.offset),
-            Ok(Found::Somewhere(_)) | Err(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        match partition.find(OffsetSpec::Latest, Bound::HighWatermark, LeaderEpoch::NONE) {
+            Ok(FoundOffset::At(end)) => Ok(end.offset),
+            Ok(FoundOffset::Somewhere(_)) | Err(_) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         }
     }
 
     async fn ask(
         &self,
         leader: BrokerId,
-        places: &[Place],
-    ) -> Result<HashMap<Place, Result<i64, ErrorCode>>, ClientError> {
+        places: &[NamedPartition],
+    ) -> Result<HashMap<NamedPartition, Result<i64, ErrorCode>>, ClientError> {
         let route = self.images.borrow().route(leader);
         let mut connection = self.dialer.connect(route.as_ref(), "log-ends", LIMITS).await?;
         let version = connection.versions().await?.newest::<ListOffsetsRequest>(ListOffsetsRequest::VERSIONS)?;

@@ -18,7 +18,7 @@ mod replicas;
 mod share;
 mod topics;
 
-pub use clients::{ApiMetrics, ClientMetrics, Waiting};
+pub use clients::{ApiMetrics, ClientMetrics, WaitingGuard};
 pub use cluster::ClusterMetrics;
 pub use coordinators::CoordinatorMetrics;
 pub use disk::DiskMetrics;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use futures::FutureExt;
 use tokio::sync::{Mutex, oneshot};
 
-use crate::ask::{Ask, AskSender, PRODUCER_ID_BLOCK, Refused};
+use crate::ask::{Ask, AskRefusal, AskSender, PRODUCER_ID_BLOCK};
 
 /// The block that is being used up, and the one after it.
 pub struct ProducerIds {
@@ -16,7 +16,7 @@ pub struct ProducerIds {
 struct Blocks {
     left: Range<i64>,
     /// The first id of the next block, once the cluster has given it.
-    next: Option<oneshot::Receiver<Result<i64, Refused>>>,
+    next: Option<oneshot::Receiver<Result<i64, AskRefusal>>>,
 }
 
 impl ProducerIds {
@@ -32,7 +32,7 @@ impl ProducerIds {
     ///
     /// # Errors
     /// When the cluster can't give a block now: the producer asks again.
-    pub async fn next(&self) -> Result<i64, Refused> {
+    pub async fn next(&self) -> Result<i64, AskRefusal> {
         let mut blocks = self.blocks.lock().await;
         if blocks.left.is_empty() {
             blocks.left = self.block(&mut blocks.next).await?;
@@ -42,7 +42,7 @@ impl ProducerIds {
             // With no room in the queue the next producer asks.
             blocks.next = self.ask.try_send(Ask::ProducerIds { answer }).ok().map(|()| next);
         }
-        blocks.left.next().ok_or_else(Refused::stopping)
+        blocks.left.next().ok_or_else(AskRefusal::stopping)
     }
 
     /// The next id, if there is one without waiting; else a block is asked for.
@@ -53,14 +53,17 @@ impl ProducerIds {
     }
 
     /// Waits for a block. If the caller goes away meanwhile, the next one waits for the same.
-    async fn block(&self, next: &mut Option<oneshot::Receiver<Result<i64, Refused>>>) -> Result<Range<i64>, Refused> {
+    async fn block(
+        &self,
+        next: &mut Option<oneshot::Receiver<Result<i64, AskRefusal>>>,
+    ) -> Result<Range<i64>, AskRefusal> {
         if next.is_none() {
             let (answer, answered) = oneshot::channel();
-            self.ask.send(Ask::ProducerIds { answer }).await.map_err(|_| Refused::stopping())?;
+            self.ask.send(Ask::ProducerIds { answer }).await.map_err(|_| AskRefusal::stopping())?;
             *next = Some(answered);
         }
-        let answered = next.as_mut().ok_or_else(Refused::stopping)?;
-        let first = answered.await.unwrap_or_else(|_| Err(Refused::stopping()));
+        let answered = next.as_mut().ok_or_else(AskRefusal::stopping)?;
+        let first = answered.await.unwrap_or_else(|_| Err(AskRefusal::stopping()));
         *next = None;
         first.map(|first| first..first + PRODUCER_ID_BLOCK)
     }
@@ -118,7 +121,7 @@ mod tests {
         let refused = asked(&mut asks).expect("it asks for a block");
         assert_eq!(ids.at_hand(), None, "that has not come");
         assert!(asked(&mut asks).is_none(), "it asks once");
-        refused.send(Err(Refused::new(ErrorCode::UNKNOWN_SERVER_ERROR, "not now"))).unwrap();
+        refused.send(Err(AskRefusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, "not now"))).unwrap();
         assert_eq!(ids.at_hand(), None);
         asked(&mut asks).expect("it asks again").send(Ok(5_000)).unwrap();
         assert_eq!([ids.at_hand(), ids.at_hand()], [Some(5_000), Some(5_001)]);
@@ -130,7 +133,7 @@ mod tests {
     async fn a_refusal_is_for_those_who_wait_and_the_next_one_asks_again() {
         let (ask, mut asks) = mpsc::channel(8);
         let ids = ProducerIds::new(ask);
-        for answer in [Err(Refused::new(ErrorCode::UNKNOWN_SERVER_ERROR, "exhausted")), Ok(7)] {
+        for answer in [Err(AskRefusal::new(ErrorCode::UNKNOWN_SERVER_ERROR, "exhausted")), Ok(7)] {
             let (next, ()) = tokio::join!(ids.next(), async {
                 let Some(Ask::ProducerIds { answer: sender }) = asks.recv().await else { panic!("it asks") };
                 sender.send(answer.clone()).unwrap();

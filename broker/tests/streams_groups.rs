@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Client, OneBroker, topic};
-use ottla_broker::ask::{Answer, Ask, NewTopic, Refused};
+use ottla_broker::ask::{Answer, Ask, AskRefusal, NewTopic};
 use ottla_broker::image::CONSUMER_OFFSETS;
 use ottla_rules::features::{Features, STREAMS_VERSION};
 use ottla_wire::m88_streams_group_heartbeat::{
@@ -119,7 +119,7 @@ async fn topics_are_created_once_and_again_after_a_failure() {
         assert!(!matches!(ask, Ask::CreateTopic { .. }), "both are under way: {ask:?}");
     }
     for answer in [to_counts, to_sums] {
-        answer.send(Err(Refused::new(ErrorCode::POLICY_VIOLATION, "no room"))).unwrap();
+        answer.send(Err(AskRefusal::new(ErrorCode::POLICY_VIOLATION, "no room"))).unwrap();
     }
     let failed = "Internal topics are missing: counts, sums; Creation failed: counts (no room), sums (no room).";
     beat_until(&mut client, |answer| missing(answer) == failed).await;

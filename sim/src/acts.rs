@@ -1,7 +1,7 @@
 //! What a broker or an operator does that is picked, and what becomes of what brokers ask of the cluster.
 
 use anyhow::Result;
-use ottla_broker::ask::{Ask, Refused, Swap};
+use ottla_broker::ask::{Ask, AskRefusal, Swap};
 use ottla_rules::assignment::{Assignment, IsrMember, LeaderEpoch, RecoveryReport};
 use ottla_wire::ErrorCode;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ pub(crate) struct Flight {
 
 enum What {
     /// What it makes of the entry before it, and which brokers see that.
-    Write(Box<Assignment>, Option<oneshot::Sender<Result<Swap, Refused>>>),
+    Write(Box<Assignment>, Option<oneshot::Sender<Result<Swap, AskRefusal>>>),
     /// In which leader epoch a broker has found so much.
     Report(LeaderEpoch, RecoveryReport),
 }
@@ -135,7 +135,7 @@ impl World {
                 }
                 Ask::ProducerIds { answer } => {
                     let away = self.api.away || self.nodes[at].cut_off_from_api;
-                    let unknown = Refused::new(ErrorCode::REQUEST_TIMED_OUT, "the API server does not answer");
+                    let unknown = AskRefusal::new(ErrorCode::REQUEST_TIMED_OUT, "the API server does not answer");
                     let _ = answer.send(if away { Err(unknown) } else { Ok(self.api.take_producer_ids()) });
                 }
                 // Topics are neither made nor deleted here, and nobody changes their settings on the wire.
@@ -200,7 +200,7 @@ impl World {
             What::Write(next, answer) => (next, answer),
         };
         let tell = |answer: Option<oneshot::Sender<_>>, told| answer.map(|answer| answer.send(told));
-        let unknown = || Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, "nobody knows what became of it"));
+        let unknown = || Err(AskRefusal::new(ErrorCode::REQUEST_TIMED_OUT, "nobody knows what became of it"));
         if self.faulty && self.random.happens(50) {
             self.happened(Fault::IsrWriteTrouble, format!("lost: a write of {by:?}: {}", short(entry, &next)));
             tell(answer, unknown());

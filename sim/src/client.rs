@@ -352,7 +352,7 @@ pub(crate) fn read_whole(
     is_late: impl Fn(i64, Id) -> bool,
 ) -> (i64, i64) {
     use transactions::{Isolation, Operation as Seen};
-    let (number, start) = (Numbered(partition.number as u32), partition.standing().log_start);
+    let (number, start) = (Numbered(partition.number as u32), partition.status().log_start);
     let (records, end) = read_up_to(partition, start, Bound::HighWatermark);
     for (offset, id) in records {
         if judges.wants(id, false) {

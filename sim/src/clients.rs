@@ -79,7 +79,7 @@ impl World {
     }
 
     fn log_start(&self, at: usize, entry: usize) -> i64 {
-        self.nodes[at].partition(entry).map_or(0, |partition| partition.standing().log_start)
+        self.nodes[at].partition(entry).map_or(0, |partition| partition.status().log_start)
     }
 
     /// A client does something.
@@ -365,7 +365,7 @@ impl World {
             ErrorCode::OFFSET_OUT_OF_RANGE if consumer.preferred.is_none() => {
                 // A log's start only rises, and nobody has been shown what is lost.
                 let (position, asked) = (consumer.position, self.nodes[connection.to].partition(consumer.partition));
-                if let Some(start) = asked.map(|partition| partition.standing().log_start)
+                if let Some(start) = asked.map(|partition| partition.status().log_start)
                     && start <= position
                 {
                     bail!("consumer {number} got OFFSET_OUT_OF_RANGE for {position} from {}", connection.to);

@@ -21,7 +21,7 @@ impl World {
         let copies: Vec<_> = self.api.entry(entry).isr.iter().filter_map(copy).collect();
         let found = if entry < PARTITIONS {
             first_difference(&copies, |first, second| {
-                let from = first.standing().log_start.max(second.standing().log_start);
+                let from = first.status().log_start.max(second.status().log_start);
                 let [ones, others] = [first, second].map(|copy| records::batches_from(copy, from));
                 let differs = ones.into_iter().zip(others).find(|(first, second)| first != second);
                 differs.map(|differs| format!("{differs:?}"))

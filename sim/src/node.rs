@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::Lease;
-use ottla_broker::coord::session::{self, Seen, Session};
+use ottla_broker::coord::session::{self, LeaseRead, Session};
 use ottla_broker::data_dir::{self, DataDir, DataDirError, Identity, Ticks};
 use ottla_broker::image::{Broker, ClusterImage, Endpoint, Me, Topic};
 use ottla_broker::metrics::Metrics;
@@ -213,7 +213,7 @@ impl Node {
             boot_id: format!("boot {}", self.boots),
             pod_uid: Some(format!("pod {}", self.pods)),
         };
-        let seen = if api_is_there { Seen::Read(self.lease.as_ref()) } else { Seen::Away };
+        let seen = if api_is_there { LeaseRead::Read(self.lease.as_ref()) } else { LeaseRead::Away };
         let Some(session) = session::begin(data, seen, here)? else { return Ok(None) };
         self.incarnation = session.identity.incarnation;
         self.has_lost_content = false;

@@ -86,7 +86,7 @@ pub(crate) struct Latest {
 
 /// What is in a compacted log; `None` while something in it is not committed, or not decided.
 pub(crate) fn latest(partition: &Partition) -> Option<Latest> {
-    let (mut by_key, mut next) = (BTreeMap::new(), partition.standing().log_start);
+    let (mut by_key, mut next) = (BTreeMap::new(), partition.status().log_start);
     let end = partition.log_end.get();
     while next < end {
         let read = read_at(partition, next, Bound::LastStable)?;

@@ -11,8 +11,8 @@ use ottla_kube::versions::SetBacks;
 use ottla_kube::watch::{named, of_cluster, watcher};
 use ottla_kube::watches::Watches;
 
-use super::known::{Known, News};
-use super::session::{self, Seen, Session};
+use super::known::{KnownObjects, ObjectEvent};
+use super::session::{self, LeaseRead, Session};
 use crate::data_dir::{DataDir, DataDirError, Surroundings};
 use crate::env;
 use crate::image::{BrokerId, ImageReceiver};
@@ -37,11 +37,11 @@ impl ApiServer {
     }
 
     /// The three watches. Each starts with a consistent list, and starts again when it fails.
-    pub(super) fn watches(&self, set_backs: &SetBacks) -> Watches<News> {
+    pub(super) fn watches(&self, set_backs: &SetBacks) -> Watches<ObjectEvent> {
         let mut watches = Watches::new(set_backs);
-        watches.add(&(), watcher(self.objects(), named(&self.cluster), set_backs), News::Cluster);
-        watches.add(&(), watcher(self.objects(), of_cluster(&self.cluster), set_backs), News::Topic);
-        watches.add(&(), watcher(self.objects(), of_cluster(&self.cluster), set_backs), News::Assignment);
+        watches.add(&(), watcher(self.objects(), named(&self.cluster), set_backs), ObjectEvent::Cluster);
+        watches.add(&(), watcher(self.objects(), of_cluster(&self.cluster), set_backs), ObjectEvent::Topic);
+        watches.add(&(), watcher(self.objects(), of_cluster(&self.cluster), set_backs), ObjectEvent::Assignment);
         watches
     }
 
@@ -55,7 +55,7 @@ impl ApiServer {
         dir: &DataDir,
         here: Surroundings,
         images: &mut ImageReceiver,
-        copy: &Known,
+        copy: &KnownObjects,
     ) -> Result<Session, DataDirError> {
         let away_at = env::now() + AWAY_AFTER;
         let mut told = false;
@@ -66,7 +66,7 @@ impl ApiServer {
             let session = match self.read(dir.broker()).await {
                 Ok((Some(cluster_id), lease)) if shown => {
                     dir.claim(&cluster_id, env::random_uuid())?;
-                    session::begin(dir, Seen::Read(lease.as_ref()), here.clone())?
+                    session::begin(dir, LeaseRead::Read(lease.as_ref()), here.clone())?
                 }
                 Ok(_) => None,
                 Err(error) => {
@@ -77,7 +77,7 @@ impl ApiServer {
                         );
                     }
                     let known = copy.cluster.is_some() && env::now() >= away_at;
-                    if known { session::begin(dir, Seen::Away, here.clone())? } else { None }
+                    if known { session::begin(dir, LeaseRead::Away, here.clone())? } else { None }
                 }
             };
             match session {

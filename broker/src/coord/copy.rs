@@ -15,7 +15,7 @@ use ottla_rules::assignment::BrokerId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::known::Known;
+use super::known::KnownObjects;
 use crate::data_dir::{DataDirError, first_checked, owner};
 use crate::env;
 
@@ -38,7 +38,7 @@ pub struct Copy {
     /// The id of the Kafka cluster.
     pub cluster_id: String,
     /// What the broker knows.
-    pub objects: Known,
+    pub objects: KnownObjects,
 }
 
 /// Why a copy can't be read.
@@ -72,7 +72,7 @@ pub fn of(dir: &Path) -> Result<Copy, CopyError> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
+pub fn read(dir: &Path) -> Result<Option<KnownObjects>, DiskError> {
     let path = dir.join(COPY);
     let mut before = None;
     loop {
@@ -99,8 +99,8 @@ pub fn read(dir: &Path) -> Result<Option<Known>, DiskError> {
 /// is dropped before, the last change may be missing.
 pub async fn keep(
     dir: PathBuf,
-    mut known: watch::Receiver<Known>,
-    kept: watch::Sender<Arc<Known>>,
+    mut known: watch::Receiver<KnownObjects>,
+    kept: watch::Sender<Arc<KnownObjects>>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);

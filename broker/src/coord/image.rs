@@ -16,7 +16,7 @@ use ottla_rules::assignment::BrokerId;
 use uuid::Uuid;
 
 use super::access;
-use super::known::Known;
+use super::known::KnownObjects;
 use super::users::KnownUsers;
 use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Group, Topic};
 
@@ -24,7 +24,7 @@ use crate::image::{Assignment, Broker, ClusterImage, Endpoint, Group, Topic};
 pub struct Images {
     me: BrokerId,
     /// What the last image was made of; `None`: there is none yet.
-    made_of: Option<(Known, Arc<KnownUsers>)>,
+    made_of: Option<(KnownObjects, Arc<KnownUsers>)>,
     last: ClusterImage,
     index: Index,
     /// How many topics were looked at for the last image.
@@ -45,7 +45,7 @@ struct Index {
 }
 
 /// The image of what is known, for the broker `me`.
-pub fn image(me: BrokerId, known: &Known, users: Arc<KnownUsers>) -> ClusterImage {
+pub fn image(me: BrokerId, known: &KnownObjects, users: Arc<KnownUsers>) -> ClusterImage {
     Images::new(me).next(known, users)
 }
 
@@ -56,7 +56,7 @@ impl Images {
     }
 
     /// The image of what is known now.
-    pub fn next(&mut self, known: &Known, users: Arc<KnownUsers>) -> ClusterImage {
+    pub fn next(&mut self, known: &KnownObjects, users: Arc<KnownUsers>) -> ClusterImage {
         let before = self.made_of.take();
         let is_first = before.is_none();
         let (known_before, users_before) = before.unwrap_or_default();
@@ -100,7 +100,13 @@ impl Images {
     }
 
     /// Shows a topic as it is known now, or not at all. Returns the names that may be another topic's from now on.
-    fn show(&mut self, id: Uuid, known: &Known, kept: &BTreeMap<String, String>, image: &mut ClusterImage) -> Vec<Str> {
+    fn show(
+        &mut self,
+        id: Uuid,
+        known: &KnownObjects,
+        kept: &BTreeMap<String, String>,
+        image: &mut ClusterImage,
+    ) -> Vec<Str> {
         let same_settings = Arc::ptr_eq(&image.settings, &self.last.settings);
         let old = image.topics.remove(&id).or_else(|| image.deleted.remove(&id));
         let mut names = Vec::from_iter(old.as_ref().map(|old| old.name.clone()));
@@ -145,7 +151,7 @@ impl Images {
 
 impl Index {
     /// Takes in what is known now and was not before. Returns the ids of the topics of which anything has changed.
-    fn learn(&mut self, before: &Known, now: &Known) -> BTreeSet<Uuid> {
+    fn learn(&mut self, before: &KnownObjects, now: &KnownObjects) -> BTreeSet<Uuid> {
         let mut changed = BTreeSet::new();
         for (name, before, now) in now.assignments.differences(&before.assignments, Arc::ptr_eq) {
             if let Some(before) = before {
@@ -178,13 +184,13 @@ impl Index {
         changed
     }
 
-    fn objects<'k>(&self, id: Uuid, known: &'k Known) -> Vec<&'k KafkaAssignment> {
+    fn objects<'k>(&self, id: Uuid, known: &'k KnownObjects) -> Vec<&'k KafkaAssignment> {
         let names = self.assignments.get(&id).into_iter().flatten();
         names.filter_map(|name| known.assignments.get(name)).map(|object| &**object).collect()
     }
 
     /// The KafkaTopic that describes a topic.
-    fn config<'k>(&self, topic: &str, known: &'k Known) -> Option<&'k KafkaTopic> {
+    fn config<'k>(&self, topic: &str, known: &'k KnownObjects) -> Option<&'k KafkaTopic> {
         let names = self.kafka_topics.get(topic).into_iter().flatten();
         preferred(names.filter_map(|name| known.topics.get(name)).map(|topic| &**topic))
     }
@@ -200,7 +206,7 @@ impl Index {
 }
 
 /// The KafkaTopic that describes each topic.
-pub fn configs(known: &Known) -> BTreeMap<&str, &KafkaTopic> {
+pub fn configs(known: &KnownObjects) -> BTreeMap<&str, &KafkaTopic> {
     let mut named: BTreeMap<&str, Vec<&KafkaTopic>> = BTreeMap::new();
     for topic in known.topics.values() {
         named.entry(topic.topic_name()).or_default().push(topic);
@@ -343,9 +349,9 @@ mod tests {
         Arc::new(KafkaAssignment::new(&format!("{topic}.{id}.{first}"), spec))
     }
 
-    fn known(objects: impl IntoIterator<Item = Arc<KafkaAssignment>>) -> Known {
+    fn known(objects: impl IntoIterator<Item = Arc<KafkaAssignment>>) -> KnownObjects {
         let named = |object: Arc<KafkaAssignment>| (object.metadata.name.clone().unwrap(), object);
-        Known { assignments: objects.into_iter().map(named).collect(), ..Known::default() }
+        KnownObjects { assignments: objects.into_iter().map(named).collect(), ..KnownObjects::default() }
     }
 
     fn topic(name: &str, config: &[(&str, &str)]) -> Arc<KafkaTopic> {
@@ -436,7 +442,7 @@ mod tests {
         let mut images = Images::new(BrokerId(0));
         images.next(&known, Arc::default());
         assert_eq!(images.looked_at, 2000);
-        let mut looked_at = |known: &Known| {
+        let mut looked_at = |known: &KnownObjects| {
             images.next(known, Arc::default());
             images.looked_at
         };
@@ -471,7 +477,7 @@ mod tests {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (state >> 33) % of
             };
-            let (mut known, mut images) = (Known::default(), Images::new(BrokerId(0)));
+            let (mut known, mut images) = (KnownObjects::default(), Images::new(BrokerId(0)));
             for turn in 0..150 {
                 for _ in 0..=any(3) {
                     // Ids of few names, so that two stand in one, and one is deleted and made again.
@@ -520,7 +526,11 @@ mod tests {
         .unwrap();
         let mut cluster = KafkaCluster::new("prod", serde_json::from_value(serde_json::json!({})).unwrap());
         cluster.status = Some(status);
-        let image = image(BrokerId(0), &Known { cluster: Some(Arc::new(cluster)), ..Known::default() }, Arc::default());
+        let image = image(
+            BrokerId(0),
+            &KnownObjects { cluster: Some(Arc::new(cluster)), ..KnownObjects::default() },
+            Arc::default(),
+        );
         assert_eq!(image.endpoint(BrokerId(0), "internal").unwrap().port, 9092);
         assert_eq!(image.live_brokers().count(), 1);
         assert_eq!(image.inter_broker_listener, "internal");

@@ -16,7 +16,7 @@ use crate::shared_map::SharedMap;
 
 /// What is known, by the objects' names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Known {
+pub struct KnownObjects {
     /// The KafkaCluster; `None`: it was never seen.
     pub cluster: Option<Arc<KafkaCluster>>,
     /// Its topics.
@@ -30,12 +30,12 @@ pub struct Known {
     pub missing: BTreeSet<String>,
     /// What the API server shows of assignments that this broker knows in another version.
     #[serde(skip)]
-    pub others: BTreeMap<String, Shown>,
+    pub others: BTreeMap<String, ObjectDivergence>,
 }
 
 /// How an object that is shown differs from the known one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct ObjectDivergence {
     /// Partitions of which it shows an older entry, or none: brokers keep serving by the newer ones and restore them.
     pub older: Vec<i32>,
     /// Partitions of which it shows another history than the one that this broker acts on: the other one is refused.
@@ -61,7 +61,7 @@ const MOST_MISSING: usize = 500;
 /// An event of one of the three watches.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
-pub enum News {
+pub enum ObjectEvent {
     /// About the cluster.
     Cluster(Event<KafkaCluster>),
     /// About its topics.
@@ -77,13 +77,13 @@ pub struct Lists {
     assignments: Option<BTreeSet<String>>,
 }
 
-impl Shown {
+impl ObjectDivergence {
     fn is_behind(&self) -> bool {
         self.unburied || !self.older.is_empty()
     }
 }
 
-impl Known {
+impl KnownObjects {
     /// The assignments of which the API server shows less than is known.
     pub fn behind(&self) -> impl Iterator<Item = &Arc<KafkaAssignment>> {
         let behind = self.others.iter().filter(|(_, shown)| shown.is_behind());
@@ -93,7 +93,7 @@ impl Known {
     /// How this compares with what the API server shows, once every list was complete.
     pub fn compared(&self) -> Compared {
         let newer = self.others.values().map(|shown| shown.older.len() + usize::from(shown.unburied)).sum();
-        let partitions = |(name, shown): (&String, &Shown)| {
+        let partitions = |(name, shown): (&String, &ObjectDivergence)| {
             let topic = self.assignments.get(name).map_or("", |object| &object.spec.topic_name);
             shown.forked.iter().map(|partition| format!("{topic}-{partition}")).collect::<Vec<_>>()
         };
@@ -111,7 +111,7 @@ impl Known {
     }
 
     /// Takes in events, as the broker `me`. Returns whether anything changed.
-    pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = News>) -> bool {
+    pub fn learn(&mut self, me: BrokerId, lists: &mut Lists, news: impl IntoIterator<Item = ObjectEvent>) -> bool {
         let (mut learned, mut may_forget) = (false, false);
         for news in news {
             may_forget |= self.may_let_forget(&news);
@@ -125,51 +125,51 @@ impl Known {
     }
 
     /// Whether a KafkaTopic that is gone may be needed no more after this: not if only entries change.
-    fn may_let_forget(&self, news: &News) -> bool {
+    fn may_let_forget(&self, news: &ObjectEvent) -> bool {
         match news {
-            News::Cluster(_) => false,
-            News::Topic(_) => true,
-            News::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
+            ObjectEvent::Cluster(_) => false,
+            ObjectEvent::Topic(_) => true,
+            ObjectEvent::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
                 let known = self.assignments.get(&object.name_any());
                 known.is_none_or(|known| known.spec.deleted != object.spec.deleted)
             }
-            News::Assignment(Event::Init | Event::InitDone | Event::Delete(_)) => true,
+            ObjectEvent::Assignment(Event::Init | Event::InitDone | Event::Delete(_)) => true,
         }
     }
 
-    fn see(&mut self, me: BrokerId, lists: &mut Lists, news: News) -> bool {
+    fn see(&mut self, me: BrokerId, lists: &mut Lists, news: ObjectEvent) -> bool {
         match news {
-            News::Cluster(Event::Apply(cluster) | Event::InitApply(cluster)) => self.see_cluster(cluster),
-            News::Cluster(Event::Init | Event::InitDone | Event::Delete(_)) => false,
+            ObjectEvent::Cluster(Event::Apply(cluster) | Event::InitApply(cluster)) => self.see_cluster(cluster),
+            ObjectEvent::Cluster(Event::Init | Event::InitDone | Event::Delete(_)) => false,
 
-            News::Topic(Event::Init) => {
+            ObjectEvent::Topic(Event::Init) => {
                 lists.topics = Some(BTreeSet::new());
                 false
             }
-            News::Topic(Event::Apply(topic) | Event::InitApply(topic)) => {
+            ObjectEvent::Topic(Event::Apply(topic) | Event::InitApply(topic)) => {
                 let name = topic.name_any();
                 lists.topics.iter_mut().for_each(|listed| _ = listed.insert(name.clone()));
                 let was_gone = self.gone_topics.remove(&name);
                 replace(&mut self.topics, name, topic) || was_gone
             }
-            News::Topic(Event::Delete(topic)) => self.gone_topics.insert(topic.name_any()),
-            News::Topic(Event::InitDone) => {
+            ObjectEvent::Topic(Event::Delete(topic)) => self.gone_topics.insert(topic.name_any()),
+            ObjectEvent::Topic(Event::InitDone) => {
                 let listed = lists.topics.take().unwrap_or_default();
                 self.gone_topics.extend(self.topics.keys().filter(|name| !listed.contains(*name)).cloned());
                 true
             }
 
-            News::Assignment(Event::Init) => {
+            ObjectEvent::Assignment(Event::Init) => {
                 lists.assignments = Some(BTreeSet::new());
                 false
             }
-            News::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
+            ObjectEvent::Assignment(Event::Apply(object) | Event::InitApply(object)) => {
                 let name = object.name_any();
                 lists.assignments.iter_mut().for_each(|listed| _ = listed.insert(name.clone()));
                 let was_missing = self.missing.remove(&name);
                 self.see_assignment(object) || was_missing
             }
-            News::Assignment(Event::Delete(object)) => {
+            ObjectEvent::Assignment(Event::Delete(object)) => {
                 let name = object.name_any();
                 self.see_assignment(object);
                 if self.assignments.get(&name).is_some_and(|known| known.spec.deleted) {
@@ -186,7 +186,7 @@ impl Known {
                 }
                 true
             }
-            News::Assignment(Event::InitDone) => {
+            ObjectEvent::Assignment(Event::InitDone) => {
                 let listed = lists.assignments.take().unwrap_or_default();
                 self.miss_assignments(me, &listed);
                 true
@@ -220,7 +220,7 @@ impl Known {
         let name = object.name_any();
         if let Some(known) = self.assignments.get(&name) {
             let shown = keep_known(&mut object, known);
-            let before = if shown == Shown::default() {
+            let before = if shown == ObjectDivergence::default() {
                 self.others.remove(&name);
                 None
             } else {
@@ -293,7 +293,7 @@ fn is_on(object: &KafkaAssignment, broker: BrokerId) -> bool {
     object.spec.partitions.iter().any(|entry| entry.replicas.contains(&broker))
 }
 
-impl Shown {
+impl ObjectDivergence {
     fn log(&self, object: &str) {
         for partition in &self.older {
             tracing::error!(
@@ -314,8 +314,9 @@ impl Shown {
 }
 
 /// Replaces entries of `shown` by those that are known in a newer version, or in another history, and returns which.
-fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> Shown {
-    let mut others = Shown { unburied: known.spec.deleted && !shown.spec.deleted, ..Shown::default() };
+fn keep_known(shown: &mut KafkaAssignment, known: &KafkaAssignment) -> ObjectDivergence {
+    let mut others =
+        ObjectDivergence { unburied: known.spec.deleted && !shown.spec.deleted, ..ObjectDivergence::default() };
     shown.spec.deleted |= known.spec.deleted;
     let entries = &mut shown.spec.partitions;
     for entry in &known.spec.partitions {
@@ -394,22 +395,22 @@ mod tests {
         object
     }
 
-    fn learn(known: &mut Known, news: impl IntoIterator<Item = News>) {
+    fn learn(known: &mut KnownObjects, news: impl IntoIterator<Item = ObjectEvent>) {
         known.learn(ME, &mut Lists::default(), news);
     }
 
-    fn apply(object: KafkaAssignment) -> News {
-        News::Assignment(Event::Apply(object))
+    fn apply(object: KafkaAssignment) -> ObjectEvent {
+        ObjectEvent::Assignment(Event::Apply(object))
     }
 
-    fn list(objects: Vec<KafkaAssignment>) -> Vec<News> {
+    fn list(objects: Vec<KafkaAssignment>) -> Vec<ObjectEvent> {
         let listed = objects.into_iter().map(Event::InitApply);
-        [Event::Init].into_iter().chain(listed).chain([Event::InitDone]).map(News::Assignment).collect()
+        [Event::Init].into_iter().chain(listed).chain([Event::InitDone]).map(ObjectEvent::Assignment).collect()
     }
 
     #[test]
     fn an_older_entry_is_ignored_and_a_newer_one_beside_it_is_not() {
-        let mut known = Known::default();
+        let mut known = KnownObjects::default();
         learn(&mut known, [apply(object("a", vec![entry(0, 0, 5), entry(1, 0, 5)]))]);
         learn(&mut known, [apply(object("a", vec![entry(0, 0, 4), entry(1, 0, 6)]))]);
         learn(&mut known, [apply(object("a", vec![entry(1, 0, 6)]))]);
@@ -426,7 +427,7 @@ mod tests {
             ..entry(0, 0, 0)
         };
         let compared = |shown: Vec<Assignment>| {
-            let mut known = Known::default();
+            let mut known = KnownObjects::default();
             learn(&mut known, [apply(object("a", vec![at(3, 9), entry(1, 0, 5)]))]);
             learn(&mut known, [apply(object("a", shown))]);
             let entries = &known.assignments["a"].spec.partitions;
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(compared(vec![at(2, 6)]), (3, Some(2), vec![], 1), "and a partition that was added since");
         assert_eq!(compared(vec![at(4, 8), same()]), (3, Some(0), vec!["a-0".to_owned()], 0), "a fork");
 
-        let mut known = Known::default();
+        let mut known = KnownObjects::default();
         let newest = || object("a", vec![at(3, 9)]);
         learn(&mut known, [apply(newest()), apply(object("a", vec![at(2, 6)])), apply(newest())]);
         assert_eq!(known.compared().newer, Some(0), "it was put back");
@@ -450,15 +451,19 @@ mod tests {
     fn absence_is_never_deletion() {
         let mine = || object("mine", vec![entry(0, 0, 1)]);
         let others = || object("others", vec![entry(0, 1, 1)]);
-        let cases: [(&str, Vec<News>, &[&str]); 5] = [
-            ("removed without a tombstone", vec![News::Assignment(Event::Delete(others()))], &["mine", "others"]),
-            ("removed with one", vec![News::Assignment(Event::Delete(grave("others")))], &["mine"]),
+        let cases: [(&str, Vec<ObjectEvent>, &[&str]); 5] = [
+            (
+                "removed without a tombstone",
+                vec![ObjectEvent::Assignment(Event::Delete(others()))],
+                &["mine", "others"],
+            ),
+            ("removed with one", vec![ObjectEvent::Assignment(Event::Delete(grave("others")))], &["mine"]),
             ("mine is missing from a list", list(vec![others()]), &["mine", "others"]),
             ("a deletion that was missed", list(vec![mine()]), &["mine"]),
             ("everything is missing", list(vec![]), &["mine", "others"]),
         ];
         for (story, news, expected) in cases {
-            let mut known = Known::default();
+            let mut known = KnownObjects::default();
             learn(&mut known, [apply(mine()), apply(others())]);
             learn(&mut known, news);
             assert_eq!(known.assignments.keys().collect::<Vec<_>>(), expected, "{story}");
@@ -469,13 +474,13 @@ mod tests {
     fn brokers_report_missing_topics_that_they_hold_until_they_are_restored() {
         let mine = || object("mine", vec![entry(0, 0, 1)]);
         let others = || object("others", vec![entry(0, 1, 1)]);
-        let missing = |news: Vec<News>| {
-            let mut known = Known::default();
+        let missing = |news: Vec<ObjectEvent>| {
+            let mut known = KnownObjects::default();
             learn(&mut known, [apply(mine()), apply(others())]);
             learn(&mut known, news);
             known.missing_topics(ME).into_iter().collect::<Vec<_>>().join(",")
         };
-        let removed = |object| News::Assignment(Event::Delete(object));
+        let removed = |object| ObjectEvent::Assignment(Event::Delete(object));
         assert_eq!(missing(vec![removed(mine()), removed(others())]), "mine");
         assert_eq!(missing(list(vec![])), "mine");
         assert_eq!(missing(list(vec![mine()])), "");
@@ -491,9 +496,9 @@ mod tests {
             let mut cluster = KafkaCluster::new("prod", Default::default());
             let status = cluster.status.get_or_insert_default();
             (status.cluster_id, status.next_producer_id_block) = (Some(id.to_owned()), block);
-            News::Cluster(Event::Apply(cluster))
+            ObjectEvent::Cluster(Event::Apply(cluster))
         };
-        let mut known = Known::default();
+        let mut known = KnownObjects::default();
         for (shown, expected) in [(Some(3000), 3000), (None, 3000), (Some(1000), 3000), (Some(4000), 4000)] {
             learn(&mut known, [cluster("this", shown)]);
             assert_eq!(known.next_producer_id_block(), Some(expected));
@@ -504,13 +509,13 @@ mod tests {
 
     #[test]
     fn a_topics_settings_outlive_its_object_while_it_stands() {
-        let mut known = Known::default();
-        learn(&mut known, [apply(object("a", vec![entry(0, 0, 1)])), News::Topic(Event::Apply(topic("a")))]);
-        learn(&mut known, [News::Topic(Event::Delete(topic("a")))]);
+        let mut known = KnownObjects::default();
+        learn(&mut known, [apply(object("a", vec![entry(0, 0, 1)])), ObjectEvent::Topic(Event::Apply(topic("a")))]);
+        learn(&mut known, [ObjectEvent::Topic(Event::Delete(topic("a")))]);
         assert!(known.topics.contains_key("a"));
-        learn(&mut known, [News::Topic(Event::Apply(topic("a")))]);
+        learn(&mut known, [ObjectEvent::Topic(Event::Apply(topic("a")))]);
         assert!(known.gone_topics.is_empty());
-        learn(&mut known, [News::Topic(Event::Delete(topic("a"))), apply(grave("a"))]);
+        learn(&mut known, [ObjectEvent::Topic(Event::Delete(topic("a"))), apply(grave("a"))]);
         assert!(known.topics.is_empty() && known.gone_topics.is_empty());
     }
 }

@@ -11,14 +11,14 @@ use ottla_crds::KafkaAssignment;
 use ottla_kube::change;
 use tokio::sync::watch;
 
-use super::known::Known;
+use super::known::KnownObjects;
 use crate::env;
 
 /// The time between two tries, and between a write and the check of its result.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Restores newer entries, for ever.
-pub(super) async fn put_back(assignments: Api<KafkaAssignment>, mut known: watch::Receiver<Known>) {
+pub(super) async fn put_back(assignments: Api<KafkaAssignment>, mut known: watch::Receiver<KnownObjects>) {
     loop {
         let behind: Vec<Arc<KafkaAssignment>> = known.borrow_and_update().behind().cloned().collect();
         if behind.is_empty() {

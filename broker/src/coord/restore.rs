@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::copy::Copy;
 use super::image::configs;
-use super::known::{Known, keep_newest};
+use super::known::{KnownObjects, keep_newest};
 
 /// The objects to create, in this order: the operator finds a topic's id by its assignments, and does nothing before
 /// the KafkaCluster exists.
@@ -34,7 +34,7 @@ pub struct Objects {
 
 /// Why the copies can't be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum RestoreError {
     /// The copies are of brokers of different clusters.
     #[error("the copies are of different clusters: {}", .0.join(", "))]
     DifferentClusters(Vec<String>),
@@ -58,17 +58,17 @@ pub enum Refused {
 /// The objects of these copies; the brokers `without` are lost for good.
 ///
 /// # Errors
-/// See [`Refused`].
-pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects, Refused> {
+/// See [`RestoreError`].
+pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects, RestoreError> {
     let clusters: BTreeSet<&String> = copies.iter().map(|copy| &copy.cluster_id).collect();
     if clusters.len() > 1 {
-        return Err(Refused::DifferentClusters(clusters.into_iter().cloned().collect()));
+        return Err(RestoreError::DifferentClusters(clusters.into_iter().cloned().collect()));
     }
     let newest = newest(copies);
     let given: BTreeSet<BrokerId> = copies.iter().map(|copy| copy.broker).collect();
     let has_its_say = |broker: &BrokerId| given.contains(broker) || without.contains(broker);
     if let Some(broker) = brokers(&newest).into_iter().find(|broker| !has_its_say(broker)) {
-        return Err(Refused::NotAll(broker));
+        return Err(RestoreError::NotAll(broker));
     }
     let (left_out, assignments): (Vec<_>, Vec<_>) =
         newest.assignments.values().map(Arc::as_ref).partition(|object| was_deleted(object, copies));
@@ -77,7 +77,7 @@ pub fn restore(copies: &[Copy], without: &BTreeSet<BrokerId>) -> Result<Objects,
     for KafkaAssignment { spec, .. } in assignments.iter().filter(|object| !object.spec.deleted) {
         let id = *standing.entry(&spec.topic_name).or_insert(spec.topic_id);
         if id != spec.topic_id {
-            return Err(Refused::TwoOfOneName { name: spec.topic_name.clone(), ids: [id, spec.topic_id] });
+            return Err(RestoreError::TwoOfOneName { name: spec.topic_name.clone(), ids: [id, spec.topic_id] });
         }
     }
     let topics = configs(&newest).into_iter().filter(|(name, _)| standing.contains_key(name));
@@ -128,9 +128,9 @@ fn user_again(user: &KafkaUser) -> KafkaUser {
     KafkaUser { metadata: metadata_again(&user.metadata), spec: user.spec.clone(), status: None }
 }
 
-fn newest(copies: &[Copy]) -> Known {
-    let mut newest = Known::default();
-    for Known { cluster, topics, assignments, gone_topics: _, missing: _, others: _ } in
+fn newest(copies: &[Copy]) -> KnownObjects {
+    let mut newest = KnownObjects::default();
+    for KnownObjects { cluster, topics, assignments, gone_topics: _, missing: _, others: _ } in
         copies.iter().map(|copy| &copy.objects)
     {
         if let Some(cluster) = cluster {
@@ -163,7 +163,7 @@ fn version(metadata: &ObjectMeta) -> impl Ord + use<> {
 }
 
 /// The brokers that may know something.
-fn brokers(known: &Known) -> BTreeSet<BrokerId> {
+fn brokers(known: &KnownObjects) -> BTreeSet<BrokerId> {
     let cluster = known.cluster.as_deref();
     let wanted = cluster.into_iter().flat_map(|cluster| cluster.spec.broker_ids());
     let told = cluster.and_then(|cluster| cluster.status.as_ref()).into_iter().flat_map(|status| &status.brokers);
@@ -260,11 +260,11 @@ mod tests {
     }
 
     fn copy(broker: i32, topics: &[KafkaTopic], assignments: &[KafkaAssignment]) -> Copy {
-        let objects = Known {
+        let objects = KnownObjects {
             cluster: None,
             topics: topics.iter().map(|topic| (topic.name_any(), Arc::new(topic.clone()))).collect(),
             assignments: assignments.iter().map(|object| (object.name_any(), Arc::new(object.clone()))).collect(),
-            ..Known::default()
+            ..KnownObjects::default()
         };
         Copy { broker: BrokerId(broker), cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".to_owned(), objects }
     }
@@ -348,8 +348,8 @@ mod tests {
         let (zero, one) = (copy(0, &[], &[object("a", &[0, 1], 1)]), copy(1, &[], &[object("a", &[1, 2], 2)]));
         let refused =
             |copies: &[Copy], without: &[i32]| restore(copies, &without.iter().copied().map(BrokerId).collect()).err();
-        assert_eq!(refused(std::slice::from_ref(&zero), &[]), Some(Refused::NotAll(BrokerId(1))));
-        assert_eq!(refused(&[zero.clone(), one.clone()], &[]), Some(Refused::NotAll(BrokerId(2))));
+        assert_eq!(refused(std::slice::from_ref(&zero), &[]), Some(RestoreError::NotAll(BrokerId(1))));
+        assert_eq!(refused(&[zero.clone(), one.clone()], &[]), Some(RestoreError::NotAll(BrokerId(2))));
         assert_eq!(refused(&[zero.clone(), one], &[2]), None);
 
         let mut of_three = copy(0, &[], &[object("a", &[0], 1)]);
@@ -358,19 +358,19 @@ mod tests {
         of_three.objects.cluster = Some(Arc::new(KafkaCluster::new("prod", spec)));
         assert_eq!(
             refused(std::slice::from_ref(&of_three), &[1]),
-            Some(Refused::NotAll(BrokerId(2))),
+            Some(RestoreError::NotAll(BrokerId(2))),
             "it may hold it since"
         );
 
         let foreign = Copy { cluster_id: "BBBBBBBBBBBBBBBBBBBBBB".to_owned(), ..of_three };
-        assert!(matches!(refused(&[zero, foreign], &[1, 2]), Some(Refused::DifferentClusters(_))));
+        assert!(matches!(refused(&[zero, foreign], &[1, 2]), Some(RestoreError::DifferentClusters(_))));
     }
 
     #[test]
     fn a_person_chooses_between_two_topics_of_one_name() {
         let both = [object("a.1", &[0], 1), object("a.2", &[0], 1)];
         let refused = restore(&[copy(0, &[], &both)], &BTreeSet::new()).unwrap_err();
-        assert_eq!(refused, Refused::TwoOfOneName { name: "a".to_owned(), ids: [id_of("a.1"), id_of("a.2")] });
+        assert_eq!(refused, RestoreError::TwoOfOneName { name: "a".to_owned(), ids: [id_of("a.1"), id_of("a.2")] });
         let [one, other] = both;
         assert_eq!(of(&[copy(0, &[], &[buried(one), other])]).assignments.len(), 2);
     }

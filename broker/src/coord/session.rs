@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::known::Compared;
 use crate::data_dir::{
-    Content, DataDir, DataDirError, Decision, Identity, LeaseView, Surroundings, Ticks, decide, is_of,
+    Content, DataDir, DataDirError, Identity, IncarnationDecision, LeaseView, Surroundings, Ticks, decide, is_of,
 };
 use crate::env::{self, Instant};
 
@@ -38,15 +38,15 @@ pub struct Session {
 ///
 /// # Errors
 /// When the directory refuses.
-pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Option<Session>, DataDirError> {
+pub fn begin(dir: &DataDir, lease: LeaseRead<'_>, here: Surroundings) -> Result<Option<Session>, DataDirError> {
     let view = view(&lease);
     let ticks = dir.ticks()?;
     let written = dir.identity()?.map(|identity| Content { identity, ticks: ticks.count() });
     let incarnation = match (decide(written.as_ref(), view, &here, dir.was_clean()), &written) {
-        (Decision::AskAgain, _) => return Ok(None),
-        (Decision::Keep, Some(written)) => written.identity.incarnation,
-        (Decision::Keep, None) => unreachable!("what was not written is not kept"),
-        (Decision::DrawAnew(reason), _) => {
+        (IncarnationDecision::AskAgain, _) => return Ok(None),
+        (IncarnationDecision::Keep, Some(written)) => written.identity.incarnation,
+        (IncarnationDecision::Keep, None) => unreachable!("what was not written is not kept"),
+        (IncarnationDecision::DrawAnew(reason), _) => {
             let incarnation = draw();
             tracing::info!(%reason, incarnation = incarnation.0, "the data directory gets a new incarnation: this \
             broker leaves the ISRs and copies from the leaders");
@@ -56,30 +56,30 @@ pub fn begin(dir: &DataDir, lease: Seen<'_>, here: Surroundings) -> Result<Optio
     let of_this_directory = written.as_ref().is_some_and(|written| is_of(written, view));
     let predecessor = match lease {
         // The process that wrote the Lease had this directory's lock, which this process has now: it is gone.
-        Seen::Read(Some(lease)) if of_this_directory => {
+        LeaseRead::Read(Some(lease)) if of_this_directory => {
             lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone())
         }
-        Seen::Read(_) | Seen::Away => None,
+        LeaseRead::Read(_) | LeaseRead::Away => None,
     };
     let identity = Identity::of_start(incarnation, view, written.as_ref().map(|written| &written.identity), here);
     dir.begin(&identity)?;
-    let lease_unread = matches!(lease, Seen::Away);
+    let lease_unread = matches!(lease, LeaseRead::Away);
     Ok(Some(Session { identity, ticks, predecessor, lease_unread }))
 }
 
 /// The result of reading the Lease.
 #[derive(Clone, Copy, Debug)]
-pub enum Seen<'a> {
+pub enum LeaseRead<'a> {
     /// The API server answered; `None`: there is no Lease.
     Read(Option<&'a Lease>),
     /// The API server does not answer.
     Away,
 }
 
-fn view(lease: &Seen<'_>) -> LeaseView {
+fn view(lease: &LeaseRead<'_>) -> LeaseView {
     match lease {
-        Seen::Away => LeaseView::Away,
-        Seen::Read(lease) => match lease.and_then(BrokerSession::of) {
+        LeaseRead::Away => LeaseView::Away,
+        LeaseRead::Read(lease) => match lease.and_then(BrokerSession::of) {
             None => LeaseView::Absent,
             Some(session) => LeaseView::Says {
                 incarnation: session.incarnation,
@@ -254,7 +254,7 @@ pub async fn claim_once_read(leases: &Api<Lease>, claim: Claim, content: &Conten
     loop {
         match timeout(DEADLINE, leases.get_opt(&claim.name)).await {
             Ok(Ok(lease)) => {
-                let seen = Seen::Read(lease.as_ref());
+                let seen = LeaseRead::Read(lease.as_ref());
                 let predecessor = lease.as_ref().filter(|_| is_of(content, view(&seen)));
                 let predecessor = predecessor.and_then(|lease| lease.spec.as_ref()?.holder_identity.clone());
                 return Claim { predecessor, ..claim };

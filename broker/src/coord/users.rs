@@ -51,7 +51,7 @@ pub struct KnownUsers {
 }
 
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
-enum News {
+enum UserEvent {
     User(Event<KafkaUser>),
     Secret(Event<Secret>),
     Issuers(Event<ConfigMap>),
@@ -94,27 +94,29 @@ impl KnownUsers {
     }
 
     /// Takes in an event about the users of `cluster`. `listed`: the users of the list that is being read.
-    fn learn(&mut self, cluster: &str, listed: &mut Option<BTreeSet<String>>, news: News) {
+    fn learn(&mut self, cluster: &str, listed: &mut Option<BTreeSet<String>>, news: UserEvent) {
         match news {
-            News::User(Event::Init) => *listed = Some(BTreeSet::new()),
-            News::User(Event::Apply(user) | Event::InitApply(user)) => {
+            UserEvent::User(Event::Init) => *listed = Some(BTreeSet::new()),
+            UserEvent::User(Event::Apply(user) | Event::InitApply(user)) => {
                 let name = user.name_any();
                 if let Some(listed) = listed {
                     listed.insert(name.clone());
                 }
                 self.users.insert(name, Arc::new(user));
             }
-            News::User(Event::Delete(user)) => drop(self.users.remove(&user.name_any())),
-            News::User(Event::InitDone) => {
+            UserEvent::User(Event::Delete(user)) => drop(self.users.remove(&user.name_any())),
+            UserEvent::User(Event::InitDone) => {
                 let listed = listed.take().unwrap_or_default();
                 self.users.retain(|name, _| listed.contains(name));
             }
-            News::Secret(Event::Apply(secret) | Event::InitApply(secret)) => self.learn_passwords(cluster, &secret),
+            UserEvent::Secret(Event::Apply(secret) | Event::InitApply(secret)) => {
+                self.learn_passwords(cluster, &secret)
+            }
             // Nobody can log in with a password that has no KafkaUser, so old entries do no harm.
-            News::Secret(Event::Init | Event::InitDone | Event::Delete(_)) => {}
-            News::Issuers(Event::Apply(keys) | Event::InitApply(keys)) => self.learn_issuers(&keys),
+            UserEvent::Secret(Event::Init | Event::InitDone | Event::Delete(_)) => {}
+            UserEvent::Issuers(Event::Apply(keys) | Event::InitApply(keys)) => self.learn_issuers(&keys),
             // Listeners name the issuers, so keys that nobody names do no harm.
-            News::Issuers(Event::Init | Event::InitDone | Event::Delete(_)) => {}
+            UserEvent::Issuers(Event::Init | Event::InitDone | Event::Delete(_)) => {}
         }
     }
 
@@ -163,7 +165,7 @@ impl Learner {
     pub(super) async fn follow_users(self) {
         let mut watches = Watches::new(&self.set_backs);
         let users = watcher(self.api.objects(), of_cluster(&self.api.cluster), &self.set_backs);
-        watches.add(&(), users, News::User);
+        watches.add(&(), users, UserEvent::User);
         self.learn(watches).await;
     }
 
@@ -185,16 +187,16 @@ impl Learner {
         let mut watches = Watches::new(&self.set_backs);
         for shard in 0..names::SCRAM_SHARDS {
             let secret = named(&names::scram_secret(&self.api.cluster, shard));
-            watches.add(&(), events::<Secret>(self.api.objects(), secret), News::Secret);
+            watches.add(&(), events::<Secret>(self.api.objects(), secret), UserEvent::Secret);
         }
         let by_clients = named(&names::scram_by_clients(&self.api.cluster));
-        watches.add(&(), events::<Secret>(self.api.objects(), by_clients), News::Secret);
+        watches.add(&(), events::<Secret>(self.api.objects(), by_clients), UserEvent::Secret);
         let keys = named(&names::issuer_keys(&self.api.cluster));
-        watches.add(&(), events::<ConfigMap>(self.api.objects(), keys), News::Issuers);
+        watches.add(&(), events::<ConfigMap>(self.api.objects(), keys), UserEvent::Issuers);
         self.learn(watches).await;
     }
 
-    async fn learn(self, mut watches: Watches<News>) {
+    async fn learn(self, mut watches: Watches<UserEvent>) {
         let mut listed = None;
         // Known, but for what a list that is not complete leaves open.
         let mut behind = Vec::new();
@@ -202,9 +204,9 @@ impl Learner {
             let Told::Events(news) = told else { continue };
             behind.extend(news);
             let is_listing = behind.iter().fold(listed.is_some(), |listing, news| match news {
-                News::User(Event::Init) => true,
-                News::User(Event::InitDone) => false,
-                News::User(_) | News::Secret(_) | News::Issuers(_) => listing,
+                UserEvent::User(Event::Init) => true,
+                UserEvent::User(Event::InitDone) => false,
+                UserEvent::User(_) | UserEvent::Secret(_) | UserEvent::Issuers(_) => listing,
             });
             if is_listing {
                 continue;
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn a_user_that_a_list_does_not_show_is_revoked_and_without_a_whole_list_nobody_is() {
         let (mut known, mut listed) = (KnownUsers::default(), None);
-        let mut learn = |known: &mut KnownUsers, news| known.learn("prod", &mut listed, News::User(news));
+        let mut learn = |known: &mut KnownUsers, news| known.learn("prod", &mut listed, UserEvent::User(news));
         learn(&mut known, Event::Apply(user("ada")));
         learn(&mut known, Event::Apply(user("bob")));
         // The definition is gone, or the API server in the middle of the list: it begins, and does not end.
@@ -275,11 +277,11 @@ mod tests {
         for turn in 0..told.len() {
             let mut known = KnownUsers { salt: b"of this broker".to_vec(), ..KnownUsers::default() };
             for (name, salt) in told.iter().cycle().skip(turn).take(told.len()) {
-                known.learn("prod", &mut None, News::Secret(Event::Apply(secret(name, salt))));
+                known.learn("prod", &mut None, UserEvent::Secret(Event::Apply(secret(name, salt))));
             }
             assert_eq!(known.salt, b"a");
             // Without it, what was known stays.
-            known.learn("prod", &mut None, News::Secret(Event::Apply(secret("prod-scram-0", ""))));
+            known.learn("prod", &mut None, UserEvent::Secret(Event::Apply(secret("prod-scram-0", ""))));
             assert_eq!(known.salt, b"a");
         }
     }

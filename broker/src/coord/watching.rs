@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::api_server::ApiServer;
 use super::image::{self, Images};
-use super::known::{Compared, Known, Lists, News};
+use super::known::{Compared, KnownObjects, Lists, ObjectEvent};
 use super::users::KnownUsers;
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver};
@@ -21,7 +21,7 @@ pub(super) struct Views {
     /// When a watch showed something last.
     pub signs: watch::Receiver<Instant>,
     /// The newest version of everything.
-    pub known: watch::Receiver<Known>,
+    pub known: watch::Receiver<KnownObjects>,
     /// Topics that the API server does not show, and of which this broker has replicas.
     pub missing: watch::Receiver<BTreeSet<String>>,
     /// How what is known compares with what is shown.
@@ -31,7 +31,7 @@ pub(super) struct Views {
 
 impl Views {
     /// Publishes the image of `copy` where the API server is away since before this broker's start.
-    pub(super) fn publish_copy(&self, me: BrokerId, copy: &Known, users: Arc<KnownUsers>) {
+    pub(super) fn publish_copy(&self, me: BrokerId, copy: &KnownObjects, users: Arc<KnownUsers>) {
         self.publish.send_replace(Arc::new(image::image(me, copy, users)));
     }
 }
@@ -40,7 +40,7 @@ impl Views {
 pub(super) fn start(
     api: &ApiServer,
     me: BrokerId,
-    copy: Known,
+    copy: KnownObjects,
     users: watch::Receiver<Arc<KnownUsers>>,
     set_backs: &SetBacks,
 ) -> (impl Future<Output = ()> + use<>, Views) {
@@ -58,18 +58,18 @@ pub(super) fn start(
 /// Makes images of what the watches show.
 struct Watching {
     me: BrokerId,
-    known: Known,
+    known: KnownObjects,
     users: watch::Receiver<Arc<KnownUsers>>,
     made: Images,
     publish: watch::Sender<Arc<ClusterImage>>,
     sign: watch::Sender<Instant>,
-    keep: watch::Sender<Known>,
+    keep: watch::Sender<KnownObjects>,
     miss: watch::Sender<BTreeSet<String>>,
     compare: watch::Sender<Compared>,
 }
 
 impl Watching {
-    async fn run(mut self, mut watches: Watches<News>) {
+    async fn run(mut self, mut watches: Watches<ObjectEvent>) {
         let mut lists = Lists::default();
         let mut learned = false;
         loop {

@@ -3,7 +3,7 @@
 use ottla_batch::{Batch, BatchBuilder, Codec, NewRecord};
 use ottla_log::VerificationGuard;
 
-use super::machine::{AppendError, Producer};
+use super::machine::{CoordinatorAppendError, Producer};
 use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
 use crate::replica::partition::{self, Appended, Partition};
@@ -49,16 +49,16 @@ pub(super) fn append(
     batch: &Batch,
     guard: Option<VerificationGuard>,
     now_ms: i64,
-) -> Result<Appended, AppendError> {
+) -> Result<Appended, CoordinatorAppendError> {
     partition.append_own_verified(batch, since_epoch, guard, now_ms).map_err(|error| cause(&error))
 }
 
 /// What an error of the partition means to a machine: whether clients ask again here, or look for another coordinator.
-fn cause(error: &partition::AppendError) -> AppendError {
+fn cause(error: &partition::AppendError) -> CoordinatorAppendError {
     use partition::AppendError as E;
     match error {
         E::NotServed(NotServed::UnknownTopicOrPartition | NotServed::UnknownTopicId) | E::NotEnoughReplicas => {
-            AppendError::NotCommitted
+            CoordinatorAppendError::NotCommitted
         }
         E::NotServed(
             NotServed::Denied
@@ -67,7 +67,9 @@ fn cause(error: &partition::AppendError) -> AppendError {
             | NotServed::UnknownLeaderEpoch
             | NotServed::Storage,
         )
-        | E::Log(_) => AppendError::NotLeader,
-        E::Invalid(_) | E::LargerThanSegment { .. } | E::Producer(_) | E::GapAfterElection => AppendError::Rejected,
+        | E::Log(_) => CoordinatorAppendError::NotLeader,
+        E::Invalid(_) | E::LargerThanSegment { .. } | E::Producer(_) | E::GapAfterElection => {
+            CoordinatorAppendError::Rejected
+        }
     }
 }

@@ -15,22 +15,24 @@ use ottla_log::VerificationGuard;
 
 use super::append::append;
 use super::load::{self, LoadError};
-use super::machine::{Append, AppendError, AppendId, CoordinatorError, Effects, Machine, Now, Producer, Ticket};
+use super::machine::{
+    Append, AppendId, CoordinatorAppendError, CoordinatorError, Effects, Machine, Now, Producer, Ticket,
+};
 use crate::image::{ClusterImage, LeaderEpoch};
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::replica::partition::{self, Appended, Partition};
 
 /// What is to be delivered now.
-pub(super) struct Outcome<M: Machine> {
+pub(super) struct Deliveries<M: Machine> {
     /// Answers to clients.
     pub replies: Vec<(Ticket, M::Reply)>,
     /// What is to be done outside of the machine.
     pub sends: Vec<M::Message>,
 }
 
-impl<M: Machine> Default for Outcome<M> {
+impl<M: Machine> Default for Deliveries<M> {
     fn default() -> Self {
-        Outcome { replies: Vec::new(), sends: Vec::new() }
+        Deliveries { replies: Vec::new(), sends: Vec::new() }
     }
 }
 
@@ -51,7 +53,7 @@ pub(super) struct Host<M: Machine> {
 
 struct Undecided {
     what: What,
-    appended: Result<Appended, AppendError>,
+    appended: Result<Appended, CoordinatorAppendError>,
     /// Until when a client waits for it, on [`Now::monotonic`]'s scale; `None` once the machine knows that it is late.
     deadline: Option<Duration>,
 }
@@ -87,7 +89,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// The machine's time begins. Once, before anything else.
-    pub(super) fn begin(&mut self, now: Now) -> Outcome<M> {
+    pub(super) fn begin(&mut self, now: Now) -> Deliveries<M> {
         let effects = self.machine.loaded(now);
         self.carry_out(effects, None, now)
     }
@@ -116,7 +118,7 @@ impl<M: Machine> Host<M> {
         Ok(look(&self.machine))
     }
 
-    /// Takes a request. The ticket's answer is in this outcome, or in a later one. If the machine writes in a
+    /// Takes a request. The ticket's answer is among these deliveries, or among later ones. If the machine writes in a
     /// transaction, the guard of its verification goes with it.
     ///
     /// # Errors
@@ -127,7 +129,7 @@ impl<M: Machine> Host<M> {
         guard: Option<VerificationGuard>,
         now: Now,
         act: impl FnOnce(&mut M, Ticket, Now) -> Effects<M>,
-    ) -> Result<(Ticket, Outcome<M>), CoordinatorError> {
+    ) -> Result<(Ticket, Deliveries<M>), CoordinatorError> {
         self.may_serve(key)?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -144,7 +146,7 @@ impl<M: Machine> Host<M> {
         &mut self,
         end: TransactionEnd,
         now: Now,
-    ) -> Result<(Appended, Outcome<M>), partition::AppendError> {
+    ) -> Result<(Appended, Deliveries<M>), partition::AppendError> {
         let appended = self.partition.append_own_marker(end, self.since_epoch)?;
         let producer = Producer { id: end.producer_id, epoch: end.producer_epoch };
         let what = What::Marker(producer, end.marker);
@@ -153,7 +155,7 @@ impl<M: Machine> Host<M> {
     }
 
     /// What the machine does without a request; nothing while this broker gives way.
-    pub(super) fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Outcome<M> {
+    pub(super) fn turn(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Deliveries<M> {
         let done = self.act(now, act);
         self.has_missed |= done.is_none();
         done.unwrap_or_default()
@@ -167,12 +169,12 @@ impl<M: Machine> Host<M> {
     }
 
     /// Acts on the deadlines that have passed; `None`: not while this broker gives way.
-    pub(super) fn tick(&mut self, now: Now) -> Option<Outcome<M>> {
+    pub(super) fn tick(&mut self, now: Now) -> Option<Deliveries<M>> {
         self.act(now, M::tick)
     }
 
     /// Lets the machine act; `None`: not while this broker gives way.
-    fn act(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Option<Outcome<M>> {
+    fn act(&mut self, now: Now, act: impl FnOnce(&mut M, Now) -> Effects<M>) -> Option<Deliveries<M>> {
         self.check_leads().ok()?;
         let effects = act(&mut self.machine, now);
         Some(self.carry_out(effects, None, now))
@@ -193,14 +195,14 @@ impl<M: Machine> Host<M> {
     }
 
     /// Takes note of what has been committed, and answers clients that have waited for too long.
-    pub(super) fn settle(&mut self, now: Now) -> Outcome<M> {
+    pub(super) fn settle(&mut self, now: Now) -> Deliveries<M> {
         let effects = self.decide(now).unwrap_or_default();
-        let mut outcome = self.carry_out(effects, None, now);
+        let mut deliveries = self.carry_out(effects, None, now);
         let late = self.delay_late(now);
-        let Outcome { replies, sends } = self.carry_out(late, None, now);
-        outcome.replies.extend(replies);
-        outcome.sends.extend(sends);
-        outcome
+        let Deliveries { replies, sends } = self.carry_out(late, None, now);
+        deliveries.replies.extend(replies);
+        deliveries.sends.extend(sends);
+        deliveries
     }
 
     /// The partition is another broker's: clients that wait must look for the new coordinator.
@@ -220,13 +222,13 @@ impl<M: Machine> Host<M> {
     }
 
     /// Appends, and reports to the machine every append whose fate is known, until nothing is left to do now.
-    fn carry_out(&mut self, effects: Effects<M>, guard: Option<VerificationGuard>, now: Now) -> Outcome<M> {
+    fn carry_out(&mut self, effects: Effects<M>, guard: Option<VerificationGuard>, now: Now) -> Deliveries<M> {
         let deadline = Some(now.monotonic.saturating_add(self.commit_timeout));
-        let mut outcome = Outcome::default();
+        let mut deliveries = Deliveries::default();
         let mut effects = Some(effects);
         while let Some(Effects { replies, appends, sends }) = effects.take() {
-            outcome.replies.extend(replies);
-            outcome.sends.extend(sends);
+            deliveries.replies.extend(replies);
+            deliveries.sends.extend(sends);
             for Append { id, batch } in appends {
                 let append = |batch| append(&self.partition, self.since_epoch, &batch, guard, now.wall_ms);
                 let appended = batch.and_then(append);
@@ -234,7 +236,7 @@ impl<M: Machine> Host<M> {
             }
             effects = self.decide(now);
         }
-        outcome
+        deliveries
     }
 
     /// What the machine makes of the oldest append's fate, or of its log's; `None` while that is not known. In order: a

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
-use super::host::{Host, Outcome};
+use super::host::{Deliveries, Host};
 use super::load::LoadError;
 use super::machine::{CoordinatorError, Effects, Machine, Now, Ticket};
 use crate::env::{self, Workers};
@@ -51,13 +51,13 @@ pub(crate) struct Coordinator<M: Machine> {
     flush_soon: FlushSoon,
     /// The control runtime: requests come from the reactors, and what outlives them must not run there.
     runtime: Handle,
-    state: Mutex<State<M>>,
+    state: Mutex<CoordinatorState<M>>,
 }
 
 /// What a machine does without a request.
 type Act<M> = Box<dyn FnOnce(&mut M, Now) -> Effects<M> + Send>;
 
-enum State<M: Machine> {
+enum CoordinatorState<M: Machine> {
     /// Its log is being read.
     Loading {
         /// To be done once it is.
@@ -85,7 +85,7 @@ impl<M: Machine> Coordinator<M> {
         post: Post<M>,
         flush_soon: FlushSoon,
     ) -> Arc<Self> {
-        let state = Mutex::new(State::Loading { then: Vec::new() });
+        let state = Mutex::new(CoordinatorState::Loading { then: Vec::new() });
         let runtime = Handle::current();
         Arc::new(Coordinator { partition, epoch, clock, settings, post, flush_soon, runtime, state })
     }
@@ -130,14 +130,14 @@ impl<M: Machine> Coordinator<M> {
     }
 
     fn is_loading(&self) -> bool {
-        matches!(*self.state.lock(), State::Loading { .. })
+        matches!(*self.state.lock(), CoordinatorState::Loading { .. })
     }
 
     fn activate(self: &Arc<Self>, host: Host<M>) {
         let mut state = self.state.lock();
-        let State::Loading { then } = &mut *state else { return };
+        let CoordinatorState::Loading { then } = &mut *state else { return };
         let then = std::mem::take(then);
-        *state = State::Active(Box::new(Active { host, waiting: HashMap::new(), is_awaited: false }));
+        *state = CoordinatorState::Active(Box::new(Active { host, waiting: HashMap::new(), is_awaited: false }));
         drop(state);
         self.act(|host, now| host.begin(now));
         then.into_iter().for_each(|act| self.turn(act));
@@ -145,8 +145,8 @@ impl<M: Machine> Coordinator<M> {
 
     /// This broker no longer leads the partition: clients that wait must look for the new coordinator.
     pub(super) fn stop(&self) {
-        let stopped = std::mem::replace(&mut *self.state.lock(), State::Stopped);
-        let State::Active(active) = stopped else { return };
+        let stopped = std::mem::replace(&mut *self.state.lock(), CoordinatorState::Stopped);
+        let CoordinatorState::Active(active) = stopped else { return };
         let Active { host, mut waiting, .. } = *active;
         deliver(&mut waiting, host.unload(self.clock.now()));
     }
@@ -194,9 +194,9 @@ impl<M: Machine> Coordinator<M> {
     ) -> Result<oneshot::Receiver<M::Reply>, CoordinatorError> {
         let mut active = self.active()?;
         let (sender, receiver) = oneshot::channel();
-        let (ticket, outcome) = active.host.ask(key, guard, self.clock.now(), act)?;
+        let (ticket, deliveries) = active.host.ask(key, guard, self.clock.now(), act)?;
         active.waiting.insert(ticket, sender);
-        self.follow_up(&mut active, outcome);
+        self.follow_up(&mut active, deliveries);
         Ok(receiver)
     }
 
@@ -207,8 +207,8 @@ impl<M: Machine> Coordinator<M> {
     /// `NotServed` also while the log is being read: the sender asks again. Else see [`Partition::append_marker`].
     pub(crate) fn append_marker(self: &Arc<Self>, end: TransactionEnd) -> Result<Appended, AppendError> {
         let mut active = self.active().map_err(|_| NotServed::NotLeader)?;
-        let (appended, outcome) = active.host.append_marker(end, self.clock.now())?;
-        self.follow_up(&mut active, outcome);
+        let (appended, deliveries) = active.host.append_marker(end, self.clock.now())?;
+        self.follow_up(&mut active, deliveries);
         Ok(appended)
     }
 
@@ -220,7 +220,7 @@ impl<M: Machine> Coordinator<M> {
 
     /// The same, later if the log is still being read.
     pub(crate) fn turn_when_loaded(self: &Arc<Self>, act: impl FnOnce(&mut M, Now) -> Effects<M> + Send + 'static) {
-        if let State::Loading { then } = &mut *self.state.lock() {
+        if let CoordinatorState::Loading { then } = &mut *self.state.lock() {
             then.push(Box::new(act));
             return;
         }
@@ -233,37 +233,41 @@ impl<M: Machine> Coordinator<M> {
     pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
         let mut active = self.active().ok()?;
         let now = self.clock.now();
-        let Some(outcome) = active.host.tick(now) else {
+        let Some(deliveries) = active.host.tick(now) else {
             return active.host.next_deadline().map(|deadline| deadline.max(now.monotonic + PAUSE));
         };
-        self.carry_out(&mut active, outcome);
+        self.carry_out(&mut active, deliveries);
         active.host.next_deadline()
     }
 
-    fn act(self: &Arc<Self>, act: impl FnOnce(&mut Host<M>, Now) -> Outcome<M>) {
+    fn act(self: &Arc<Self>, act: impl FnOnce(&mut Host<M>, Now) -> Deliveries<M>) {
         let Ok(mut active) = self.active() else { return };
-        let outcome = act(&mut active.host, self.clock.now());
-        self.follow_up(&mut active, outcome);
+        let deliveries = act(&mut active.host, self.clock.now());
+        self.follow_up(&mut active, deliveries);
     }
 
     fn active(&self) -> Result<MappedMutexGuard<'_, Active<M>>, CoordinatorError> {
         MutexGuard::try_map(self.state.lock(), |state| match state {
-            State::Active(active) => Some(&mut **active),
-            State::Loading { .. } | State::Stopped => None,
+            CoordinatorState::Active(active) => Some(&mut **active),
+            CoordinatorState::Loading { .. } | CoordinatorState::Stopped => None,
         })
         .map_err(|state| match *state {
-            State::Loading { .. } if self.partition.leads_since(self.epoch) => CoordinatorError::LoadInProgress,
-            State::Loading { .. } | State::Active(_) | State::Stopped => CoordinatorError::NotCoordinator,
+            CoordinatorState::Loading { .. } if self.partition.leads_since(self.epoch) => {
+                CoordinatorError::LoadInProgress
+            }
+            CoordinatorState::Loading { .. } | CoordinatorState::Active(_) | CoordinatorState::Stopped => {
+                CoordinatorError::NotCoordinator
+            }
         })
     }
 
-    fn follow_up(self: &Arc<Self>, active: &mut Active<M>, outcome: Outcome<M>) {
-        self.carry_out(active, outcome);
+    fn follow_up(self: &Arc<Self>, active: &mut Active<M>, deliveries: Deliveries<M>) {
+        self.carry_out(active, deliveries);
         self.clock.wake_by(active.host.next_deadline());
     }
 
     /// Answers, posts, and sees to it that somebody waits for what is to be committed.
-    fn carry_out(self: &Arc<Self>, active: &mut Active<M>, Outcome { replies, sends }: Outcome<M>) {
+    fn carry_out(self: &Arc<Self>, active: &mut Active<M>, Deliveries { replies, sends }: Deliveries<M>) {
         deliver(&mut active.waiting, replies);
         sends.into_iter().for_each(|message| (self.post)(self, message));
         if !active.is_awaited && active.host.awaits().is_some() {

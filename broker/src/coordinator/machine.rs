@@ -52,7 +52,7 @@ pub(crate) struct Append {
     /// For [`Machine::decided`].
     pub id: AppendId,
     /// The batch; see [`batch_of`](super::batch_of).
-    pub batch: Result<Batch, AppendError>,
+    pub batch: Result<Batch, CoordinatorAppendError>,
 }
 
 /// What a machine asks its host for.
@@ -84,7 +84,7 @@ impl<M: Machine> Effects<M> {
 
 /// Why a batch is not in the log, and never will be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub(crate) enum AppendError {
+pub(crate) enum CoordinatorAppendError {
     /// There is no such partition, or too few in-sync replicas: this or another broker may serve soon.
     #[error("the records cannot be committed now")]
     NotCommitted,
@@ -147,7 +147,7 @@ pub(crate) trait Machine: Sized + Send + 'static {
     fn is_settled(&self, key: &str) -> bool;
 
     /// What became of an append: its first record's offset, once it is committed.
-    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Self>;
+    fn decided(&mut self, id: AppendId, result: Result<i64, CoordinatorAppendError>, now: Now) -> Effects<Self>;
 
     /// An append was not committed within the commit time-out. Its requests must be answered; [`Machine::decided`]
     /// still comes.

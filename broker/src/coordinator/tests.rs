@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ottla_batch::{Batch, BatchBuilder, Codec, ControlRecordType as Ending, Marker, NewRecord, Record, marker_batch};
+use ottla_batch::{Batch, BatchBuilder, Codec, ControlRecordType, Marker, NewRecord, Record, marker_batch};
 use ottla_config::{BrokerSettings, TopicSettings};
 use tokio::sync::watch;
 
 use super::append::batch_of;
 use super::clock::Clock;
-use super::host::{Host, Outcome};
+use super::host::{Deliveries, Host};
 use super::lifecycle::{Coordinator, FlushSoon};
 use super::load;
 use super::machine::*;
@@ -79,7 +79,7 @@ impl Machine for Diary {
         self.heard.last().is_some_and(|last| last == "settled")
     }
 
-    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, _: Now) -> Effects<Diary> {
+    fn decided(&mut self, id: AppendId, result: Result<i64, CoordinatorAppendError>, _: Now) -> Effects<Diary> {
         let reply = result.map_or_else(|error| format!("{error:?}"), |offset| format!("at {offset}"));
         let replies = self.waiting.remove(&id).map(|ticket| (ticket, reply.clone()));
         Effects { replies: replies.into_iter().collect(), sends: vec![reply], ..Effects::default() }
@@ -133,10 +133,10 @@ fn the_log_reaches_the_machine_with_offsets_producers_and_the_ends_of_transactio
     let batches = [
         plain("a"),
         transactional(&["b", "c"], 0),
-        ends(Ending::Commit),
+        ends(ControlRecordType::Commit),
         without_key.build(),
         transactional(&["d"], 2),
-        ends(Ending::Abort),
+        ends(ControlRecordType::Abort),
         plain("e"),
     ];
     let mut diary = Diary::default();
@@ -159,7 +159,7 @@ fn host(partition: &Arc<Partition>, leader_epoch: i32) -> Host<Diary> {
     host
 }
 
-fn write(host: &mut Host<Diary>, text: &str) -> Result<Outcome<Diary>, CoordinatorError> {
+fn write(host: &mut Host<Diary>, text: &str) -> Result<Deliveries<Diary>, CoordinatorError> {
     host.ask("key", None, NOW, |diary, ticket, _| diary.write(text, ticket)).map(|(_, outcome)| outcome)
 }
 
@@ -218,7 +218,7 @@ fn what_is_committed_is_answered_and_sent_and_there_after_the_next_load() {
     let partition = Arc::new(leading_alone(data.path()));
     let mut first = host(&partition, 0);
     for (text, expected) in [("a", "at 0"), ("b", "at 1")] {
-        let Outcome { replies, sends } = write(&mut first, text).unwrap();
+        let Deliveries { replies, sends } = write(&mut first, text).unwrap();
         let replies: Vec<_> = replies.into_iter().map(|(_, reply)| reply).collect();
         assert_eq!((replies, sends), (vec![expected.to_owned()], vec![expected.to_owned()]));
     }

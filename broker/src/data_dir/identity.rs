@@ -55,7 +55,7 @@ pub struct Surroundings {
 
 /// What becomes of the incarnation at a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum IncarnationDecision {
     /// The content is what the cluster believes.
     Keep,
     /// It may not be, for this reason.
@@ -65,11 +65,11 @@ pub enum Decision {
 }
 
 /// Whether the directory's content is what every in-sync entry with its incarnation says it is.
-pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, clean: bool) -> Decision {
+pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, clean: bool) -> IncarnationDecision {
     let Some(content) = content else {
         return match lease {
-            LeaseView::Away => Decision::AskAgain,
-            LeaseView::Absent | LeaseView::Says { .. } => Decision::DrawAnew(
+            LeaseView::Away => IncarnationDecision::AskAgain,
+            LeaseView::Absent | LeaseView::Says { .. } => IncarnationDecision::DrawAnew(
                 "it is new, or its identity file is \
             incomplete",
             ),
@@ -79,15 +79,15 @@ pub fn decide(content: Option<&Content>, lease: LeaseView, here: &Surroundings, 
     let intact = clean || written.boot_id == here.boot_id;
     if lease == LeaseView::Away {
         let same_pod = written.pod_uid.is_some() && written.pod_uid == here.pod_uid;
-        return if intact && same_pod { Decision::Keep } else { Decision::AskAgain };
+        return if intact && same_pod { IncarnationDecision::Keep } else { IncarnationDecision::AskAgain };
     }
     match (is_of(content, lease), intact) {
-        (false, _) => Decision::DrawAnew(
+        (false, _) => IncarnationDecision::DrawAnew(
             "the Lease has counted more than this directory: it is a snapshot, a clone \
         or another disk",
         ),
-        (true, false) => Decision::DrawAnew("the machine restarted without a clean stop of the broker"),
-        (true, true) => Decision::Keep,
+        (true, false) => IncarnationDecision::DrawAnew("the machine restarted without a clean stop of the broker"),
+        (true, true) => IncarnationDecision::Keep,
     }
 }
 
@@ -190,9 +190,9 @@ mod tests {
 
     fn said(content: Option<&Content>, lease: LeaseView, clean: bool) -> &'static str {
         match decide(content, lease, &here(), clean) {
-            Decision::Keep => "keep",
-            Decision::DrawAnew(_) => "draw",
-            Decision::AskAgain => "ask",
+            IncarnationDecision::Keep => "keep",
+            IncarnationDecision::DrawAnew(_) => "draw",
+            IncarnationDecision::AskAgain => "ask",
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
             last = Identity::of_start(MINE, says(5), Some(&last), here());
             assert_eq!(last.starts, 6);
             let content = Content { identity: last.clone(), ticks: 9 };
-            assert_eq!(decide(Some(&content), says(5), &here(), false), Decision::Keep);
+            assert_eq!(decide(Some(&content), says(5), &here(), false), IncarnationDecision::Keep);
         }
         let away = Identity::of_start(MINE, LeaseView::Away, Some(&last), here());
         assert_eq!(away.starts, 6, "a start that can't write the Lease is not counted");

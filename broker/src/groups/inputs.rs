@@ -7,18 +7,18 @@ use ottla_config::{ConsumerGroupSettings, GroupSettings, MemberSettings, Migrati
 use ottla_group::{Config, GroupConfig, GroupId, Migration, Shard, ShareConfig, StreamsConfig};
 
 use crate::image::ClusterImage;
-use crate::topics::Known;
+use crate::topics::KnownTopics;
 
 /// What the last image said.
 pub(super) struct Inputs {
-    known: Known,
+    known: KnownTopics,
     config: Config,
 }
 
 impl Inputs {
     /// Nothing yet.
     pub(super) fn new() -> Inputs {
-        Inputs { known: Known::default(), config: Config::default() }
+        Inputs { known: KnownTopics::default(), config: Config::default() }
     }
 
     /// Takes an image; whether it says anything new.

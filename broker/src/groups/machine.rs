@@ -8,7 +8,8 @@ use ottla_group::record::{Encoded, TooLong};
 use ottla_group::{Config, GroupError, GroupReply, Lookup, Record, Shard, StateCall};
 
 use crate::coordinator::machine::{
-    Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
+    Append, AppendId, CoordinatorAppendError, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer,
+    Ticket,
 };
 use crate::coordinator::{batch_of, transactional_batch_of};
 use crate::groups::inputs::Inputs;
@@ -71,11 +72,11 @@ impl Machine for Shard {
         Shard::is_settled(self, group)
     }
 
-    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
+    fn decided(&mut self, id: AppendId, result: Result<i64, CoordinatorAppendError>, now: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
-            AppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
-            AppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
+            CoordinatorAppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
+            CoordinatorAppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
+            CoordinatorAppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
         });
         effects(self.appended(ottla_group::GroupAppendId(id.0), result, now.into()), now)
     }
@@ -104,7 +105,7 @@ pub(super) fn effects(effects: ottla_group::Effects, now: Now) -> Effects<Shard>
     let sends = lookups.chain(state_calls.into_iter().map(Errand::StateCall)).collect();
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
-        batch: batch(append.producer, &append.records, now).map_err(|TooLong| AppendError::Rejected),
+        batch: batch(append.producer, &append.records, now).map_err(|TooLong| CoordinatorAppendError::Rejected),
     });
     Effects { replies: tickets(replies), appends: appends.collect(), sends }
 }

@@ -9,7 +9,7 @@ use crate::image::ClusterImage;
 use crate::metrics::CoordinatorMetrics;
 
 /// What one look at the groups finds.
-struct Found {
+struct GroupCounts {
     by_state: BTreeMap<(GroupKind, GroupState), i64>,
     offsets: Vec<(GroupId, TopicName, i32, i64)>,
 }
@@ -18,7 +18,7 @@ impl Groups {
     /// Sets the groups' gauges.
     pub(super) fn measure(&self, metrics: &CoordinatorMetrics) {
         let states = GroupKind::ALL.into_iter().flat_map(|kind| kind.states().iter().map(move |state| (kind, *state)));
-        let mut found = Found { by_state: states.map(|state| (state, 0)).collect(), offsets: Vec::new() };
+        let mut found = GroupCounts { by_state: states.map(|state| (state, 0)).collect(), offsets: Vec::new() };
         for coordinator in self.coordinators.all() {
             // What is still being loaded is counted the next time.
             let _ = coordinator.survey(|groups| found.add(groups));
@@ -44,7 +44,7 @@ impl Groups {
     }
 }
 
-impl Found {
+impl GroupCounts {
     fn add(&mut self, groups: &Shard) {
         for listed in groups.list() {
             *self.by_state.entry((listed.kind, listed.state)).or_default() += 1;

@@ -33,7 +33,7 @@ pub enum BeginError {
     Partition(#[from] AppendError),
 }
 
-type Asked = Result<oneshot::Receiver<GroupReply>, GroupError>;
+type PendingReply = Result<oneshot::Receiver<GroupReply>, GroupError>;
 
 /// Takes the answer out of its envelope: a ticket is answered in the kind of its request.
 macro_rules! expect {
@@ -287,7 +287,7 @@ impl Groups {
         Ok(self.coordinators.of(group)?.read(group, |groups, now| look(groups, now.into()))?)
     }
 
-    fn ask(&self, group: &str, act: impl FnOnce(&mut Shard, Ticket, Now) -> Effects) -> Asked {
+    fn ask(&self, group: &str, act: impl FnOnce(&mut Shard, Ticket, Now) -> Effects) -> PendingReply {
         let max_batch = max_batch(&self.images.borrow());
         let act = |groups: &mut Shard, ticket: coordinator::Ticket, now: coordinator::Now| {
             groups.set_max_batch(max_batch);
@@ -297,6 +297,6 @@ impl Groups {
     }
 }
 
-async fn answer(asked: Asked) -> Result<GroupReply, GroupError> {
+async fn answer(asked: PendingReply) -> Result<GroupReply, GroupError> {
     asked?.await.map_err(|_| GroupError::NotCoordinator)
 }

@@ -89,25 +89,25 @@ struct Taken {
 }
 
 /// A place, until it is dropped.
-struct Place<'a> {
+struct CheckPlace<'a> {
     places: &'a Places,
     network: IpAddr,
 }
 
 impl Places {
     /// A place; `None`: all are taken, or the share of the network.
-    fn take(&self, network: IpAddr) -> Option<Place<'_>> {
+    fn take(&self, network: IpAddr) -> Option<CheckPlace<'_>> {
         let taken = &mut *self.0.lock();
         if taken.all >= PLACES || taken.by_network.get(&network).is_some_and(|count| *count >= SHARE) {
             return None;
         }
         taken.all += 1;
         *taken.by_network.entry(network).or_default() += 1;
-        Some(Place { places: self, network })
+        Some(CheckPlace { places: self, network })
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for CheckPlace<'_> {
     fn drop(&mut self) {
         let taken = &mut *self.places.0.lock();
         taken.all -= 1;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::client::Peer;
 use super::handler::Handler;
-use crate::ask::{Answer, Ask, Refused};
+use crate::ask::{Answer, Ask, AskRefusal};
 use crate::env;
 use crate::image::{Broker, ClusterImage, Topic};
 use crate::quotas::meter::Meter;
@@ -155,28 +155,28 @@ impl Context {
     ///
     /// # Errors
     /// THROTTLING_QUOTA_EXCEEDED.
-    pub(super) fn take_mutations(&self, partitions: usize, refusable_from: i16) -> Result<(), Refused> {
+    pub(super) fn take_mutations(&self, partitions: usize, refusable_from: i16) -> Result<(), AskRefusal> {
         let Some(meter) = &self.meter else { return Ok(()) };
         let taken = meter.mutate(partitions, self.version >= refusable_from);
-        taken.map_err(|error| Refused::new(ErrorCode::THROTTLING_QUOTA_EXCEEDED, error.to_string()))
+        taken.map_err(|error| AskRefusal::new(ErrorCode::THROTTLING_QUOTA_EXCEEDED, error.to_string()))
     }
 
     /// Asks the cluster for a change and waits for the answer.
     ///
     /// # Errors
     /// The cluster's refusal, or REQUEST_TIMED_OUT: the change may still happen.
-    pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
+    pub async fn ask<T>(&self, deadline: Deadline, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, AskRefusal> {
         let (answer, answered) = oneshot::channel();
         let ask = ask(answer);
         self.audit_ask(&ask);
         let asked = async {
-            self.handler.ask.send(ask).await.map_err(|_| Refused::stopping())?;
-            answered.await.map_err(|_| Refused::stopping())?
+            self.handler.ask.send(ask).await.map_err(|_| AskRefusal::stopping())?;
+            answered.await.map_err(|_| AskRefusal::stopping())?
         };
         tokio::select! {
             biased;
             answer = asked => answer,
-            () = env::sleep_until(deadline.0) => Err(Refused::new(ErrorCode::REQUEST_TIMED_OUT, "The request timed out.")),
+            () = env::sleep_until(deadline.0) => Err(AskRefusal::new(ErrorCode::REQUEST_TIMED_OUT, "The request timed out.")),
         }
     }
 
@@ -190,7 +190,7 @@ impl Context {
         validate_only: bool,
         deadline: Deadline,
         ask: impl FnOnce(Answer<T>) -> Ask,
-    ) -> Result<Option<T>, Refused> {
+    ) -> Result<Option<T>, AskRefusal> {
         if validate_only {
             let refused = ask(oneshot::channel().0).refused_by(&self.handler.images.borrow());
             return refused.map_or(Ok(None), Err);

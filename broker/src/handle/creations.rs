@@ -23,11 +23,11 @@ const FAILURES: usize = 1_000;
 pub struct Creations {
     /// The control runtime: a creation does not end with the connection whose heartbeat led to it.
     runtime: Handle,
-    known: Mutex<Known>,
+    known: Mutex<CreationProgress>,
 }
 
 #[derive(Default)]
-struct Known {
+struct CreationProgress {
     under_way: BTreeSet<Str>,
     failed: BTreeMap<Str, Failure>,
 }
@@ -65,7 +65,7 @@ impl Creations {
     }
 }
 
-impl Known {
+impl CreationProgress {
     fn begin(&mut self, names: impl IntoIterator<Item = Str>, now: Instant) -> BTreeSet<Str> {
         let mut begun = BTreeSet::new();
         for name in names {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn no_topic_is_created_twice_at_once() {
-        let (mut known, now) = (Known::default(), env::now());
+        let (mut known, now) = (CreationProgress::default(), env::now());
         assert_eq!(known.begin(names(["a", "b"]), now), names(["a", "b"]));
         assert_eq!(known.begin(names(["a", "b", "c"]), now), names(["c"]));
         known.ended("a".into(), Ok(()), now, WHILE);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_failed_is_tried_again_after_a_while() {
-        let (mut known, now) = (Known::default(), env::now());
+        let (mut known, now) = (CreationProgress::default(), env::now());
         assert_eq!(known.begin(names(["a", "b"]), now), names(["a", "b"]));
         known.ended("a".into(), Err("no room".to_owned()), now, WHILE);
         known.ended("b".into(), Ok(()), now, WHILE);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (mut known, now) = (Known::default(), env::now());
+        let (mut known, now) = (CreationProgress::default(), env::now());
         for number in 0..FAILURES + 5 {
             let while_after = WHILE + Duration::from_millis(number as u64);
             known.ended(number.to_string().into(), Err(String::new()), now, while_after);

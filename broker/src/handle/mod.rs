@@ -54,7 +54,7 @@ use self::groups::{
 };
 pub use self::handler::Handler;
 use self::records::{delete_records, fetch, init_producer_id, list_offsets, offset_for_leader_epoch, produce};
-pub use self::request::{Asked, Request, Unreadable};
+pub use self::request::{CommonHeader, Request, Unreadable};
 use self::security::{acls, client_quotas, delegation_tokens, sasl, scram_credentials};
 use self::shares::{
     alter_share_group_offsets, delete_share_group_offsets, describe_share_group_offsets, share_acknowledge,

@@ -25,12 +25,12 @@ pub struct Unreadable {
     /// The answer, or the end of the connection.
     pub reply: Reply,
     /// What it asked for that is not served, so that the connection ends; `None`: an answer follows.
-    pub unserved: Option<Asked>,
+    pub unserved: Option<CommonHeader>,
 }
 
 /// The parts of a request's header that do not depend on its API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct CommonHeader {
     /// The API's number.
     pub key: i16,
     /// Its version.
@@ -39,14 +39,14 @@ pub struct Asked {
     pub client_id: Option<Str>,
 }
 
-impl Asked {
-    fn read(frame: Bytes) -> Option<Asked> {
+impl CommonHeader {
+    fn read(frame: Bytes) -> Option<CommonHeader> {
         let mut decoder = Decoder::new(frame);
         let (key, version) = (decoder.i16().ok()?, decoder.i16().ok()?);
         let _correlation_id = decoder.i32().ok()?;
         let length = usize::try_from(decoder.i16().ok()?).unwrap_or(0);
         let client_id = decoder.bytes(length).ok().and_then(|bytes| Str::try_from(bytes).ok());
-        Some(Asked { key, version, client_id })
+        Some(CommonHeader { key, version, client_id })
     }
 }
 
@@ -85,7 +85,7 @@ impl Request {
         let mut decoder = Decoder::new(frame.clone());
         let close = |api, reason| Unreadable { api, reply: Reply::Close(reason), unserved: None };
         let unserved =
-            |api| Unreadable { unserved: Asked::read(frame.clone()), ..close(api, CloseReason::Unsupported) };
+            |api| Unreadable { unserved: CommonHeader::read(frame.clone()), ..close(api, CloseReason::Unsupported) };
         let header = RequestHeader::decode(&mut decoder).map_err(|error| match error {
             RequestError::UnknownKey(_) => unserved(ApiKey::ApiVersions),
             _ => close(ApiKey::ApiVersions, CloseReason::Malformed),

@@ -139,17 +139,17 @@ fn by_api(registry: &Registry) -> BTreeMap<ApiKey, ApiMetrics> {
 }
 
 /// A request whose answer waits, as long as it does.
-pub struct Waiting(IntGauge);
+pub struct WaitingGuard(IntGauge);
 
 impl ApiMetrics {
     /// Counts a request among those that wait, until what is returned is dropped.
-    pub fn wait(&self) -> Waiting {
+    pub fn wait(&self) -> WaitingGuard {
         self.waiting.inc();
-        Waiting(self.waiting.clone())
+        WaitingGuard(self.waiting.clone())
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitingGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

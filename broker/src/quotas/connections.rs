@@ -23,13 +23,13 @@ pub struct Gate {
 }
 
 /// The place of one connection, which is free again when this is dropped.
-pub struct Place {
+pub struct ConnectionPlace {
     gate: Arc<Gate>,
     listener: Str,
     address: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.gate.connections.lock().leave(&self.listener, self.address);
         self.gate.left.notify_waiters();
@@ -75,10 +75,10 @@ impl Gate {
         listener: &Str,
         spared: bool,
         address: IpAddr,
-    ) -> Result<Place, TurnedAway> {
+    ) -> Result<ConnectionPlace, TurnedAway> {
         let (limits, rate) = (self.limits(image, listener, spared), image.access.quotas.of_address(address));
         self.connections.lock().admit(&limits, address, rate, self.now())?;
-        Ok(Place { gate: self.clone(), listener: listener.clone(), address })
+        Ok(ConnectionPlace { gate: self.clone(), listener: listener.clone(), address })
     }
 
     fn limits(&self, image: &ClusterImage, listener: &Str, spared: bool) -> ConnectionLimits {

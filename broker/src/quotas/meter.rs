@@ -41,11 +41,11 @@ pub struct Meter {
     quotas: Arc<Quotas>,
     buckets: Arc<ClientBuckets>,
     muted: Arc<Muted>,
-    state: Mutex<State>,
+    state: Mutex<RequestUsage>,
 }
 
 #[derive(Default)]
-struct State {
+struct RequestUsage {
     /// The time that it has taken its reactor, before what is running now.
     spent: Duration,
     /// Since when it is running.
@@ -58,7 +58,7 @@ struct State {
 
 impl Meter {
     pub(super) fn new(quotas: Arc<Quotas>, buckets: Arc<ClientBuckets>, muted: Arc<Muted>) -> Meter {
-        let state = State { running: Some(env::now()), ..State::default() };
+        let state = RequestUsage { running: Some(env::now()), ..RequestUsage::default() };
         Meter { quotas, buckets, muted, state: Mutex::new(state) }
     }
 

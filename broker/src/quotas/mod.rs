@@ -42,11 +42,11 @@ pub struct Quotas {
 #[derive(Default)]
 pub struct OfConnection {
     /// The buckets of the last request, which those after it mostly share.
-    known: Option<Known>,
+    known: Option<CachedBuckets>,
     muted: Arc<Muted>,
 }
 
-struct Known {
+struct CachedBuckets {
     access: Arc<Access>,
     principal: Principal,
     client_id: Str,
@@ -94,7 +94,7 @@ impl Quotas {
         client_id: &Str,
         connection: &mut OfConnection,
     ) -> Option<Arc<Meter>> {
-        let is_same = |known: &&Known| {
+        let is_same = |known: &&CachedBuckets| {
             Arc::ptr_eq(&known.access, access) && known.client_id == client_id && known.principal == *principal
         };
         let buckets = match connection.known.as_ref().filter(is_same) {
@@ -102,7 +102,7 @@ impl Quotas {
             None => {
                 let found = ClientBuckets::find(&self.buckets, &access.quotas, principal, client_id, self.now());
                 let buckets = found.map(Arc::new);
-                connection.known = Some(Known {
+                connection.known = Some(CachedBuckets {
                     access: access.clone(),
                     principal: principal.clone(),
                     client_id: client_id.clone(),

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use ottla_wire::TopicIdPartition;
 
 use super::opening::FIRST_RETRY;
-use super::partition::upkeep::Standing;
+use super::partition::upkeep::PartitionStatus;
 use super::partition::{Partition, Waits};
 use super::{Replicas, surroundings};
 use crate::env::{self, Instant, Workers};
@@ -54,11 +54,11 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, standing: Standing) {
-        self.leaders += i64::from(standing.leads);
-        self.under_replicated += i64::from(standing.under_replicated);
-        self.under_min_isr += i64::from(standing.under_min_isr);
-        self.offline += i64::from(standing.offline);
+    fn add(&mut self, status: PartitionStatus) {
+        self.leaders += i64::from(status.leads);
+        self.under_replicated += i64::from(status.under_replicated);
+        self.under_min_isr += i64::from(status.under_min_isr);
+        self.offline += i64::from(status.offline);
     }
 }
 
@@ -159,7 +159,7 @@ impl Replicas {
     /// Sets the gauges that follow from roles, with these partitions in addition, but for those that are busy.
     pub(super) fn count(&self, more: &[Arc<Partition>], beside: &mut Beside<'_>) {
         let counted = &mut beside.counted;
-        more.iter().filter_map(|partition| partition.standing_unless_busy()).for_each(|standing| counted.add(standing));
+        more.iter().filter_map(|partition| partition.status_unless_busy()).for_each(|status| counted.add(status));
         let gauges = &self.metrics.replicas;
         gauges.all.set(self.running.read().len() as i64);
         gauges.leaders.set(counted.leaders);

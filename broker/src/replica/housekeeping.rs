@@ -144,7 +144,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::replica::RoleWorkers;
     use crate::replica::checkpoints::{Checkpoints, Positions};
-    use crate::replica::partition::Found;
+    use crate::replica::partition::StoredReplica;
     use crate::replica::proposal::Proposal;
     use ottla_wire::TopicIdPartition;
 
@@ -165,7 +165,7 @@ mod tests {
         // The log of a topic whose first five records are deleted.
         let hint = RecoveryHint { log_start: 5, ..RecoveryHint::default() };
         let (log, _) = Log::open(&folder, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
-        let found = Found { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
+        let found = StoredReplica { log, high_watermark: 5, proposal: Proposal::open(&folder).unwrap() };
         let of_topic = replicas.metrics.topics.of("t");
         let partition = Arc::new(Partition::new(&topic, 0, me, found, of_topic, replicas.opener.joining.clone()));
         replicas.running.write().insert(TopicIdPartition::new(id, 0), partition);

@@ -64,7 +64,7 @@ use self::opening::{FIRST_RETRY, Opener, Unopened};
 use self::partition::leadership::Surroundings;
 use self::partition::{Busy, Extent, Partition};
 use self::removal::Removals;
-use self::seen::Seen;
+use self::seen::LastImage;
 use self::span::span_of;
 use self::throttle::Throttle;
 use crate::ask::{Ask, AskSender};
@@ -227,7 +227,7 @@ impl Replicas {
 
     /// Makes reality follow the image until the broker stops.
     pub async fn follow(&self, mut images: ImageReceiver) {
-        let (mut beside, mut seen) = (Beside::default(), Seen::default());
+        let (mut beside, mut seen) = (Beside::default(), LastImage::default());
         loop {
             let mut image = images.borrow_and_update().clone();
             self.has_news(&image, &mut seen);
@@ -267,7 +267,7 @@ impl Replicas {
 
     /// Whether an image says anything new of what is here, or is to be acted on because the one before may have been in
     /// vain: what is said to the cluster is said again. Else nothing here would change.
-    fn has_news(&self, image: &Arc<ClusterImage>, seen: &mut Seen) -> bool {
+    fn has_news(&self, image: &Arc<ClusterImage>, seen: &mut LastImage) -> bool {
         let found = self.found.lock();
         let is_found = |id: Uuid| {
             let first = found.range(TopicIdPartition::new(id, i32::MIN)..).next();
@@ -285,7 +285,7 @@ impl Replicas {
     fn reconcile<'a>(
         &'a self,
         image: &Arc<ClusterImage>,
-        seen: &Seen,
+        seen: &LastImage,
         images: &ImageReceiver,
         beside: &mut Beside<'a>,
     ) -> Option<Instant> {
@@ -348,7 +348,7 @@ impl Replicas {
     /// Says what this broker still has of partitions that nobody leads, where it can't lead itself: it was not in sync,
     /// or its disk is not what it was (COORDINATION §3). Should nobody else come back, the longest log of all that
     /// report leads. An error if a partition is busy that is to be reported: then the image is to be looked at again.
-    fn report_what_is_left(&self, image: &ClusterImage, seen: &Seen, beside: &Beside<'_>) -> Result<(), Busy> {
+    fn report_what_is_left(&self, image: &ClusterImage, seen: &LastImage, beside: &Beside<'_>) -> Result<(), Busy> {
         let mut reported = Ok(());
         for topic in seen.mine_without_leader(image) {
             let asks_me = |assignment: &&Assignment| assignment.asks_for_report(self.me.id, self.me.incarnation);
@@ -378,12 +378,12 @@ impl Replicas {
     /// Sets the gauges of every log; those of a busy partition stay as they are.
     pub fn measure(&self, metrics: &Metrics) {
         for partition in self.all() {
-            let Some(standing) = partition.standing_unless_busy() else { continue };
+            let Some(status) = partition.status_unless_busy() else { continue };
             let number = partition.number.to_string();
             let labels = [partition.topic.as_ref(), number.as_str()];
-            metrics.topics.log_size.with_label_values(&labels).set(i64::try_from(standing.size).unwrap_or(i64::MAX));
-            metrics.topics.log_start.with_label_values(&labels).set(standing.log_start);
-            metrics.topics.log_end.with_label_values(&labels).set(standing.log_end);
+            metrics.topics.log_size.with_label_values(&labels).set(i64::try_from(status.size).unwrap_or(i64::MAX));
+            metrics.topics.log_start.with_label_values(&labels).set(status.log_start);
+            metrics.topics.log_end.with_label_values(&labels).set(status.log_end);
         }
     }
 

@@ -15,7 +15,7 @@ use tracing::Span;
 
 use super::checkpoints::{Checkpoints, Positions};
 use super::folders::{self, Was};
-use super::partition::{Found, Partition};
+use super::partition::{Partition, StoredReplica};
 use super::proposal::Proposal;
 use super::rules::log_config;
 use crate::ask::AskSender;
@@ -151,7 +151,7 @@ impl Opener {
         if let Some(offset) = known.first_dirty {
             log.set_first_dirty(offset);
         }
-        let found = Found { log, high_watermark: known.high_watermark, proposal };
+        let found = StoredReplica { log, high_watermark: known.high_watermark, proposal };
         let metrics = self.metrics.topics.of(&topic.name);
         let partition = Arc::new(Partition::new(&topic, number, self.me, found, metrics, self.joining.clone()));
         // Most logs are where they were. Thousands of them need not wait for another turn of a worker.

@@ -42,7 +42,7 @@ use tokio::sync::mpsc;
 use tracing::Span;
 use uuid::Uuid;
 
-use self::leadership::Look;
+use self::leadership::LeaderSnapshot;
 use self::role::Role;
 pub use self::role::Waits;
 use super::not_served::NotServed;
@@ -99,10 +99,10 @@ pub struct Partition {
     traffic: [AtomicU64; 2],
     /// Where to say that a follower may join the ISR.
     joining: mpsc::Sender<TopicIdPartition>,
-    state: Mutex<State>,
+    state: Mutex<PartitionState>,
 }
 
-struct State {
+struct PartitionState {
     log: Log,
     settings: Arc<TopicSettings>,
     role: Role,
@@ -127,7 +127,7 @@ struct State {
 }
 
 /// What a partition's folder and the checkpoints hold.
-pub struct Found {
+pub struct StoredReplica {
     /// The log, open.
     pub log: Log,
     /// The high watermark when it was closed, or a while before.
@@ -220,11 +220,11 @@ impl Partition {
         topic: &crate::image::Topic,
         number: i32,
         me: Me,
-        found: Found,
+        found: StoredReplica,
         metrics: TopicMetrics,
         joining: mpsc::Sender<TopicIdPartition>,
     ) -> Partition {
-        let Found { mut log, high_watermark, proposal } = found;
+        let StoredReplica { mut log, high_watermark, proposal } = found;
         let high_watermark = high_watermark.clamp(log.log_start(), log.log_end());
         log.set_high_watermark(high_watermark);
         let kept_log_start = log.log_start();
@@ -248,7 +248,7 @@ impl Partition {
             metrics,
             traffic: Default::default(),
             joining,
-            state: Mutex::new(State {
+            state: Mutex::new(PartitionState {
                 log,
                 settings: topic.settings.clone(),
                 role: Role::Bystander,
@@ -330,7 +330,7 @@ impl Partition {
     /// Appends a batch under the partition's lock: sequence, offset and epoch are given here and nowhere else.
     fn append(
         &self,
-        mut state: MutexGuard<'_, State>,
+        mut state: MutexGuard<'_, PartitionState>,
         batch: &Batch,
         acks_all: bool,
         guard: Option<VerificationGuard>,
@@ -339,7 +339,7 @@ impl Partition {
         let Role::Leader(leadership) = &state.role else { return Err(NotServed::NotLeader.into()) };
         let leader_epoch = leadership.epoch();
         let append_time_ms = (state.settings.message_timestamp_type == TimestampType::LogAppendTime).then_some(now_ms);
-        if acks_all && !leadership.has_enough_in_sync(&self.look(&state)) {
+        if acks_all && !leadership.has_enough_in_sync(&self.leader_snapshot(&state)) {
             return Err(AppendError::NotEnoughReplicas);
         }
         let (size, limit) = (batch.bytes().len(), state.settings.segment_bytes);
@@ -410,7 +410,7 @@ impl Partition {
 
     fn not_in_time(&self, appended: &Appended) -> NotAcknowledged {
         let enough = self.leading_since(appended.leader_epoch).map(|state| match &state.role {
-            Role::Leader(leadership) => leadership.has_enough_in_sync(&self.look(&state)),
+            Role::Leader(leadership) => leadership.has_enough_in_sync(&self.leader_snapshot(&state)),
             Role::Bystander | Role::Follower(_) | Role::Offline => true,
         });
         match enough {
@@ -452,7 +452,7 @@ impl Partition {
         self.unless_busy().ok_or(Busy).map(|state| self.leader_epoch_in(&state))
     }
 
-    fn leader_epoch_in(&self, state: &State) -> Option<LeaderEpoch> {
+    fn leader_epoch_in(&self, state: &PartitionState) -> Option<LeaderEpoch> {
         state.role.leader_epoch().filter(|_| !self.is_superseded())
     }
 
@@ -463,7 +463,7 @@ impl Partition {
     }
 
     /// The partition's lock, if this broker leads it, in the epoch that the client believes (none: it does not say).
-    fn leading(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn leading(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, PartitionState>, NotServed> {
         let state = self.followed(believed_epoch)?;
         match &state.role {
             Role::Leader(leadership) if leadership.gives_way() => Err(NotServed::NotLeader),
@@ -474,7 +474,7 @@ impl Partition {
     /// The partition's lock, for the looks of control threads at every partition: `None` if another thread holds it
     /// for longer than [`LOOK`], because that thread waits for the disk. Leases are renewed on control threads. Only
     /// the first look waits for a partition that stays busy: with many cores many are busy, and looks are frequent.
-    fn unless_busy(&self) -> Option<MutexGuard<'_, State>> {
+    fn unless_busy(&self) -> Option<MutexGuard<'_, PartitionState>> {
         #[cfg(test)]
         self.looks.fetch_add(1, Ordering::Relaxed);
         let wait = if self.is_busy.load(Ordering::Relaxed) { Duration::ZERO } else { LOOK };
@@ -484,7 +484,7 @@ impl Partition {
     }
 
     /// The same for a follower, to which this broker does not give way: that it comes is what ends that.
-    fn followed(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn followed(&self, believed_epoch: LeaderEpoch) -> Result<MutexGuard<'_, PartitionState>, NotServed> {
         // Also before the lock, which may be held by a thread that waits for the disk.
         if self.is_superseded() {
             return Err(NotServed::NotLeader);
@@ -503,7 +503,7 @@ impl Partition {
     /// The partition's lock, if this broker has led it without a break since an epoch, an append's for instance. A
     /// producer names no epoch: to the producer, a broker that was not the leader in between is not the leader any
     /// more, even if it leads again. (Producers do not know FENCED_LEADER_EPOCH: they would stop instead of retrying.)
-    fn leading_since(&self, leader_epoch: LeaderEpoch) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn leading_since(&self, leader_epoch: LeaderEpoch) -> Result<MutexGuard<'_, PartitionState>, NotServed> {
         let state = self.leading(LeaderEpoch::NONE)?;
         match &state.role {
             Role::Leader(leadership) if leadership.has_led_since(leader_epoch) => Ok(state),
@@ -511,7 +511,7 @@ impl Partition {
         }
     }
 
-    fn advance_high_watermark(&self, state: &mut State) {
+    fn advance_high_watermark(&self, state: &mut PartitionState) {
         let Role::Leader(leadership) = &state.role else { return };
         let (current, log_end) = (self.high_watermark.get(), state.log.log_end());
         let next = leadership.high_watermark(current, log_end, state.settings.min_insync_replicas);
@@ -520,13 +520,13 @@ impl Partition {
     }
 
     /// After anything that it rests on has changed: the high watermark, the log's start.
-    fn advance_last_stable(&self, state: &mut State) {
+    fn advance_last_stable(&self, state: &mut PartitionState) {
         state.log.set_high_watermark(self.high_watermark.get());
         self.last_stable.advance(state.log.last_stable());
     }
 
-    fn look(&self, state: &State) -> Look {
-        Look {
+    fn leader_snapshot(&self, state: &PartitionState) -> LeaderSnapshot {
+        LeaderSnapshot {
             now: env::now(),
             log_end: state.log.log_end(),
             high_watermark: self.high_watermark.get(),
@@ -550,7 +550,7 @@ impl Partition {
     }
 }
 
-impl State {
+impl PartitionState {
     fn first_dirty(&self) -> Option<i64> {
         self.settings.cleanup_policy.compact.then(|| self.log.first_dirty())
     }

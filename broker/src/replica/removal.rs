@@ -37,7 +37,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(30);
 /// Replicas on their way out.
 #[derive(Default)]
 pub(super) struct Removals {
-    state: Mutex<State>,
+    state: Mutex<RemovalProgress>,
     /// Wakes the task that asks when files of replicas that were moved away may go.
     moved: Notify,
     /// Wakes the task that removes names.
@@ -49,7 +49,7 @@ pub(super) struct Removals {
 }
 
 #[derive(Default)]
-struct State {
+struct RemovalProgress {
     /// Moved away by these assignments, which the copy of the objects on disk may not know yet.
     moved: Vec<(Assignment, Leaving)>,
     waiting: VecDeque<Leaving>,
@@ -101,7 +101,7 @@ impl Removals {
     }
 }
 
-impl State {
+impl RemovalProgress {
     /// `moved` by another assignment, or by a tombstone.
     fn add(&mut self, leaving: Leaving, moved: Option<&Assignment>) {
         if self.leaving.insert(leaving.key) {
@@ -208,7 +208,7 @@ impl Replicas {
     }
 
     /// Folders that nobody opens, of partitions that went while this broker was down or could not open them.
-    fn queue_what_was_found(&self, image: &ClusterImage, state: &mut State) {
+    fn queue_what_was_found(&self, image: &ClusterImage, state: &mut RemovalProgress) {
         let unopened = self.unopened.lock();
         let is_gone =
             |key: &TopicIdPartition, _: &mut String| !unopened.opening.contains(key) && self.is_gone(image, *key);

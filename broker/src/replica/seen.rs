@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 
 /// What the last image shows.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct LastImage {
     image: Option<Arc<ClusterImage>>,
     /// The topics of which it puts a partition here.
     mine: BTreeSet<Uuid>,
@@ -26,7 +26,7 @@ struct Leaderless {
     recovering: usize,
 }
 
-impl Seen {
+impl LastImage {
     /// Takes the next image. Whether anything in it is new to the replicas of the broker `me`, or to folders of topics
     /// that were `found` on its disk.
     pub(super) fn learn(&mut self, me: BrokerId, image: &Arc<ClusterImage>, found: impl Fn(Uuid) -> bool) -> bool {
@@ -149,7 +149,7 @@ mod tests {
         let topics = (0..1000).map(|id| topic(id, if id < 10 { ME.id } else { OTHER }, None));
         let topics = topics.map(|topic| (topic.id, topic)).collect();
         let first = Arc::new(ClusterImage { topics, ..ClusterImage::default() });
-        let (mut seen, nothing) = (Seen::default(), |_| false);
+        let (mut seen, nothing) = (LastImage::default(), |_| false);
         assert!(seen.learn(ME.id, &first, nothing), "the first image");
         assert_eq!((seen.mine(&first).count(), seen.mine_without_leader(&first).count()), (10, 10));
         assert!(!seen.learn(ME.id, &first, nothing), "the same image");

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use crate::env;
 use crate::image::ImageReceiver;
 use crate::metrics::Metrics;
-use crate::quotas::connections::{Gate, Place, TurnedAway};
+use crate::quotas::connections::{ConnectionPlace, Gate, TurnedAway};
 
 /// How many connections that came too fast are held at the same time; beyond that they are closed at once.
 const MOST_HELD: usize = 1024;
@@ -39,7 +39,7 @@ impl Admission {
 
     /// Waits until the broker may have another connection. Then its place; `None`: the address may not have it, and it
     /// is or will be closed.
-    pub(super) async fn admit(&mut self, socket: TcpStream, address: IpAddr) -> Option<(TcpStream, Place)> {
+    pub(super) async fn admit(&mut self, socket: TcpStream, address: IpAddr) -> Option<(TcpStream, ConnectionPlace)> {
         // Brokers must reach each other, also when clients have taken all there is.
         let spared = self.listeners.len() > 1 && self.images.borrow().is_of_brokers(&self.listener, &self.listeners);
         let throttled = self.gate.wait(&mut self.images, &self.listener, spared).await;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
-use crate::quotas::connections::Place;
+use crate::quotas::connections::ConnectionPlace;
 
 /// How many accepted connections may wait for their reactor; beyond that the acceptor waits.
 const WAITING: usize = 1024;
@@ -29,7 +29,7 @@ pub(super) struct Accepted {
     /// The name of the listener.
     pub listener: Str,
     /// Its place among the broker's connections.
-    pub place: Place,
+    pub place: ConnectionPlace,
 }
 
 /// The connections of one reactor.

@@ -43,7 +43,7 @@ use self::admission::Admission;
 use self::buffers::{BUDGET_OF_STRANGERS, Budget};
 use self::connections::Accepted;
 pub use self::reactor::Pulse;
-use self::reactor::{Limits, ReactorHandle, Shared};
+use self::reactor::{ReactorContext, ReactorHandle, SocketLimits};
 use self::stuck::{refuse, with_fewest};
 use crate::env;
 use crate::handle::Handler;
@@ -72,11 +72,11 @@ impl Server {
         handler: &Arc<Handler>,
         reactors: usize,
         budget: Budget,
-        limits: Limits,
+        limits: SocketLimits,
         tls: ServerConfigsReceiver,
     ) -> io::Result<Server> {
         let (stop, stopping) = watch::channel(false);
-        let shared = Shared {
+        let shared = ReactorContext {
             handler: handler.clone(),
             budget,
             strangers: Budget::new(BUDGET_OF_STRANGERS),

@@ -20,7 +20,7 @@ use super::connection::{self, Ended};
 use super::connections::{Accepted, Connections};
 use super::frames::Scratch;
 use super::opening::Door;
-use super::refused::Refused;
+use super::refused::RefusalLog;
 use super::unserved::Unserved;
 use crate::env;
 use crate::handle::{Handler, Peer};
@@ -28,7 +28,7 @@ use crate::tls::ServerConfigsReceiver;
 
 /// The limits of connections.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct SocketLimits {
     /// `socket.request.max.bytes`.
     pub max_request: usize,
     /// `sasl.server.max.receive.size`: the largest request of a client that has not authenticated.
@@ -48,7 +48,7 @@ pub struct Reactor {
     /// The memory through which small frames are read.
     pub scratch: Scratch,
     /// The limits of connections.
-    pub limits: Limits,
+    pub limits: SocketLimits,
     /// Who may connect, for connections that exist.
     pub(super) access: watch::Sender<Arc<Access>>,
     /// What new connections need.
@@ -56,28 +56,28 @@ pub struct Reactor {
     /// Clients that used an API that is not served.
     pub(super) unserved: Arc<Mutex<Unserved>>,
     /// Clients that were not let in.
-    refused: Arc<Mutex<Refused>>,
+    refused: Arc<Mutex<RefusalLog>>,
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
 }
 
 /// What the reactors of a broker share.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct ReactorContext {
     pub handler: Arc<Handler>,
     /// The memory for large frames of clients, and of those that have not authenticated.
     pub budget: Budget,
     pub strangers: Budget,
-    pub limits: Limits,
+    pub limits: SocketLimits,
     pub tls: ServerConfigsReceiver,
     pub unserved: Arc<Mutex<Unserved>>,
-    pub refused: Arc<Mutex<Refused>>,
+    pub refused: Arc<Mutex<RefusalLog>>,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl Reactor {
-    fn new(shared: Shared) -> Reactor {
-        let Shared { handler, budget, strangers, limits, tls, unserved, refused, stopping } = shared;
+    fn new(shared: ReactorContext) -> Reactor {
+        let ReactorContext { handler, budget, strangers, limits, tls, unserved, refused, stopping } = shared;
         let access = handler.images.borrow().access.clone();
         Reactor {
             buffers: Buffers::new(budget),
@@ -115,7 +115,7 @@ impl ReactorHandle {
     ///
     /// # Errors
     /// When the system refuses a thread or a poller.
-    pub(super) fn start(number: usize, shared: Shared) -> io::Result<ReactorHandle> {
+    pub(super) fn start(number: usize, shared: ReactorContext) -> io::Result<ReactorHandle> {
         let (inbox, posted) = mpsc::channel(INBOX_BOUND);
         let connections = Arc::<Connections>::default();
         let given = connections.clone();

@@ -14,11 +14,11 @@ use crate::loggers::AUDIT;
 
 /// What was logged.
 #[derive(Debug, Default)]
-pub(crate) struct Refused {
+pub(crate) struct RefusalLog {
     said: Said<(IpAddr, &'static str)>,
 }
 
-impl Refused {
+impl RefusalLog {
     /// Logs who was refused, and why, unless the same was logged less than a minute ago.
     pub(crate) fn note(&mut self, now: Instant, peer: &Peer, error: &NotOpened) {
         // Without a reason the network has ended the connection.
@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn who_is_refused_is_named_once_a_minute_with_the_reason() {
         let peer = Peer::new(([10, 0, 0, 1], 4711).into(), "replication".into());
-        let (mut refused, now, log) = (Refused::default(), crate::env::now(), Captured::default());
+        let (mut refused, now, log) = (RefusalLog::default(), crate::env::now(), Captured::default());
         tracing::subscriber::with_default(log.printing("info"), || {
             refused.note(now, &peer, &NotOpened::NoBroker);
             refused.note(now, &peer, &NotOpened::NoBroker);
@@ -60,7 +60,7 @@ mod tests {
             let address = Ipv6Addr::from_bits(u128::from(network) << 64 | u128::from(host));
             Peer::new((address, 4711).into(), "external".into())
         };
-        let (mut refused, now, log) = (Refused::default(), crate::env::now(), Captured::default());
+        let (mut refused, now, log) = (RefusalLog::default(), crate::env::now(), Captured::default());
         tracing::subscriber::with_default(log.printing("info"), || {
             for host in 1..=1000 {
                 refused.note(now, &peer(1, host), &NotOpened::NoBroker);

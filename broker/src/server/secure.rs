@@ -53,10 +53,10 @@ pub enum HandshakeError {
 pub struct Secure {
     stream: Arc<TcpStream>,
     memory: Rc<Memory>,
-    state: RefCell<State>,
+    state: RefCell<TlsState>,
 }
 
-struct State {
+struct TlsState {
     session: UnbufferedServerConnection,
     /// How much is read from the socket at once.
     ahead: usize,
@@ -81,7 +81,7 @@ impl Secure {
         memory: Rc<Memory>,
     ) -> Result<Secure, HandshakeError> {
         let session = UnbufferedServerConnection::new(config).map_err(HandshakeError::Tls)?;
-        let mut state = State {
+        let mut state = TlsState {
             session,
             ahead: READ_OF_STRANGERS,
             incoming: Vec::new(),
@@ -176,7 +176,7 @@ impl Secure {
     /// Says that nothing more will come, if the socket takes it at once: the connection ends.
     pub(super) fn close(&self) {
         let state = &mut *self.state.borrow_mut();
-        let State { session, incoming, outgoing, .. } = state;
+        let TlsState { session, incoming, outgoing, .. } = state;
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) = session.process_tls_records(incoming).state {
             // The peer also sees that the connection ends.
             let _ = outgoing.add(ALERT, |room| traffic.queue_close_notify(room));
@@ -185,7 +185,7 @@ impl Secure {
     }
 }
 
-impl State {
+impl TlsState {
     /// Reads from the socket what there is; 0: the peer has closed.
     fn receive(&mut self, stream: &TcpStream) -> io::Result<usize> {
         // Of a long message of TLS itself more may be left than usual.
@@ -258,7 +258,7 @@ impl State {
 
     /// After an error, what the peer is to hear of it.
     fn encode_alert(&mut self) {
-        let State { session, incoming, outgoing, .. } = self;
+        let TlsState { session, incoming, outgoing, .. } = self;
         if let Ok(ConnectionState::EncodeTlsData(mut data)) = session.process_tls_records(incoming).state {
             // Without it, the peer sees that the connection ends.
             let _ = outgoing.add(ALERT, |room| data.encode(room));
@@ -267,7 +267,7 @@ impl State {
 
     /// Encrypts some of the chunks at the front.
     fn seal(&mut self, out: &mut VecDeque<Chunk>, memory: &Memory) -> io::Result<()> {
-        let State { session, incoming, outgoing, .. } = self;
+        let TlsState { session, incoming, outgoing, .. } = self;
         // `process` has taken all whole records: nothing is discarded here. rustls may refer to a part of a message in
         // `incoming`, so it must see it.
         let status = session.process_tls_records(incoming);

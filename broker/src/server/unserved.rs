@@ -8,7 +8,7 @@ use ottla_wire::compatibility::KAFKA_4_3;
 
 use super::quiet::Said;
 use crate::env::Instant;
-use crate::handle::{Asked, Client};
+use crate::handle::{Client, CommonHeader};
 
 /// What was logged.
 #[derive(Debug, Default)]
@@ -18,17 +18,17 @@ pub(crate) struct Unserved {
 
 impl Unserved {
     /// Logs who asked, unless the same was logged less than a minute ago.
-    pub(crate) fn note(&mut self, now: Instant, client: &Client, asked: &Asked) {
+    pub(crate) fn note(&mut self, now: Instant, client: &Client, header: &CommonHeader) {
         let peer = client.peer();
-        let Some(unsaid) = self.said.is_due(now, (peer.network(), asked.key)) else { return };
+        let Some(unsaid) = self.said.is_due(now, (peer.network(), header.key)) else { return };
         let name =
-            KAFKA_4_3.iter().find(|(key, ..)| *key == asked.key).map_or("unknown to Kafka 4.3", |(_, name, ..)| name);
+            KAFKA_4_3.iter().find(|(key, ..)| *key == header.key).map_or("unknown to Kafka 4.3", |(_, name, ..)| name);
         tracing::warn!(
             address = %peer.address,
-            client_id = asked.client_id.as_deref().unwrap_or_default(),
+            client_id = header.client_id.as_deref().unwrap_or_default(),
             software = client.software.as_deref().unwrap_or("unknown"),
-            api = %format_args!("{name} ({})", asked.key),
-            version = asked.version,
+            api = %format_args!("{name} ({})", header.key),
+            version = header.version,
             unsaid,
             "closed the connection of a client that used an API or a version that is not served; README.md lists the \
             served ones"

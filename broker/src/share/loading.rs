@@ -7,30 +7,30 @@ use ottla_group::share_state::{self, ReadState, Request, StateError, StateReply}
 use ottla_share::{DeliveryState, LoadError, PersisterError, SharePartition, StateBatch, Stored};
 
 use super::ShareError;
-use super::shared::{Active, Shared, State};
+use super::shared::{Active, LedSharePartition, SharePartitionState};
 use crate::env;
 use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
-use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
+use crate::replica::partition::reading::{Bound, FoundOffset, OffsetSpec, ReadError};
 use crate::share_state::codes;
 
 /// Stands for a start that nobody has chosen yet.
 const NO_START: i64 = -1;
 
-impl Shared {
+impl LedSharePartition {
     /// Asks the persister, and serves then.
     pub(super) async fn load(self: Arc<Self>) {
         let loaded = self.read().await;
         let mut state = self.state.lock();
-        if let State::Loading { is_left } = &*state {
+        if let SharePartitionState::Loading { is_left } = &*state {
             *state = match loaded {
-                Ok(_) if *is_left => State::Over(ShareError::NotFetched),
-                Ok(machine) => State::Active(Box::new(Active::new(machine))),
+                Ok(_) if *is_left => SharePartitionState::Over(ShareError::NotFetched),
+                Ok(machine) => SharePartitionState::Active(Box::new(Active::new(machine))),
                 Err(why) => {
                     let group = &self.place.group;
                     let (topic, partition) = (self.place.topic_id, self.place.partition);
                     tracing::warn!(%group, %topic, partition, %why, "failed to load a share partition");
-                    State::Over(why)
+                    SharePartitionState::Over(why)
                 }
             };
         }
@@ -54,29 +54,29 @@ impl Shared {
             tracing::error!(group = %self.place.group, %error, "the state of a share partition makes no sense");
             ShareError::BadState
         })?;
-        machine.move_log_start(self.find(Wanted::Earliest).await?);
+        machine.move_log_start(self.find(OffsetSpec::Earliest).await?);
         Ok(machine)
     }
 
     /// Where a group begins that has never fetched.
     async fn first_start(&self) -> Result<i64, ShareError> {
         self.find(match self.sharing().offset_reset {
-            OffsetReset::Earliest => Wanted::Earliest,
-            OffsetReset::Latest => Wanted::Latest,
+            OffsetReset::Earliest => OffsetSpec::Earliest,
+            OffsetReset::Latest => OffsetSpec::Latest,
             OffsetReset::ByDuration(ago) => {
                 let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
-                Wanted::Timestamp(env::wall_clock_ms().saturating_sub(ago).max(0))
+                OffsetSpec::Timestamp(env::wall_clock_ms().saturating_sub(ago).max(0))
             }
         })
         .await
     }
 
     /// Looks an offset up; the log's end if there is no such record.
-    async fn find(&self, wanted: Wanted) -> Result<i64, ShareError> {
+    async fn find(&self, wanted: OffsetSpec) -> Result<i64, ShareError> {
         let found = self.partition.find(wanted, Bound::HighWatermark, LeaderEpoch::NONE).map_err(read_error)?;
         let search = match found {
-            Found::At(record) => return Ok(record.offset),
-            Found::Somewhere(search) => search,
+            FoundOffset::At(record) => return Ok(record.offset),
+            FoundOffset::Somewhere(search) => search,
         };
         let found = self.workers.run(move || search.run()).await.map_err(read_error)?;
         Ok(found.map_or_else(|| self.partition.high_watermark.get(), |record| record.offset))

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ottla_config::{GroupSettings, SharingSettings};
-use ottla_group::share_state::SharePartition as Place;
+use ottla_group::share_state::SharePartition as SharePartitionKey;
 use ottla_share::{
     AcknowledgeError, AcknowledgementBatch, Config, ConnectionId, Ended, Fetch, Fetched, GroupId, MemberId,
     PersisterError, SessionError, Sessions, ShareFetch,
@@ -30,8 +30,8 @@ use ottla_wire::TopicIdPartition;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-pub(crate) use self::shared::Shared;
-pub(crate) use self::taking::{Look, Taken, Turn, Want};
+pub(crate) use self::shared::LedSharePartition;
+pub(crate) use self::taking::{FetchTurn, TakeOutcome, Taken, Want};
 use crate::coordinator::Clock;
 use crate::env::Workers;
 use crate::image::{ClusterImage, ImageReceiver};
@@ -69,7 +69,7 @@ pub struct Shares {
     /// The control runtime: requests come from the reactors, whose tasks end with a connection.
     runtime: Handle,
     sessions: Mutex<Sessions>,
-    shared: Mutex<BTreeMap<Place, Arc<Shared>>>,
+    shared: Mutex<BTreeMap<SharePartitionKey, Arc<LedSharePartition>>>,
     next_connection: AtomicU64,
 }
 
@@ -175,7 +175,7 @@ impl Shares {
     ///
     /// # Errors
     /// That this broker does not lead the partition.
-    pub fn to_fetch(self: &Arc<Self>, place: &Place) -> Result<Arc<Shared>, NotServed> {
+    pub fn to_fetch(self: &Arc<Self>, place: &SharePartitionKey) -> Result<Arc<LedSharePartition>, NotServed> {
         let image = self.images.borrow().clone();
         let topic = image.topics.get(&place.topic_id).ok_or(NotServed::UnknownTopicId)?;
         let partition = self.replicas.get(topic, place.partition)?;
@@ -185,7 +185,7 @@ impl Shares {
             shared.stay();
             return Ok(shared.clone());
         }
-        let shared = Shared::new(self, place.clone(), partition, epoch);
+        let shared = LedSharePartition::new(self, place.clone(), partition, epoch);
         self.runtime.spawn(shared.clone().load());
         if let Some(old) = all.insert(place.clone(), shared.clone()) {
             // A fetch that still waits on it must not take from it beside the new one.
@@ -197,7 +197,7 @@ impl Shares {
     /// Acknowledges records. What must happen has happened when this returns; the future waits until it is safe.
     pub fn acknowledge(
         &self,
-        place: &Place,
+        place: &SharePartitionKey,
         member: &MemberId,
         batches: &[AcknowledgementBatch],
         may_renew: bool,
@@ -212,7 +212,7 @@ impl Shares {
         }
     }
 
-    fn to_acknowledge(&self, place: &Place) -> Result<Arc<Shared>, ShareError> {
+    fn to_acknowledge(&self, place: &SharePartitionKey) -> Result<Arc<LedSharePartition>, ShareError> {
         let image = self.images.borrow().clone();
         let topic = image.topics.get(&place.topic_id).ok_or(NotServed::UnknownTopicId)?;
         let partition = self.replicas.get(topic, place.partition)?;
@@ -221,7 +221,7 @@ impl Shares {
         all.get(place).filter(|shared| shared.is_for(&partition)).cloned().ok_or(ShareError::NotFetched)
     }
 
-    fn all(&self) -> Vec<Arc<Shared>> {
+    fn all(&self) -> Vec<Arc<LedSharePartition>> {
         let mut all = self.shared.lock();
         all.retain(|_, shared| !shared.is_over());
         all.values().cloned().collect()
@@ -230,7 +230,7 @@ impl Shares {
     fn release(&self, ended: &Ended) {
         let group: ottla_group::GroupId = ended.group.to_string().as_str().into();
         for TopicIdPartition { topic_id, partition } in &ended.partitions {
-            let place = Place { group: group.clone(), topic_id: *topic_id, partition: *partition };
+            let place = SharePartitionKey { group: group.clone(), topic_id: *topic_id, partition: *partition };
             let shared = self.shared.lock().get(&place).cloned();
             if let Some(shared) = shared {
                 shared.release(&ended.member);

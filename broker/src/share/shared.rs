@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::SharingSettings;
-use ottla_group::share_state::SharePartition as Place;
+use ottla_group::share_state::SharePartition as SharePartitionKey;
 use ottla_share::{
     Acknowledge, AcknowledgementBatch, Acquired, Config, MemberId, PersisterError, SharePartition, StateWrite,
 };
@@ -28,8 +28,8 @@ use crate::watermark::{Reached, Watermark};
 const RELEASE: i8 = 2;
 
 /// One group's progress in one partition, while this broker leads it without a break.
-pub struct Shared {
-    pub(super) place: Place,
+pub struct LedSharePartition {
+    pub(super) place: SharePartitionKey,
     pub(super) partition: Arc<Partition>,
     /// The leader epoch in which it began.
     pub(super) since_epoch: LeaderEpoch,
@@ -40,10 +40,10 @@ pub struct Shared {
     pub(super) runtime: Handle,
     /// Disturbed when there may be more to acquire, or nothing more will come.
     pub(super) changed: Arc<Watermark>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<SharePartitionState>,
 }
 
-pub(super) enum State {
+pub(super) enum SharePartitionState {
     /// The persister is asked.
     Loading {
         /// As in [`Active`].
@@ -83,15 +83,15 @@ pub(super) struct Queued {
     pub(super) answer: Option<oneshot::Sender<Result<(), PersisterError>>>,
 }
 
-impl Shared {
-    /// A share partition that is yet to be loaded; see [`Shared::load`].
+impl LedSharePartition {
+    /// A share partition that is yet to be loaded; see [`LedSharePartition::load`].
     pub(super) fn new(
         shares: &Shares,
-        place: Place,
+        place: SharePartitionKey,
         partition: Arc<Partition>,
         since_epoch: LeaderEpoch,
-    ) -> Arc<Shared> {
-        Arc::new(Shared {
+    ) -> Arc<LedSharePartition> {
+        Arc::new(LedSharePartition {
             place,
             partition,
             since_epoch,
@@ -101,12 +101,12 @@ impl Shared {
             persister: shares.persister.clone(),
             runtime: shares.runtime.clone(),
             changed: Watermark::new(0),
-            state: Mutex::new(State::Loading { is_left: false }),
+            state: Mutex::new(SharePartitionState::Loading { is_left: false }),
         })
     }
 
     /// Whose it is, and of which partition.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &SharePartitionKey {
         &self.place
     }
 
@@ -117,7 +117,7 @@ impl Shared {
 
     /// Whether nothing will come of it any more.
     pub(super) fn is_over(&self) -> bool {
-        matches!(*self.state.lock(), State::Over(_))
+        matches!(*self.state.lock(), SharePartitionState::Over(_))
     }
 
     /// Ends it if this broker no longer leads.
@@ -129,7 +129,7 @@ impl Shared {
 
     /// Nobody gets anything of it any more; the next fetch begins with another one.
     pub(super) fn end(&self, why: ShareError) {
-        *self.state.lock() = State::Over(why);
+        *self.state.lock() = SharePartitionState::Over(why);
         self.changed.disturb();
     }
 
@@ -156,10 +156,10 @@ impl Shared {
         let config = self.config();
         let mut state = self.state.lock();
         let active = match &mut *state {
-            State::Active(active) => active,
+            SharePartitionState::Active(active) => active,
             // Nobody can have anything of it yet.
-            State::Loading { .. } => return Err(ottla_share::AcknowledgeError::InvalidRecordState.into()),
-            State::Over(why) => return Err(*why),
+            SharePartitionState::Loading { .. } => return Err(ottla_share::AcknowledgeError::InvalidRecordState.into()),
+            SharePartitionState::Over(why) => return Err(*why),
         };
         let request = Acknowledge { member, batches, may_renew };
         let Some(write) = active.machine.acknowledge(&config, self.clock.now().monotonic, &request)? else {
@@ -175,7 +175,7 @@ impl Shared {
     /// A member's session has ended: its records are released.
     pub(super) fn release(self: &Arc<Self>, member: &MemberId) {
         let config = self.config();
-        if let State::Active(active) = &mut *self.state.lock()
+        if let SharePartitionState::Active(active) = &mut *self.state.lock()
             && let Some(write) = active.machine.release(&config, member)
         {
             self.post(active, write, None);
@@ -194,30 +194,30 @@ impl Shared {
     pub(super) fn leave(&self) {
         let mut state = self.state.lock();
         match &mut *state {
-            State::Loading { is_left } => *is_left = true,
-            State::Active(active) => {
+            SharePartitionState::Loading { is_left } => *is_left = true,
+            SharePartitionState::Active(active) => {
                 active.is_left = true;
                 if !active.is_writing {
-                    *state = State::Over(ShareError::NotFetched);
+                    *state = SharePartitionState::Over(ShareError::NotFetched);
                     drop(state);
                     self.changed.disturb();
                 }
             }
-            State::Over(_) => {}
+            SharePartitionState::Over(_) => {}
         }
     }
 
     /// Whether it went because nobody of the group was left. A fetch that came just then begins with another one.
     pub fn has_left(&self) -> bool {
-        matches!(*self.state.lock(), State::Over(ShareError::NotFetched))
+        matches!(*self.state.lock(), SharePartitionState::Over(ShareError::NotFetched))
     }
 
     /// Somebody of the group fetches again.
     pub(super) fn stay(&self) {
         match &mut *self.state.lock() {
-            State::Loading { is_left } => *is_left = false,
-            State::Active(active) => active.is_left = false,
-            State::Over(_) => {}
+            SharePartitionState::Loading { is_left } => *is_left = false,
+            SharePartitionState::Active(active) => active.is_left = false,
+            SharePartitionState::Over(_) => {}
         }
     }
 
@@ -226,7 +226,7 @@ impl Shared {
     pub(super) fn tick(self: &Arc<Self>) -> Option<Duration> {
         let config = self.config();
         let mut state = self.state.lock();
-        let State::Active(active) = &mut *state else { return None };
+        let SharePartitionState::Active(active) = &mut *state else { return None };
         if let Some(write) = active.machine.expire(&config, self.clock.now().monotonic) {
             self.post(active, write, None);
             self.changed.disturb();
@@ -235,8 +235,8 @@ impl Shared {
     }
 
     /// After anything that a lock's end may rest on.
-    pub(super) fn follow_up(&self, state: &MutexGuard<'_, State>) {
-        if let State::Active(active) = &**state {
+    pub(super) fn follow_up(&self, state: &MutexGuard<'_, SharePartitionState>) {
+        if let SharePartitionState::Active(active) = &**state {
             self.clock.wake_by(active.machine.next_deadline());
         }
     }
@@ -244,8 +244,8 @@ impl Shared {
     /// How many records are in flight, of the groups' members or done with out of order.
     pub(super) fn in_flight(&self) -> i64 {
         match &*self.state.lock() {
-            State::Active(active) => active.machine.end() - active.machine.start(),
-            State::Loading { .. } | State::Over(_) => 0,
+            SharePartitionState::Active(active) => active.machine.end() - active.machine.start(),
+            SharePartitionState::Loading { .. } | SharePartitionState::Over(_) => 0,
         }
     }
 }

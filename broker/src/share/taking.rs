@@ -13,10 +13,10 @@ use ottla_share::{Acquire, AcquireMode, Acquired, MemberId};
 use super::ShareError;
 use super::batches::Headers;
 use super::loading::read_error;
-use super::shared::{Shared, State};
+use super::shared::{LedSharePartition, SharePartitionState};
 use crate::image::LeaderEpoch;
 use crate::replica::NotServed;
-use crate::replica::partition::reading::{Bound, Read, ReadError, ReadFrom, Reader, Wanted};
+use crate::replica::partition::reading::{Bound, OffsetSpec, Read, ReadError, ReadFrom, Reader};
 use crate::watermark::Reached;
 
 /// The most bytes that are read from one partition for one answer: they are all in memory.
@@ -43,7 +43,7 @@ pub struct Want<'a> {
 }
 
 /// What a turn has found.
-pub enum Look {
+pub enum TakeOutcome {
     /// Records.
     Taken(Taken),
     /// Nothing for this member now.
@@ -58,7 +58,7 @@ pub struct Taken {
     records: Bytes,
     acquired: Vec<Acquired>,
     member: MemberId,
-    shared: Arc<Shared>,
+    shared: Arc<LedSharePartition>,
 }
 
 impl Taken {
@@ -89,8 +89,8 @@ impl Drop for Taken {
 
 /// The turn of one fetch to read and acquire records: a thousand members that wait for one record would read it a
 /// thousand times. The turn ends when it is dropped.
-pub struct Turn {
-    shared: Arc<Shared>,
+pub struct FetchTurn {
+    shared: Arc<LedSharePartition>,
     /// From where to read.
     from: i64,
     /// When it began: see [`Watermark::disturbances`](crate::watermark::Watermark::disturbances).
@@ -99,7 +99,7 @@ pub struct Turn {
     others_may_find: bool,
 }
 
-impl Shared {
+impl LedSharePartition {
     /// Up to where a member of the group may see.
     fn bound(&self) -> Bound {
         if self.sharing().read_committed { Bound::LastStable } else { Bound::HighWatermark }
@@ -131,19 +131,23 @@ impl Shared {
     ///
     /// # Errors
     /// See [`ShareError`].
-    pub fn begin_turn(self: &Arc<Self>) -> Result<Option<Turn>, ShareError> {
+    pub fn begin_turn(self: &Arc<Self>) -> Result<Option<FetchTurn>, ShareError> {
         let (config, bound) = (self.config(), self.bound());
         let mut state = self.state.lock();
         let active = match &mut *state {
-            State::Active(active) if active.machine.can_acquire(&config) => active,
-            State::Active(_) | State::Loading { .. } => return Ok(None),
-            State::Over(why) => return Err(*why),
+            SharePartitionState::Active(active) if active.machine.can_acquire(&config) => active,
+            SharePartitionState::Active(_) | SharePartitionState::Loading { .. } => return Ok(None),
+            SharePartitionState::Over(why) => return Err(*why),
         };
         let from = active.machine.next_fetch_offset();
         if from >= self.partition.bound(bound).get() {
             drop(state);
             // A member should hear that this broker leads no more, or that the disk has failed.
-            return self.partition.find(Wanted::Earliest, bound, LeaderEpoch::NONE).map(|_| None).map_err(read_error);
+            return self
+                .partition
+                .find(OffsetSpec::Earliest, bound, LeaderEpoch::NONE)
+                .map(|_| None)
+                .map_err(read_error);
         }
         if active.is_taken {
             active.was_refused = true;
@@ -151,13 +155,13 @@ impl Shared {
         }
         active.is_taken = true;
         let disturbances = self.changed.disturbances();
-        Ok(Some(Turn { shared: self.clone(), from, disturbances, others_may_find: true }))
+        Ok(Some(FetchTurn { shared: self.clone(), from, disturbances, others_may_find: true }))
     }
 
-    fn end_turn(&self, turn: &Turn) {
+    fn end_turn(&self, turn: &FetchTurn) {
         let (config, end) = (self.config(), self.partition.bound(self.bound()).get());
         let mut state = self.state.lock();
-        let State::Active(active) = &mut *state else { return };
+        let SharePartitionState::Active(active) = &mut *state else { return };
         active.is_taken = false;
         let (was_refused, machine) = (take(&mut active.was_refused), &active.machine);
         let has_some = machine.can_acquire(&config) && machine.next_fetch_offset() < end;
@@ -201,7 +205,7 @@ impl Shared {
         let batches = headers.marked(&aborted);
         let config = self.config();
         let mut state = self.state.lock();
-        let State::Active(active) = &mut *state else { return Ok(None) };
+        let SharePartitionState::Active(active) = &mut *state else { return Ok(None) };
         if !self.partition.leads_since(self.since_epoch) {
             return Err(NotServed::NotLeader.into());
         }
@@ -227,31 +231,31 @@ impl Shared {
     /// From where to read; `None` while there is nothing to acquire.
     fn next_offset(&self) -> Result<Option<i64>, ShareError> {
         match &*self.state.lock() {
-            State::Active(active) => {
+            SharePartitionState::Active(active) => {
                 Ok(active.machine.can_acquire(&self.config()).then(|| active.machine.next_fetch_offset()))
             }
-            State::Loading { .. } => Ok(None),
-            State::Over(why) => Err(*why),
+            SharePartitionState::Loading { .. } => Ok(None),
+            SharePartitionState::Over(why) => Err(*why),
         }
     }
 
     fn move_log_start(&self, log_start: i64) {
-        if let State::Active(active) = &mut *self.state.lock() {
+        if let SharePartitionState::Active(active) = &mut *self.state.lock() {
             active.machine.move_log_start(log_start);
         }
     }
 }
 
-impl Turn {
+impl FetchTurn {
     /// Reads records and acquires them. May wait for the disk: for a worker.
     ///
     /// # Errors
     /// See [`ShareError`].
-    pub fn take(mut self, want: &Want<'_>) -> Result<Look, ShareError> {
+    pub fn take(mut self, want: &Want<'_>) -> Result<TakeOutcome, ShareError> {
         let begin = self.from;
         for _ in 0..MOST_READS {
             if let Some(taken) = self.shared.take_from(want, self.from)? {
-                return Ok(Look::Taken(taken));
+                return Ok(TakeOutcome::Taken(taken));
             }
             match self.shared.next_offset()? {
                 // Nothing of what was read is to be acquired any more: it was aborted, or the log's start has moved.
@@ -259,15 +263,15 @@ impl Turn {
                 Some(_) | None => {
                     // Without a batch that fits into the rest of an answer, others have more room.
                     self.others_may_find = self.from > begin || !want.at_least_one;
-                    return Ok(Look::Nothing);
+                    return Ok(TakeOutcome::Nothing);
                 }
             }
         }
-        Ok(Look::Unfinished)
+        Ok(TakeOutcome::Unfinished)
     }
 }
 
-impl Drop for Turn {
+impl Drop for FetchTurn {
     fn drop(&mut self) {
         self.shared.end_turn(self);
     }

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::ShareError;
 use super::loading::persister_error;
-use super::shared::{Active, Queued, Shared, State};
+use super::shared::{Active, LedSharePartition, Queued, SharePartitionState};
 
-impl Shared {
+impl LedSharePartition {
     /// Takes a write for the persister.
     pub(super) fn post(
         self: &Arc<Self>,
@@ -43,13 +43,13 @@ impl Shared {
     /// What is to be written next; `None` if that is nothing.
     fn next_writes(&self) -> Option<Vec<Queued>> {
         let mut state = self.state.lock();
-        let State::Active(active) = &mut *state else { return None };
+        let SharePartitionState::Active(active) = &mut *state else { return None };
         if !active.queue.is_empty() {
             return Some(std::mem::take(&mut active.queue));
         }
         active.is_writing = false;
         if active.is_left {
-            *state = State::Over(ShareError::NotFetched);
+            *state = SharePartitionState::Over(ShareError::NotFetched);
             drop(state);
             self.changed.disturb();
         }
@@ -73,7 +73,7 @@ impl Shared {
         let config = self.config();
         let mut state = self.state.lock();
         let mut may_acquire = true;
-        if let State::Active(active) = &mut *state {
+        if let SharePartitionState::Active(active) = &mut *state {
             let was_full = !active.machine.can_acquire(&config);
             queued.iter().for_each(|queued| active.machine.settle(&queued.write, written));
             // Mostly records were accepted, and there is nothing new for the members that wait.
@@ -83,7 +83,7 @@ impl Shared {
             let (group, topic, partition) = (&self.place.group, self.place.topic_id, self.place.partition);
             tracing::warn!(%group, %topic, partition, %error, "failed to write the state of a share partition");
             if error.drops_share_partition() {
-                *state = State::Over(error.into());
+                *state = SharePartitionState::Over(error.into());
                 may_acquire = true;
             }
         }

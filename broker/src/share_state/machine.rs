@@ -9,7 +9,7 @@ use ottla_group::share_state::{self, Config, Encoded, Record, Shard, StateReply,
 use super::key;
 use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
-    Append, AppendError, AppendId, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
+    Append, AppendId, CoordinatorAppendError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
 };
 use crate::image::{ClusterImage, LeaderEpoch, SHARE_GROUP_STATE};
 
@@ -57,11 +57,11 @@ impl Machine for Shard {
         key::parse(key).is_none_or(|partition| Shard::is_settled(self, &partition))
     }
 
-    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, at: Now) -> Effects<Shard> {
+    fn decided(&mut self, id: AppendId, result: Result<i64, CoordinatorAppendError>, at: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
-            AppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
-            AppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
+            CoordinatorAppendError::NotCommitted => ottla_group::GroupAppendError::NotCommitted,
+            CoordinatorAppendError::NotLeader => ottla_group::GroupAppendError::NotLeader,
+            CoordinatorAppendError::Rejected => ottla_group::GroupAppendError::TooLarge,
         });
         effects(Shard::decided(self, share_state::StateAppendId(id.0), result, now(at)), at)
     }
@@ -94,7 +94,7 @@ pub(super) fn effects(effects: share_state::Effects, now: Now) -> Effects<Shard>
     let share_state::Effects { replies, appends, delete_before } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
-        batch: batch(&append.records, now).map_err(|TooLong| AppendError::Rejected),
+        batch: batch(&append.records, now).map_err(|TooLong| CoordinatorAppendError::Rejected),
     });
     Effects {
         replies: tickets(replies),

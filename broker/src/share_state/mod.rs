@@ -30,7 +30,7 @@ use crate::env::Workers;
 use crate::image::{ClusterImage, ImageReceiver};
 use crate::metrics::Metrics;
 use crate::replica::Replicas;
-use crate::topics::Known;
+use crate::topics::KnownTopics;
 use crate::topics::deletions::{self, Deletions};
 
 /// The states that this broker keeps.
@@ -59,7 +59,7 @@ impl ShareStates {
 
     /// Follows image and roles, and ticks, until the broker stops. Must be called on the control runtime.
     pub async fn run(self: Arc<Self>) {
-        let (mut deletions, mut known) = (Deletions::default(), Known::default());
+        let (mut deletions, mut known) = (Deletions::default(), KnownTopics::default());
         let mut config = Config::default();
         let look = |image: &ClusterImage, begun: &[Arc<Coordinator<Shard>>]| {
             let all = self.coordinators.all();

@@ -1,6 +1,6 @@
 //! What coordinators must know of the cluster's topics: which there are, and which were deleted.
 //!
-//! - [`Known`]: the topics, as groups and share coordinators want them
+//! - [`KnownTopics`]: the topics, as groups and share coordinators want them
 //! - [`deletions`]: which topics were deleted
 
 pub(crate) mod deletions;
@@ -16,13 +16,13 @@ use crate::shared_map::SharedMap;
 
 /// The topics that the last image showed.
 #[derive(Default)]
-pub(crate) struct Known {
+pub(crate) struct KnownTopics {
     topics: Arc<Topics>,
     /// The names and topics of the last image, of which most are those of the next.
     last: (SharedMap<Str, Uuid>, image::Topics),
 }
 
-impl Known {
+impl KnownTopics {
     /// Takes an image; whether it shows other topics than the one before.
     pub(crate) fn learn(&mut self, image: &ClusterImage) -> bool {
         let (names, shown) = std::mem::replace(&mut self.last, (image.topic_names.clone(), image.topics.clone()));

@@ -48,7 +48,7 @@ impl From<&EndError> for ErrorCode {
 }
 
 /// A marker that is in the log.
-pub struct Written {
+pub struct WrittenMarker {
     partition: Arc<Partition>,
     appended: Appended,
 }
@@ -58,7 +58,7 @@ impl Ends {
     ///
     /// # Errors
     /// Why not; nothing was appended then.
-    pub fn append(&self, topic: &str, number: i32, end: TransactionEnd) -> Result<Written, EndError> {
+    pub fn append(&self, topic: &str, number: i32, end: TransactionEnd) -> Result<WrittenMarker, EndError> {
         let image = self.images.borrow().clone();
         let known = image.topic(topic).ok_or(NotServed::UnknownTopicOrPartition)?;
         let partition = self.replicas.get(known, number)?;
@@ -72,11 +72,11 @@ impl Ends {
         if appended.must_flush {
             self.replicas.flush_soon(&partition);
         }
-        Ok(Written { partition, appended })
+        Ok(WrittenMarker { partition, appended })
     }
 }
 
-impl Written {
+impl WrittenMarker {
     /// Waits until the marker is committed, until `deadline` at most.
     ///
     /// # Errors

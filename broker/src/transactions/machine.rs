@@ -10,7 +10,8 @@ use ottla_txn::{Config, Record, Shard, TransactionVersion, TxnError, TxnReply, W
 
 use crate::coordinator::batch_of;
 use crate::coordinator::machine::{
-    Append, AppendError, AppendId, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer, Ticket,
+    Append, AppendId, CoordinatorAppendError, CoordinatorError, Effects, Machine, NotOurs, Now, Origin, Producer,
+    Ticket,
 };
 use crate::image::{ClusterImage, LeaderEpoch, TRANSACTION_STATE};
 
@@ -60,11 +61,11 @@ impl Machine for Shard {
         Shard::is_settled(self, id)
     }
 
-    fn decided(&mut self, id: AppendId, result: Result<i64, AppendError>, now: Now) -> Effects<Shard> {
+    fn decided(&mut self, id: AppendId, result: Result<i64, CoordinatorAppendError>, now: Now) -> Effects<Shard> {
         let result = result.map_err(|error| match error {
-            AppendError::NotCommitted => ottla_txn::TxnAppendError::NotCommitted,
-            AppendError::NotLeader => ottla_txn::TxnAppendError::NotLeader,
-            AppendError::Rejected => ottla_txn::TxnAppendError::TooLarge,
+            CoordinatorAppendError::NotCommitted => ottla_txn::TxnAppendError::NotCommitted,
+            CoordinatorAppendError::NotLeader => ottla_txn::TxnAppendError::NotLeader,
+            CoordinatorAppendError::Rejected => ottla_txn::TxnAppendError::TooLarge,
         });
         effects(Shard::decided(self, ottla_txn::TxnAppendId(id.0), result, now.into()), now)
     }
@@ -100,7 +101,7 @@ pub(super) fn effects(effects: ottla_txn::Effects, now: Now) -> Effects<Shard> {
     let ottla_txn::Effects { replies, appends, sends } = effects;
     let appends = appends.into_iter().map(|append| Append {
         id: AppendId(append.id.0),
-        batch: batch(&append.records, now).map_err(|TooLong| AppendError::Rejected),
+        batch: batch(&append.records, now).map_err(|TooLong| CoordinatorAppendError::Rejected),
     });
     Effects { replies: tickets(replies), appends: appends.collect(), sends }
 }

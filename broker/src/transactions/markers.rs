@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use super::ends::Ends;
 use super::machine::effects;
 use crate::coordinator::Coordinator;
-use crate::dialer::{Dialer, Limits};
+use crate::dialer::{CallLimits, Dialer};
 use crate::env::{self, Instant};
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, IsCurrent};
 use crate::replica::partition::transactions::TransactionEnd;
@@ -38,20 +38,20 @@ const GONE_AFTER: Duration = Duration::from_secs(60);
 /// How long a leader may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For its connections.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
+const LIMITS: CallLimits = CallLimits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
 /// 2 says by which rules the epoch is checked (KIP-1228).
 const VERSIONS: RangeInclusive<i16> = 1..=2;
 
 /// Markers that wait. Each transactional id has one transaction that ends at a time, which bounds them.
 #[derive(Default)]
 pub(super) struct Markers {
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<PendingMarker>>,
     /// Something was put in.
     wake: Notify,
 }
 
 /// A marker for one partition.
-struct Waiting {
+struct PendingMarker {
     coordinator: Arc<Coordinator<Shard>>,
     send: SendId,
     marker: Marker,
@@ -99,7 +99,7 @@ impl Markers {
         WriteMarkers { id, marker, partitions }: WriteMarkers,
     ) {
         let due = env::now();
-        let waiting = |partition| Waiting {
+        let waiting = |partition| PendingMarker {
             coordinator: coordinator.clone(),
             send: id,
             marker,
@@ -117,9 +117,9 @@ impl Markers {
         &self,
         (image, is_current): (&ClusterImage, bool),
         is_busy: impl Fn(&BrokerId) -> bool,
-    ) -> (BTreeMap<BrokerId, Vec<Waiting>>, Vec<Waiting>, Option<Instant>) {
+    ) -> (BTreeMap<BrokerId, Vec<PendingMarker>>, Vec<PendingMarker>, Option<Instant>) {
         let now = env::now();
-        let (mut by_leader, mut deleted, mut next) = (BTreeMap::<_, Vec<Waiting>>::new(), Vec::new(), None);
+        let (mut by_leader, mut deleted, mut next) = (BTreeMap::<_, Vec<PendingMarker>>::new(), Vec::new(), None);
         // Not under the lock: a coordinator that posts holds its own lock, too.
         let all = std::mem::take(&mut *self.waiting.lock());
         let mut rest = Vec::new();
@@ -151,7 +151,7 @@ impl Markers {
         self.waiting.lock().len()
     }
 
-    fn put_back(&self, waiting: Vec<Waiting>) {
+    fn put_back(&self, waiting: Vec<PendingMarker>) {
         self.waiting.lock().extend(waiting);
         self.wake.notify_one();
     }
@@ -203,7 +203,7 @@ pub(super) async fn send(
                     });
                 ended.into_iter().for_each(|(waiting, result)| report(waiting, result));
                 let due = env::now() + PAUSE;
-                markers.put_back(again.into_iter().map(|(waiting, _)| Waiting { due, ..waiting }).collect());
+                markers.put_back(again.into_iter().map(|(waiting, _)| PendingMarker { due, ..waiting }).collect());
             }
             () = markers.wake.notified() => {}
             () = until(next) => {}
@@ -229,7 +229,7 @@ fn result(code: ErrorCode) -> MarkerResult {
     }
 }
 
-fn report(Waiting { coordinator, send, partition, marker, .. }: Waiting, result: MarkerResult) {
+fn report(PendingMarker { coordinator, send, partition, marker, .. }: PendingMarker, result: MarkerResult) {
     if result == MarkerResult::ProducerFenced {
         tracing::error!(
             topic = %partition.topic, partition = partition.partition, producer_id = marker.producer_id,
@@ -242,9 +242,9 @@ fn report(Waiting { coordinator, send, partition, marker, .. }: Waiting, result:
 }
 
 /// Writes markers to partitions that this broker leads: all of them, then waits for all.
-async fn write_here(ends: &Ends, all: &[Waiting]) -> Vec<ErrorCode> {
+async fn write_here(ends: &Ends, all: &[PendingMarker]) -> Vec<ErrorCode> {
     let deadline = env::now() + TIMEOUT;
-    let append = |waiting: &Waiting| {
+    let append = |waiting: &PendingMarker| {
         let TopicPartition { topic, partition } = &waiting.partition;
         ends.append(topic, *partition, end_of(&waiting.marker))
     };
@@ -283,7 +283,7 @@ struct Link {
 
 impl Link {
     /// Sends markers, and returns the code of each; all the same where there is no answer.
-    async fn call(&mut self, images: &ImageReceiver, all: &[Waiting]) -> Vec<ErrorCode> {
+    async fn call(&mut self, images: &ImageReceiver, all: &[PendingMarker]) -> Vec<ErrorCode> {
         match self.try_call(images, all).await {
             Ok(response) => codes(&response, all),
             Err(error) => {
@@ -297,7 +297,7 @@ impl Link {
     async fn try_call(
         &mut self,
         images: &ImageReceiver,
-        all: &[Waiting],
+        all: &[PendingMarker],
     ) -> Result<WriteTxnMarkersResponse, ClientError> {
         // As when the leader closes what is idle: markers need not fail, and wait, to find out.
         if let Some((connection, _)) = &mut self.open
@@ -316,9 +316,9 @@ impl Link {
     }
 }
 
-fn request(all: &[Waiting]) -> WriteTxnMarkersRequest {
+fn request(all: &[PendingMarker]) -> WriteTxnMarkersRequest {
     let mut markers: Vec<(Marker, BTreeMap<&str, Vec<i32>>)> = Vec::new();
-    for Waiting { marker, partition: TopicPartition { topic, partition }, .. } in all {
+    for PendingMarker { marker, partition: TopicPartition { topic, partition }, .. } in all {
         let at = markers.iter().position(|(other, _)| other == marker).unwrap_or_else(|| {
             markers.push((*marker, BTreeMap::new()));
             markers.len() - 1
@@ -339,7 +339,7 @@ fn request(all: &[Waiting]) -> WriteTxnMarkersRequest {
 }
 
 /// The code of each marker. One of which the leader says nothing is sent again.
-fn codes(response: &WriteTxnMarkersResponse, all: &[Waiting]) -> Vec<ErrorCode> {
+fn codes(response: &WriteTxnMarkersResponse, all: &[PendingMarker]) -> Vec<ErrorCode> {
     let mut codes: HashMap<(i64, &str, i32), ErrorCode> = HashMap::new();
     for marker in &response.markers {
         for topic in &marker.topics {
@@ -348,7 +348,7 @@ fn codes(response: &WriteTxnMarkersResponse, all: &[Waiting]) -> Vec<ErrorCode> 
             }
         }
     }
-    let code = |waiting: &Waiting| {
+    let code = |waiting: &PendingMarker| {
         let TopicPartition { topic, partition } = &waiting.partition;
         codes.get(&(waiting.marker.producer_id, &**topic, *partition)).copied()
     };

@@ -13,7 +13,7 @@ use ottla_txn::{
 
 use super::Transactions;
 use super::machine::{effects, refused};
-use super::verifier::{Kind, Results, Verification};
+use super::verifier::{Results, Verification, VerificationKind};
 use crate::coordinator::Coordinator;
 use crate::coordinator::machine::{CoordinatorError, Now, Ticket};
 use crate::env;
@@ -71,8 +71,10 @@ impl Transactions {
     pub async fn verify(&self, Verification { transactional_id, producer, partitions, kind }: Verification) -> Results {
         let all = partitions.len();
         let results = match kind {
-            Kind::Verify => self.verify_partitions(&VerifyPartitions { transactional_id, producer, partitions }),
-            Kind::Add => {
+            VerificationKind::Verify => {
+                self.verify_partitions(&VerifyPartitions { transactional_id, producer, partitions })
+            }
+            VerificationKind::Add => {
                 let partitions = partitions.into_iter().collect();
                 let client_version = TransactionVersion::V2;
                 let request = AddPartitions { transactional_id, producer, partitions, client_version };

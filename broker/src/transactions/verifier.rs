@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use self::node::Node;
-pub(crate) use self::values::{Kind, Results, TIMEOUT, Verification, VerifyError};
+pub(crate) use self::values::{Results, TIMEOUT, Verification, VerificationKind, VerifyError};
 use crate::coordinator::partition_for;
 use crate::dialer::Dialer;
 use crate::env::{self, Instant};
@@ -88,7 +88,7 @@ impl Verifier {
             let is_unsettled = |result: &Result<(), VerifyError>| {
                 matches!(result, Err(VerifyError::Refused(ErrorCode::CONCURRENT_TRANSACTIONS)))
             };
-            let may_settle = verification.kind == Kind::Add && env::now() < settled_by;
+            let may_settle = verification.kind == VerificationKind::Add && env::now() < settled_by;
             if !may_settle || !results.iter().any(is_unsettled) {
                 return results;
             }

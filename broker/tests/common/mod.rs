@@ -125,7 +125,7 @@ impl OneBroker {
 
     /// Waits until the partition is led here.
     pub async fn led(&self, topic: &Topic) {
-        let leads = || self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.standing().leads);
+        let leads = || self.broker.replicas().all().iter().any(|p| p.topic_id == topic.id && p.status().leads);
         until(&format!("{} is led here", topic.name), leads).await;
     }
 

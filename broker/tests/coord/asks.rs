@@ -14,7 +14,7 @@ async fn topics_are_made_changed_grown_and_deleted_as_kafkas_admin_asks() {
     assert_eq!(objects.items[0].spec.topic_name.as_deref(), Some("Orders_EU"));
 
     let again = create(&coord, "Orders_EU", 3).await.unwrap_err();
-    assert_eq!(again, Refused::new(ErrorCode::TOPIC_ALREADY_EXISTS, "Topic 'Orders_EU' already exists."));
+    assert_eq!(again, AskRefusal::new(ErrorCode::TOPIC_ALREADY_EXISTS, "Topic 'Orders_EU' already exists."));
 
     let config = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
     let set = |from, to| move |answer| Ask::SetTopicConfig { topic_id: id, from, to, answer };
@@ -59,7 +59,7 @@ async fn partitions_begin_where_kafkas_admin_puts_them() {
     ask(&zero, grow(5, &[1, 0])).await.unwrap(); // as after a write whose answer was lost
     let refused = ask(&zero, grow(6, &[1, 0])).await.unwrap_err();
     let message = "The KafkaTopic of orders already asks for 5 partition(s).";
-    assert_eq!(refused, Refused::new(ErrorCode::INVALID_PARTITIONS, message));
+    assert_eq!(refused, AskRefusal::new(ErrorCode::INVALID_PARTITIONS, message));
 
     let image = zero.images().borrow().clone();
     let replicas = image.topic("orders").unwrap().partitions.iter().map(|entry| entry.replicas.clone());
@@ -81,7 +81,7 @@ async fn what_the_objects_forbid_is_refused_on_the_wire() {
     create(&coord, "a.b", 1).await.unwrap();
     let message = "Topic 'a_b' collides with existing topic: a.b";
     let refused = create(&coord, "a_b", 1).await.unwrap_err();
-    assert_eq!(refused, Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+    assert_eq!(refused, AskRefusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
 
     world.apply("kept", |spec| spec.deletion_policy = DeletionPolicy::Retain).await;
     shows(&coord, "its leader", |image| led(image, "kept") == 1).await;
@@ -111,7 +111,7 @@ async fn a_cluster_whose_objects_only_administrators_change_refuses_clients_by_n
     };
     wire("Refuse", "7").await;
     let message = |objects: &str| {
-        Refused::new(
+        AskRefusal::new(
             ErrorCode::POLICY_VIOLATION,
             format!("spec.wireChanges of the KafkaCluster {CLUSTER} is Refuse: change the {objects} instead."),
         )

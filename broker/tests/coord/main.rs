@@ -18,7 +18,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use ottla_broker::ask::{Answer, Ask, NewTopic, Refused, Swap, Whose};
+use ottla_broker::ask::{Answer, Ask, AskRefusal, NewTopic, Swap, Whose};
 use ottla_broker::coord::{Coord, Setup, copy, session};
 use ottla_broker::data_dir::{DataDir, DataDirError};
 use ottla_broker::image::{BrokerId, ClusterImage, LeaderEpoch};
@@ -120,13 +120,13 @@ async fn until(story: &str, so: impl AsyncFn() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(60), so).await.is_ok(), "never: {story}");
 }
 
-async fn ask<T>(coord: &Coord, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Refused> {
+async fn ask<T>(coord: &Coord, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, AskRefusal> {
     let (answer, answered) = oneshot::channel();
     coord.ask().send(ask(answer)).await.unwrap();
     tokio::time::timeout(Duration::from_secs(60), answered).await.unwrap().unwrap()
 }
 
-async fn create(coord: &Coord, name: &str, partitions: i32) -> Result<uuid::Uuid, Refused> {
+async fn create(coord: &Coord, name: &str, partitions: i32) -> Result<uuid::Uuid, AskRefusal> {
     let topic = NewTopic { name: Str::from(name), partitions: Some(partitions), ..NewTopic::default() };
     ask(coord, |answer| Ask::CreateTopic { topic, answer }).await
 }

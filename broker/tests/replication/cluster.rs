@@ -124,7 +124,7 @@ impl Cluster {
         for id in ids {
             cluster.run(id, life(id), false).await;
         }
-        let leads = || cluster.brokers[&0].broker.replicas().all().iter().any(|partition| partition.standing().leads);
+        let leads = || cluster.brokers[&0].broker.replicas().all().iter().any(|partition| partition.status().leads);
         until("broker 0 leads", leads).await;
         // A follower that has not fetched yet would soon be taken for a laggard.
         let mut client = cluster.client(0).await;

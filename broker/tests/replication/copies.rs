@@ -36,8 +36,8 @@ async fn a_follower_whose_end_the_leader_no_longer_has_starts_again() {
 
     cluster.run(2, life(2), true).await;
     until("it is back in", || cluster.isr().contains(&member(2, life(2)))).await;
-    let standing = cluster.brokers[&2].broker.replicas().all()[0].standing();
-    assert_eq!((standing.log_start, standing.log_end), (2, 3));
+    let status = cluster.brokers[&2].broker.replicas().all()[0].status();
+    assert_eq!((status.log_start, status.log_end), (2, 3));
 }
 
 #[tokio::test]
@@ -55,8 +55,8 @@ async fn deleted_records_are_gone_from_every_in_sync_replica_when_that_is_acknow
         let partition = &deleted.topics[0].partitions[0];
         assert_eq!((partition.error_code, partition.low_watermark), (ErrorCode::NONE, offset));
         for member in cluster.isr() {
-            let standing = cluster.brokers[&member.broker.0].broker.replicas().all()[0].standing();
-            assert_eq!(standing.log_start, offset, "{member:?}");
+            let status = cluster.brokers[&member.broker.0].broker.replicas().all()[0].status();
+            assert_eq!(status.log_start, offset, "{member:?}");
         }
     }
 }

@@ -201,8 +201,8 @@ async fn the_only_copy_is_left_where_it_is_until_it_is_mended() {
     fs::write(segment(&cluster, 0), whole).unwrap();
     until("it is open again", || !cluster.brokers[&0].broker.replicas().all().is_empty()).await;
     assert!(aside(&cluster, 0).is_empty());
-    let standing = cluster.brokers[&0].broker.replicas().all()[0].standing();
-    assert_eq!((standing.log_end, standing.leads), (2, false), "it reports, and is elected for that");
+    let status = cluster.brokers[&0].broker.replicas().all()[0].status();
+    assert_eq!((status.log_end, status.leads), (2, false), "it reports, and is elected for that");
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Setup {
         });
         let all = self.one.broker.replicas().all();
         let partition = all.iter().find(|partition| partition.topic_id == self.topic.id).unwrap();
-        common::until("the role is the shown one", || partition.standing().leads == leads).await;
+        common::until("the role is the shown one", || partition.status().leads == leads).await;
     }
 
     /// As a group's coordinator does before it assigns the partition.

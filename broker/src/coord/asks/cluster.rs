@@ -6,7 +6,7 @@ use ottla_crds::KafkaCluster;
 use ottla_kube::change;
 use ottla_wire::ErrorCode;
 
-use super::{Desk, Failed, Granted, refuse};
+use super::{AttemptError, Desk, Granted, refuse};
 use crate::ask::{PRODUCER_ID_BLOCK, Swap, Whose};
 
 impl Desk {
@@ -16,7 +16,7 @@ impl Desk {
         whose: Whose,
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
-    ) -> Result<Granted<Swap>, Failed> {
+    ) -> Result<Granted<Swap>, AttemptError> {
         let read = self.clusters.get(&self.cluster_name).await?;
         let config = |cluster: &KafkaCluster| match &whose {
             Whose::All => cluster.spec.broker_config(),
@@ -43,7 +43,7 @@ impl Desk {
 
     /// Takes the next block of producer ids: the broker whose write is accepted has it. An object that was lost and
     /// created again does not show what was taken before: this broker knows.
-    pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, Failed> {
+    pub(super) async fn producer_ids(&self) -> Result<Granted<i64>, AttemptError> {
         let read = self.clusters.get(&self.cluster_name).await?;
         let mut cluster = read.clone();
         let status = cluster.status.get_or_insert_default();

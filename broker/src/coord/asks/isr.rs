@@ -16,7 +16,7 @@ use ottla_rules::assignment::Assignment;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{Desk, FIRST_PAUSE, Failed, LONGEST_PAUSE};
+use super::{AttemptError, Desk, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::ask::{Answer, Swap};
 use crate::env;
 
@@ -25,9 +25,9 @@ pub(super) type Object = (Uuid, i32);
 
 /// Changes that are asked for and not in progress, by partition. An object that is being written has an entry.
 #[derive(Clone, Default)]
-pub(super) struct IsrChanges(Arc<Mutex<BTreeMap<Object, BTreeMap<i32, Change>>>>);
+pub(super) struct IsrChanges(Arc<Mutex<BTreeMap<Object, BTreeMap<i32, QueuedIsrChange>>>>);
 
-struct Change {
+struct QueuedIsrChange {
     next: Assignment,
     answer: Answer<Swap>,
 }
@@ -39,12 +39,12 @@ impl IsrChanges {
         let mut pending = self.0.lock();
         let entry = pending.entry(object);
         let is_new = matches!(entry, Entry::Vacant(_));
-        entry.or_default().insert(next.partition, Change { next, answer });
+        entry.or_default().insert(next.partition, QueuedIsrChange { next, answer });
         is_new.then_some(object)
     }
 
     /// Takes all changes of an object. If there is none, its task ends.
-    fn take(&self, object: Object) -> Option<Vec<Change>> {
+    fn take(&self, object: Object) -> Option<Vec<QueuedIsrChange>> {
         let mut pending = self.0.lock();
         let changes = pending.get_mut(&object).map(std::mem::take).unwrap_or_default();
         if changes.is_empty() {
@@ -56,7 +56,7 @@ impl IsrChanges {
     }
 
     /// Returns changes that could not be written, unless newer ones have replaced them.
-    fn put_back(&self, object: Object, changes: Vec<Change>) {
+    fn put_back(&self, object: Object, changes: Vec<QueuedIsrChange>) {
         let mut pending = self.0.lock();
         let waiting = pending.entry(object).or_default();
         for change in changes.into_iter().filter(|change| !change.answer.is_closed()) {
@@ -85,12 +85,12 @@ impl Desk {
     }
 
     /// Returns the changes to try again.
-    async fn write_isrs(&self, (topic_id, first): Object, changes: Vec<Change>) -> Vec<Change> {
+    async fn write_isrs(&self, (topic_id, first): Object, changes: Vec<QueuedIsrChange>) -> Vec<QueuedIsrChange> {
         let read = match self.assignments_from(topic_id, first).await {
             Ok(read) => read,
             Err(error) => return self.retried(error, changes),
         };
-        let follows = |change: &Change| {
+        let follows = |change: &QueuedIsrChange| {
             let mut entries = read.iter().flat_map(|object| &object.spec.partitions);
             let entry = entries.find(|entry| entry.partition == change.next.partition);
             entry.is_some_and(|entry| {
@@ -98,21 +98,23 @@ impl Desk {
                     && matches!(self.follows_from_known(topic_id, entry), Ok(true))
             })
         };
-        let (changes, moved): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(follows);
+        let (changes, moved): (Vec<QueuedIsrChange>, Vec<QueuedIsrChange>) = changes.into_iter().partition(follows);
         moved.into_iter().for_each(|change| change.answer(Ok(Swap::Moved)));
         let Some(read) = read else { return Vec::new() };
         let mut undone = Vec::new();
         let mut parts = vec![changes];
         while let Some(part) = parts.pop().filter(|part| !part.is_empty()) {
             let next: Vec<Assignment> = part.iter().map(|change| change.next.clone()).collect();
-            match change::write(&self.assignments, &read, &next).await.map_err(Failed::from) {
+            match change::write(&self.assignments, &read, &next).await.map_err(AttemptError::from) {
                 Ok(stale) => part.into_iter().for_each(|change| {
                     let is_stale = stale.contains(&change.next.partition);
                     change.answer(Ok(if is_stale { Swap::Moved } else { Swap::Done }));
                 }),
                 // Single writes show which change is refused.
-                Err(Failed::Refused(_)) if part.len() > 1 => parts.extend(part.into_iter().map(|change| vec![change])),
-                Err(Failed::Refused(refused)) => {
+                Err(AttemptError::Refused(_)) if part.len() > 1 => {
+                    parts.extend(part.into_iter().map(|change| vec![change]))
+                }
+                Err(AttemptError::Refused(refused)) => {
                     part.into_iter().for_each(|change| change.answer(Err(refused.clone())));
                 }
                 Err(error) => undone.extend(self.retried(error, part)),
@@ -121,16 +123,16 @@ impl Desk {
         undone
     }
 
-    fn retried(&self, error: Failed, changes: Vec<Change>) -> Vec<Change> {
-        if let Failed::Api(error) = error {
+    fn retried(&self, error: AttemptError, changes: Vec<QueuedIsrChange>) -> Vec<QueuedIsrChange> {
+        if let AttemptError::Api(error) = error {
             tracing::warn!(error = why(&error), "failed to change the in-sync replicas of a partition: trying again");
         }
         changes
     }
 }
 
-impl Change {
-    fn answer(self, answer: Result<Swap, crate::ask::Refused>) {
+impl QueuedIsrChange {
+    fn answer(self, answer: Result<Swap, crate::ask::AskRefusal>) {
         // The asker may have stopped waiting.
         let _ = self.answer.send(answer);
     }

@@ -28,10 +28,10 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc, watch};
 
 use self::unheard::Unheard;
 use super::api_server::ApiServer;
-use super::known::Known;
+use super::known::KnownObjects;
 use super::peers::Peers;
 use super::watching::Views;
-use crate::ask::{Answer, Ask, Refused};
+use crate::ask::{Answer, Ask, AskRefusal};
 use crate::env;
 use crate::image::{BrokerId, ClusterImage, ImageReceiver, Incarnation, Me};
 
@@ -64,8 +64,8 @@ pub(super) struct Desk {
     pub secrets: Api<Secret>,
     pub images: ImageReceiver,
     /// What the copy on disk has.
-    pub kept: watch::Receiver<Arc<Known>>,
-    pub known: watch::Receiver<Known>,
+    pub kept: watch::Receiver<Arc<KnownObjects>>,
+    pub known: watch::Receiver<KnownObjects>,
     peers: Peers,
     turns: Arc<Semaphore>,
     isr_changes: isr::IsrChanges,
@@ -74,28 +74,28 @@ pub(super) struct Desk {
 
 /// Why one try of an ask failed.
 #[derive(Debug)]
-enum Failed {
+enum AttemptError {
     /// The ask is refused.
-    Refused(Refused),
+    Refused(AskRefusal),
     /// Another writer was faster, or a change is not shown yet: read again.
     Again,
     /// The API server refuses, or does not answer.
     Api(kube::Error),
 }
 
-impl From<kube::Error> for Failed {
-    fn from(error: kube::Error) -> Failed {
+impl From<kube::Error> for AttemptError {
+    fn from(error: kube::Error) -> AttemptError {
         match error {
-            kube::Error::Api(status) if status.is_conflict() => Failed::Again,
+            kube::Error::Api(status) if status.is_conflict() => AttemptError::Again,
             // The schema or a CEL rule refuses it: the rule's message says why.
             kube::Error::Api(status) if status.is_invalid() => refuse(ErrorCode::POLICY_VIOLATION, status.message),
-            error => Failed::Api(error),
+            error => AttemptError::Api(error),
         }
     }
 }
 
-fn refuse(code: ErrorCode, message: impl Into<String>) -> Failed {
-    Failed::Refused(Refused::new(code, message))
+fn refuse(code: ErrorCode, message: impl Into<String>) -> AttemptError {
+    AttemptError::Refused(AskRefusal::new(code, message))
 }
 
 impl Desk {
@@ -103,7 +103,7 @@ impl Desk {
         api: &ApiServer,
         me: Me,
         views: &Views,
-        kept: watch::Receiver<Arc<Known>>,
+        kept: watch::Receiver<Arc<KnownObjects>>,
         set_backs: SetBacks,
     ) -> Desk {
         Desk {
@@ -148,7 +148,7 @@ impl Desk {
                 let on_first_use = answer.is_closed();
                 let attempt = async || {
                     let created = self.create_topic(&topic).await;
-                    if let (true, Err(Failed::Refused(why))) = (on_first_use, &created) {
+                    if let (true, Err(AttemptError::Refused(why))) = (on_first_use, &created) {
                         self.unheard.warn(&topic.name, why);
                     }
                     created
@@ -211,7 +211,7 @@ impl Desk {
     }
 
     /// Tries until the ask is granted or refused, or the asker has gone and [`PATIENCE`] is over.
-    async fn answer<T, F: Future<Output = Result<Granted<T>, Failed>>>(
+    async fn answer<T, F: Future<Output = Result<Granted<T>, AttemptError>>>(
         &self,
         mut answer: Answer<T>,
         mut attempt: impl FnMut() -> F,
@@ -221,12 +221,12 @@ impl Desk {
         let granted = loop {
             match self.in_turn(&mut attempt).await {
                 Ok(granted) => break granted,
-                Err(Failed::Refused(refused)) => {
+                Err(AttemptError::Refused(refused)) => {
                     let _ = answer.send(Err(refused));
                     return;
                 }
-                Err(Failed::Again) => {}
-                Err(Failed::Api(error)) => {
+                Err(AttemptError::Again) => {}
+                Err(AttemptError::Api(error)) => {
                     tracing::warn!(error = why(&error), "failed to change the cluster's objects: trying again")
                 }
             }
@@ -262,7 +262,7 @@ impl Desk {
     }
 
     /// Tries to write entries until it is done.
-    async fn insist<F: Future<Output = Result<(), Failed>>>(&self, mut attempt: impl FnMut() -> F) {
+    async fn insist<F: Future<Output = Result<(), AttemptError>>>(&self, mut attempt: impl FnMut() -> F) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             // The semaphore is never closed.
@@ -271,12 +271,12 @@ impl Desk {
             drop(turn);
             match tried {
                 Ok(()) => return,
-                Err(Failed::Again) => {}
-                Err(Failed::Refused(refused)) => {
+                Err(AttemptError::Again) => {}
+                Err(AttemptError::Refused(refused)) => {
                     tracing::warn!(%refused, "a change of the cluster's objects is refused: not trying again");
                     return;
                 }
-                Err(Failed::Api(error)) => {
+                Err(AttemptError::Api(error)) => {
                     tracing::warn!(error = why(&error), "failed to change the cluster's objects: trying again")
                 }
             }
@@ -286,12 +286,12 @@ impl Desk {
 }
 
 /// Whether an image shows what was written.
-type Shown = Box<dyn Fn(&ClusterImage) -> bool + Send + Sync>;
+type ShownCheck = Box<dyn Fn(&ClusterImage) -> bool + Send + Sync>;
 
 /// A successful write, and how to see it in an image.
 struct Granted<T> {
     value: T,
-    shown: Shown,
+    shown: ShownCheck,
 }
 
 impl<T> Granted<T> {
@@ -321,7 +321,7 @@ mod tests {
         let api = ApiServer { client, namespace: "default".into(), cluster: "local".into() };
         let (me, set_backs) = (Me { id: BrokerId(0), incarnation: Incarnation(1) }, SetBacks::default());
         let (_, users) = watch::channel(Arc::default());
-        let (_watching, views) = watching::start(&api, me.id, Known::default(), users, &set_backs);
+        let (_watching, views) = watching::start(&api, me.id, KnownObjects::default(), users, &set_backs);
         Desk::new(&api, me, &views, watch::channel(Arc::default()).1, set_backs)
     }
 

@@ -10,8 +10,8 @@ use ottla_kube::change;
 use ottla_wire::ErrorCode;
 use uuid::Uuid;
 
-use super::{Desk, Failed, Granted, refuse};
-use crate::ask::{NewTopic, Refused, Swap};
+use super::{AttemptError, Desk, Granted, refuse};
+use crate::ask::{AskRefusal, NewTopic, Swap};
 use crate::env;
 use crate::image::{Assignment, BrokerId, ClusterImage, Topic};
 
@@ -19,7 +19,7 @@ use crate::image::{Assignment, BrokerId, ClusterImage, Topic};
 const GOING: Duration = Duration::from_secs(1);
 
 impl Desk {
-    pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, Failed> {
+    pub(super) async fn create_topic(&self, wanted: &NewTopic) -> Result<Granted<Uuid>, AttemptError> {
         let image = self.images.borrow().clone();
         let partitions = wanted.partitions.unwrap_or(image.settings.num_partitions);
         let factor = wanted.replication_factor.unwrap_or(image.settings.default_replication_factor);
@@ -46,7 +46,7 @@ impl Desk {
 
     /// With the defaults of this moment: the answer, and the wait for it, follow what the object says, also if another
     /// client changes it meanwhile.
-    async fn create_object(&self, wanted: &NewTopic, partitions: i32, factor: i16) -> Result<KafkaTopic, Failed> {
+    async fn create_object(&self, wanted: &NewTopic, partitions: i32, factor: i16) -> Result<KafkaTopic, AttemptError> {
         let mut name = names::topic(&self.cluster_name, &wanted.name);
         let suffixed = names::topic_with_suffix(&self.cluster_name, &wanted.name);
         loop {
@@ -65,11 +65,11 @@ impl Desk {
             let object = KafkaTopic { metadata, spec, status: None };
             match self.topics.create(&PostParams::default(), &object).await {
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    let Some(other) = self.topics.get_opt(&name).await? else { return Err(Failed::Again) };
+                    let Some(other) = self.topics.get_opt(&name).await? else { return Err(AttemptError::Again) };
                     let same = other.topic_name() == &*wanted.name && self.is_ours(&other);
                     match () {
                         // It is being deleted.
-                        () if same && other.metadata.deletion_timestamp.is_some() => return Err(Failed::Again),
+                        () if same && other.metadata.deletion_timestamp.is_some() => return Err(AttemptError::Again),
                         () if same || name == suffixed => {
                             let message = format!("Topic '{}' already exists.", wanted.name);
                             return Err(refuse(ErrorCode::TOPIC_ALREADY_EXISTS, message));
@@ -82,7 +82,7 @@ impl Desk {
         }
     }
 
-    pub(super) async fn delete_topic(&self, topic_id: Uuid) -> Result<Granted<()>, Failed> {
+    pub(super) async fn delete_topic(&self, topic_id: Uuid) -> Result<Granted<()>, AttemptError> {
         let gone = move |image: &ClusterImage| !image.topics.contains_key(&topic_id);
         if gone(&self.images.borrow()) {
             return Ok(Granted::at_once(()));
@@ -106,7 +106,7 @@ impl Desk {
         topic_id: Uuid,
         count: i32,
         assignments: &[Vec<BrokerId>],
-    ) -> Result<Granted<()>, Failed> {
+    ) -> Result<Granted<()>, AttemptError> {
         let read = self.object(topic_id).await?;
         let mut topic = read.clone();
         let first = count - assignments.len() as i32;
@@ -137,7 +137,7 @@ impl Desk {
         &self,
         topic_id: Uuid,
         targets: &BTreeMap<i32, Vec<BrokerId>>,
-    ) -> Result<Granted<()>, Failed> {
+    ) -> Result<Granted<()>, AttemptError> {
         let read = self.object(topic_id).await?;
         let mut topic = read.clone();
         let before = topic.spec.placement.clone();
@@ -156,7 +156,11 @@ impl Desk {
         }))
     }
 
-    pub(super) async fn elect_preferred(&self, topic_id: Uuid, partitions: &[i32]) -> Result<Granted<()>, Failed> {
+    pub(super) async fn elect_preferred(
+        &self,
+        topic_id: Uuid,
+        partitions: &[i32],
+    ) -> Result<Granted<()>, AttemptError> {
         let read = self.object(topic_id).await?;
         let mut topic = read.clone();
         let held = topic.status.as_ref().and_then(|status| status.preferred_election.as_ref());
@@ -177,7 +181,7 @@ impl Desk {
         topic_id: Uuid,
         from: &BTreeMap<String, String>,
         to: &BTreeMap<String, String>,
-    ) -> Result<Granted<Swap>, Failed> {
+    ) -> Result<Granted<Swap>, AttemptError> {
         let read = self.object(topic_id).await?;
         let mut topic = read.clone();
         if topic.spec.config != *from {
@@ -190,10 +194,10 @@ impl Desk {
     }
 
     /// The KafkaTopic of a topic, by a consistent read.
-    async fn object(&self, topic_id: Uuid) -> Result<KafkaTopic, Failed> {
+    async fn object(&self, topic_id: Uuid) -> Result<KafkaTopic, AttemptError> {
         let image = self.images.borrow().clone();
         let Some(topic) = image.topics.get(&topic_id) else {
-            return Err(Failed::Refused(Refused::unknown_topic_id()));
+            return Err(AttemptError::Refused(AskRefusal::unknown_topic_id()));
         };
         let speaks = |object: &KafkaTopic| object.topic_name() == &*topic.name && self.is_ours(object);
         let likely = self.topics.get_opt(&names::topic(&self.cluster_name, &topic.name)).await?;
@@ -211,20 +215,20 @@ impl Desk {
     }
 
     /// Why a topic has no KafkaTopic: it is being deleted, which the image will show soon, or it was retained.
-    async fn without_object(&self, topic: &Topic) -> Failed {
+    async fn without_object(&self, topic: &Topic) -> AttemptError {
         let mut images = self.images.clone();
         let gone = images.wait_for(|image| !image.topics.contains_key(&topic.id));
         if tokio::time::timeout(GOING, gone).await.is_ok() {
-            return Failed::Refused(Refused::unknown_topic_id());
+            return AttemptError::Refused(AskRefusal::unknown_topic_id());
         }
         let message = format!("The topic {} has no KafkaTopic: create one to manage it again.", topic.name);
         refuse(ErrorCode::POLICY_VIOLATION, message)
     }
 
     /// Changes the object that was read to `topic`. If it was deleted meanwhile, the ask reads again.
-    async fn swap(&self, read: &KafkaTopic, topic: &KafkaTopic) -> Result<(), Failed> {
+    async fn swap(&self, read: &KafkaTopic, topic: &KafkaTopic) -> Result<(), AttemptError> {
         match change::swap(&self.topics, read, topic).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => Err(Failed::Again),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Err(AttemptError::Again),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(()),
         }

@@ -9,7 +9,7 @@ use bytestring::ByteString as Str;
 use ottla_wire::ErrorCode;
 use parking_lot::Mutex;
 
-use crate::ask::Refused;
+use crate::ask::AskRefusal;
 use crate::env::{self, Instant};
 
 /// How long nothing more is logged about a topic, because clients ask many times a second.
@@ -23,7 +23,7 @@ pub(super) struct Unheard(Arc<Mutex<BTreeMap<Str, Instant>>>);
 
 impl Unheard {
     /// Logs why a topic was not created on its first use, if that was not logged recently.
-    pub(super) fn warn(&self, topic: &Str, why: &Refused) {
+    pub(super) fn warn(&self, topic: &Str, why: &AskRefusal) {
         // Another broker has created it meanwhile.
         if why.code != ErrorCode::TOPIC_ALREADY_EXISTS && self.is_due(topic, env::now()) {
             tracing::warn!(

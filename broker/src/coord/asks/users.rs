@@ -17,13 +17,13 @@ use ottla_kube::change;
 use ottla_wire::ErrorCode;
 use serde_json::json;
 
-use super::{Desk, Failed, Granted};
-use crate::ask::{PasswordChange, Refused};
+use super::{AttemptError, Desk, Granted};
+use crate::ask::{AskRefusal, PasswordChange};
 use crate::coord::{acls, quotas};
 
 impl Desk {
     /// Changes the ACLs of each principal's KafkaUser, one after the other: what was done stays if a later one fails.
-    pub(super) async fn change_acls(&self, add: &[Acl], remove: &[Acl]) -> Result<Granted<()>, Failed> {
+    pub(super) async fn change_acls(&self, add: &[Acl], remove: &[Acl]) -> Result<Granted<()>, AttemptError> {
         let principals: BTreeSet<&Principal> = add.iter().chain(remove).map(|acl| &acl.principal).collect();
         let users = self.list_users().await?;
         let users = acls::by_principal(users.iter());
@@ -50,7 +50,7 @@ impl Desk {
         }))
     }
 
-    async fn change_user(&self, read: &KafkaUser, add: &[Acl], remove: &[Acl]) -> Result<(), Failed> {
+    async fn change_user(&self, read: &KafkaUser, add: &[Acl], remove: &[Acl]) -> Result<(), AttemptError> {
         let mut user = read.clone();
         let before = user.spec.authorization.clone().unwrap_or_default();
         let after = acls::changed(&before.acls, add, remove);
@@ -63,7 +63,7 @@ impl Desk {
     }
 
     /// Changes quotas, one subject after the other: what was done stays if a later one fails.
-    pub(super) async fn change_quotas(&self, changes: &[QuotaChange]) -> Result<Granted<()>, Failed> {
+    pub(super) async fn change_quotas(&self, changes: &[QuotaChange]) -> Result<Granted<()>, AttemptError> {
         let users = self.list_users().await?;
         let users = acls::by_principal(users.iter());
         // Each object is written once, so that what was read is still there.
@@ -105,7 +105,7 @@ impl Desk {
     pub(super) async fn change_passwords(
         &self,
         changes: &[PasswordChange],
-    ) -> Result<Granted<BTreeMap<Str, Refused>>, Failed> {
+    ) -> Result<Granted<BTreeMap<Str, AskRefusal>>, AttemptError> {
         let users = self.list_users().await?;
         let users = acls::by_principal(users.iter());
         let mut refused = BTreeMap::new();
@@ -125,7 +125,7 @@ impl Desk {
             match read {
                 None if verifier.is_some() => {
                     self.create_user(name, KafkaUserSpec { authentication, ..KafkaUserSpec::default() }).await?;
-                    return Err(Failed::Again); // to learn its uid
+                    return Err(AttemptError::Again); // to learn its uid
                 }
                 Some(read) if is_new && verifier.is_some() => {
                     let spec = KafkaUserSpec { authentication, ..read.spec.clone() };
@@ -140,7 +140,7 @@ impl Desk {
         }
         // The operator creates it when it sees the first of these users.
         let secret = names::scram_by_clients(&self.cluster_name);
-        let Some(read) = self.secrets.get_opt(&secret).await? else { return Err(Failed::Again) };
+        let Some(read) = self.secrets.get_opt(&secret).await? else { return Err(AttemptError::Again) };
         let kept = read.data.clone().unwrap_or_default();
         let mut data = serde_json::Map::new();
         for PasswordChange { user: name, hash, verifier } in changes {
@@ -166,13 +166,13 @@ impl Desk {
         }))
     }
 
-    async fn list_users(&self) -> Result<Vec<KafkaUser>, Failed> {
+    async fn list_users(&self) -> Result<Vec<KafkaUser>, AttemptError> {
         let of_cluster = ListParams::default().fields(&format!("spec.clusterRef.name={}", self.cluster_name));
         Ok(self.users.list(&of_cluster).await?.items)
     }
 
     /// Creates the KafkaUser of a principal that has none.
-    async fn create_user(&self, principal: &str, spec: KafkaUserSpec) -> Result<(), Failed> {
+    async fn create_user(&self, principal: &str, spec: KafkaUserSpec) -> Result<(), AttemptError> {
         let (own, suffixed) =
             (names::user(&self.cluster_name, principal), names::user_with_suffix(&self.cluster_name, principal));
         for name in [own, suffixed] {
@@ -185,15 +185,15 @@ impl Desk {
             match self.users.create(&PostParams::default(), &KafkaUser { metadata, spec, status: None }).await {
                 // Another principal's, or another cluster's.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-                created => return created.map(drop).map_err(Failed::from),
+                created => return created.map(drop).map_err(AttemptError::from),
             }
         }
-        Err(Failed::Again)
+        Err(AttemptError::Again)
     }
 }
 
 /// Why clients can't change the password of this user.
-fn owned_by_kubernetes(name: &str, user: Option<&KafkaUser>) -> Refused {
+fn owned_by_kubernetes(name: &str, user: Option<&KafkaUser>) -> AskRefusal {
     let object = user.map(ResourceExt::name_any).unwrap_or_default();
     let password = user.and_then(|user| user.spec.authentication.as_ref()?.password.as_ref());
     let message = match password.and_then(|password| password.value_from.as_ref()) {
@@ -205,5 +205,5 @@ fn owned_by_kubernetes(name: &str, user: Option<&KafkaUser>) -> Refused {
             clients may set its password"
         ),
     };
-    Refused::new(ErrorCode::POLICY_VIOLATION, message)
+    AskRefusal::new(ErrorCode::POLICY_VIOLATION, message)
 }

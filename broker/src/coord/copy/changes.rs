@@ -14,7 +14,7 @@ use ottla_log::{DiskError, DiskResult};
 use serde::{Deserialize, Serialize};
 
 use super::COPY;
-use crate::coord::known::Known;
+use crate::coord::known::KnownObjects;
 use crate::data_dir::{checked, first_checked};
 
 const CHANGES: &str = "ottla.objects.changes";
@@ -38,7 +38,7 @@ impl Base {
 /// What is known now and was not before. An object that is `None` is not known any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Change {
+pub(super) struct CopyDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Arc<KafkaCluster>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,13 +53,13 @@ pub(super) struct Change {
     missing: Option<BTreeSet<String>>,
 }
 
-impl Change {
-    fn between(before: &Known, now: &Known) -> Change {
+impl CopyDelta {
+    fn between(before: &KnownObjects, now: &KnownObjects) -> CopyDelta {
         // How it compares with what is shown is not kept.
-        let Known { cluster, topics, assignments, gone_topics, missing, others: _ } = now;
+        let KnownObjects { cluster, topics, assignments, gone_topics, missing, others: _ } = now;
         let topics = topics.differences(&before.topics, Arc::ptr_eq);
         let assignments = assignments.differences(&before.assignments, Arc::ptr_eq);
-        Change {
+        CopyDelta {
             cluster: cluster.clone().filter(|cluster| before.cluster.as_ref() != Some(cluster)),
             topics: topics.into_iter().map(|(name, _, now)| (name.clone(), now.cloned())).collect(),
             assignments: assignments.into_iter().map(|(name, _, now)| (name.clone(), now.cloned())).collect(),
@@ -68,8 +68,8 @@ impl Change {
         }
     }
 
-    pub(super) fn apply(self, known: &mut Known) {
-        let Change { cluster, topics, assignments, gone_topics, missing } = self;
+    pub(super) fn apply(self, known: &mut KnownObjects) {
+        let CopyDelta { cluster, topics, assignments, gone_topics, missing } = self;
         for (name, topic) in topics {
             match topic {
                 Some(topic) => _ = known.topics.insert(name, topic),
@@ -92,7 +92,7 @@ impl Change {
 ///
 /// # Errors
 /// When the disk refuses.
-pub(super) fn read(dir: &Path, base: &Base) -> DiskResult<Option<Vec<Change>>> {
+pub(super) fn read(dir: &Path, base: &Base) -> DiskResult<Option<Vec<CopyDelta>>> {
     let Some(bytes) = disk::read(&dir.join(CHANGES))? else { return Ok(None) };
     // What is not text was torn.
     let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
@@ -109,11 +109,11 @@ pub(super) fn read(dir: &Path, base: &Base) -> DiskResult<Option<Vec<Change>>> {
 pub(super) struct Writer {
     dir: PathBuf,
     /// What the files have; `None`: nobody knows.
-    written: Option<Written>,
+    written: Option<WrittenCopy>,
 }
 
-struct Written {
-    known: Arc<Known>,
+struct WrittenCopy {
+    known: Arc<KnownObjects>,
     base: Base,
     /// The changes since the copy was written whole, and their length.
     changes: Option<(DiskFile, u64)>,
@@ -133,10 +133,10 @@ impl Writer {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(super) fn write(&mut self, known: Arc<Known>) -> Result<(), DiskError> {
+    pub(super) fn write(&mut self, known: Arc<KnownObjects>) -> Result<(), DiskError> {
         let Some(mut written) = self.written.take() else { return self.write_whole(known) };
-        let change = Change::between(&written.known, &known);
-        if change != Change::default() && !written.add(&self.dir, &change)? {
+        let change = CopyDelta::between(&written.known, &known);
+        if change != CopyDelta::default() && !written.add(&self.dir, &change)? {
             return self.write_whole(known);
         }
         written.known = known;
@@ -148,19 +148,19 @@ impl Writer {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(super) fn write_whole(&mut self, known: Arc<Known>) -> Result<(), DiskError> {
+    pub(super) fn write_whole(&mut self, known: Arc<KnownObjects>) -> Result<(), DiskError> {
         self.written = None;
         let copy = checked(&*known);
         disk::replace(&self.dir.join(COPY), copy.as_bytes())?;
         disk::remove(&self.dir.join(CHANGES))?;
-        self.written = Some(Written { known, base: Base::of(copy.as_bytes()), changes: None });
+        self.written = Some(WrittenCopy { known, base: Base::of(copy.as_bytes()), changes: None });
         Ok(())
     }
 }
 
-impl Written {
+impl WrittenCopy {
     /// Adds a change; false: there is no place for it.
-    fn add(&mut self, dir: &Path, change: &Change) -> DiskResult<bool> {
+    fn add(&mut self, dir: &Path, change: &CopyDelta) -> DiskResult<bool> {
         let record = checked(change);
         let length = self.changes.as_ref().map_or(0, |(_, length)| *length);
         if length + record.len() as u64 > self.base.length.max(LEAST) {
@@ -196,9 +196,9 @@ mod tests {
         Arc::new(KafkaAssignment::new(name, spec))
     }
 
-    fn thousand() -> Known {
+    fn thousand() -> KnownObjects {
         let assignments = (0..1000).map(|number| (format!("t{number}"), object("t", number)));
-        Known { assignments: assignments.collect(), ..Known::default() }
+        KnownObjects { assignments: assignments.collect(), ..KnownObjects::default() }
     }
 
     fn size(dir: &Path, name: &str) -> u64 {

@@ -29,7 +29,7 @@ pub(crate) fn handle(context: &Context, request: DescribeLogDirsRequest) -> Repl
         if wanted(&partition.topic, partition.number) {
             topics.entry(partition.topic.clone()).or_default().push(DescribeLogDirsPartition {
                 partition_index: partition.number,
-                partition_size: i64::try_from(partition.standing().size).unwrap_or(i64::MAX),
+                partition_size: i64::try_from(partition.status().size).unwrap_or(i64::MAX),
                 ..Default::default()
             });
         }

@@ -13,7 +13,7 @@ use ottla_wire::m32_describe_configs::{
 use ottla_wire::{ErrorCode, Str};
 
 use super::resources::{check_may, kind, repeated_resource};
-use crate::ask::Refused;
+use crate::ask::AskRefusal;
 use crate::handle::context::Context;
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
@@ -52,7 +52,7 @@ pub(crate) fn handle(context: &Context, request: DescribeConfigsRequest) -> Repl
                 result.error_message = Some(Str::new());
                 result.configs = configs;
             }
-            Err(refused) => (result.error_code, result.error_message) = Refused::to_wire(Some(refused)),
+            Err(refused) => (result.error_code, result.error_message) = AskRefusal::to_wire(Some(refused)),
         }
         result
     });
@@ -63,14 +63,14 @@ fn describe(
     context: &Context,
     resource: &DescribeConfigsResource,
     request: &DescribeConfigsRequest,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+) -> Result<Vec<DescribeConfigsResourceResult>, AskRefusal> {
     let (name, settings) = (&resource.resource_name, &context.image.settings);
-    let invalid = |message: &str| Err(Refused::new(ErrorCode::INVALID_REQUEST, message));
+    let invalid = |message: &str| Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, message));
     let described = match resource.resource_type {
         kind::TOPIC => {
-            check_topic_name(name).map_err(|message| Refused::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message))?;
+            check_topic_name(name).map_err(|message| AskRefusal::new(ErrorCode::INVALID_TOPIC_EXCEPTION, message))?;
             let topic = context.image.topic(name);
-            let topic = topic.ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
+            let topic = topic.ok_or_else(|| AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
             describe_topic(&topic.config, settings)
         }
         kind::BROKER if name.is_empty() => describe_cluster(settings),
@@ -95,14 +95,14 @@ fn describe(
 }
 
 /// Kafka's message names the accepted alternatives to this broker's id.
-fn check_is_this_broker(context: &Context, name: &str, or_else: &str) -> Result<(), Refused> {
+fn check_is_this_broker(context: &Context, name: &str, or_else: &str) -> Result<(), AskRefusal> {
     let own = context.handler.id;
     let message = match name.parse::<i32>() {
         Ok(id) if id == own.0 => return Ok(()),
         Ok(_) => format!("Unexpected broker id, expected {own}{or_else} but received {name}"),
         Err(_) => format!("Broker id must be an integer, but it is: {name}"),
     };
-    Err(Refused::new(ErrorCode::INVALID_REQUEST, message))
+    Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, message))
 }
 
 /// This broker's properties that no setting sets.

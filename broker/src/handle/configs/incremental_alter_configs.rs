@@ -6,8 +6,8 @@ use ottla_wire::m44_incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
-use super::resources::{Change, Others, alter, repeated_resource};
-use crate::ask::Refused;
+use super::resources::{ConfigChange, Others, alter, repeated_resource};
+use crate::ask::AskRefusal;
 use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -27,7 +27,7 @@ pub(crate) fn handle(context: &Context, request: IncrementalAlterConfigsRequest)
                 let deadline = Deadline::default();
                 alter(&context_later, kind, &name, changes, Others::Stay, request.validate_only, deadline).await
             };
-            let (error_code, error_message) = Refused::to_wire(altered.await.err());
+            let (error_code, error_message) = AskRefusal::to_wire(altered.await.err());
             let answer =
                 AlterConfigsResourceResponse { error_code, error_message, resource_type: kind, resource_name: name };
             response.responses.extend(std::iter::repeat_n(answer, times));
@@ -36,13 +36,13 @@ pub(crate) fn handle(context: &Context, request: IncrementalAlterConfigsRequest)
     })
 }
 
-fn changes(resource: AlterConfigsResource) -> Result<Vec<Change>, Refused> {
+fn changes(resource: AlterConfigsResource) -> Result<Vec<ConfigChange>, AskRefusal> {
     let change = |config: ottla_wire::m44_incremental_alter_configs::AlterableConfig| {
         let op = Op::try_from(config.config_operation).map_err(|unknown| {
-            Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown operation type {unknown}."))
+            AskRefusal::new(ErrorCode::INVALID_REQUEST, format!("Unknown operation type {unknown}."))
         })?;
         let value = config.value.map(|value| value.to_string());
-        Ok(Change { op, name: config.name.to_string(), value })
+        Ok(ConfigChange { op, name: config.name.to_string(), value })
     };
     resource.configs.into_iter().map(change).collect()
 }

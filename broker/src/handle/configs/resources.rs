@@ -12,7 +12,7 @@ use ottla_config::{
 };
 use ottla_wire::ErrorCode;
 
-use crate::ask::{Ask, Refused, Swap, Whose};
+use crate::ask::{Ask, AskRefusal, Swap, Whose};
 use crate::env;
 use crate::handle::context::{Context, Deadline};
 use crate::loggers;
@@ -27,7 +27,7 @@ pub(super) mod kind {
 }
 
 /// A change of one setting.
-pub(super) struct Change {
+pub(super) struct ConfigChange {
     /// The operation.
     pub op: Op,
     /// The setting.
@@ -55,11 +55,11 @@ pub(super) async fn alter(
     context: &Context,
     kind: i8,
     name: &str,
-    changes: Result<Vec<Change>, Refused>,
+    changes: Result<Vec<ConfigChange>, AskRefusal>,
     others: Others,
     validate_only: bool,
     deadline: Deadline,
-) -> Result<(), Refused> {
+) -> Result<(), AskRefusal> {
     // Kafka's order: the broker that gets the request looks at it, and at settings of brokers, before the controller
     // asks whether the client may change them.
     if let Ok(changes) = &changes {
@@ -84,7 +84,7 @@ pub(super) async fn alter(
                     // As in Kafka, what is wrong with the settings is said first.
                     alter_topic(&BTreeMap::new(), &changes, &image.settings).map_err(refuse)?;
                     let message = format!("The topic '{name}' does not exist.");
-                    return Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message));
+                    return Err(AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message));
                 };
                 let to = alter_topic(&base(&topic.config), &changes, &image.settings).map_err(refuse)?;
                 let (topic_id, from) = (topic.id, topic.config.clone());
@@ -104,7 +104,7 @@ pub(super) async fn alter(
             }
             kind::BROKER_LOGGER if others == Others::Stay => return set_levels(context, name, &changes, validate_only),
             kind::GROUP if name.is_empty() => {
-                return Err(Refused::new(ErrorCode::INVALID_CONFIG, "Default group resources are not allowed."));
+                return Err(AskRefusal::new(ErrorCode::INVALID_CONFIG, "Default group resources are not allowed."));
             }
             kind::GROUP => {
                 let from = image.group_config(name).clone();
@@ -117,13 +117,13 @@ pub(super) async fn alter(
                 context.ask_or_validate(validate_only, deadline, set).await
             }
             kind::CLIENT_METRICS if name.is_empty() => {
-                return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
+                return Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, "Subscription name can't be empty"));
             }
             kind::CLIENT_METRICS => {
                 return check_client_metrics(&changes).map_err(refuse_of_client_metrics);
             }
             other => {
-                return Err(Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown resource type {other}")));
+                return Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, format!("Unknown resource type {other}")));
             }
         };
         match changed? {
@@ -137,13 +137,13 @@ pub(super) async fn alter(
             }
             Some(Swap::Moved) => {
                 let message = format!("Another client kept changing {name}; try again.");
-                return Err(Refused { code: ErrorCode::REQUEST_TIMED_OUT, message });
+                return Err(AskRefusal { code: ErrorCode::REQUEST_TIMED_OUT, message });
             }
         }
     }
 }
 
-fn as_changes(changes: &[Change]) -> Vec<SettingChange<'_>> {
+fn as_changes(changes: &[ConfigChange]) -> Vec<SettingChange<'_>> {
     changes.iter().map(|change| (change.op, change.name.as_str(), change.value.as_deref())).collect()
 }
 
@@ -156,7 +156,7 @@ fn base(config: &BTreeMap<String, String>, others: Others) -> BTreeMap<String, S
 }
 
 /// Whether each setting is named once, with a value where the operation needs one.
-fn check_form(changes: &[Change]) -> Result<(), Refused> {
+fn check_form(changes: &[ConfigChange]) -> Result<(), AskRefusal> {
     let mut names = BTreeSet::new();
     if !changes.iter().all(|change| names.insert(&change.name)) {
         return Err(refuse(SettingError::Duplicate));
@@ -174,7 +174,7 @@ fn altered_brokers(
     name: &str,
     changes: &[SettingChange<'_>],
     others: Others,
-) -> Result<(Whose, Config, Config), Refused> {
+) -> Result<(Whose, Config, Config), AskRefusal> {
     if name.is_empty() {
         let from = settings.config().clone();
         let mut to = alter_broker(&base(&from, others), changes).map_err(refuse_of_brokers)?;
@@ -194,7 +194,7 @@ fn altered_brokers(
 ///
 /// # Errors
 /// The code of the resource's type. A type that there is not is refused later.
-pub(super) fn check_may(context: &Context, operation: Operation, kind: i8, name: &str) -> Result<(), Refused> {
+pub(super) fn check_may(context: &Context, operation: Operation, kind: i8, name: &str) -> Result<(), AskRefusal> {
     let (may, code) = match kind {
         kind::TOPIC => (context.may_topic(operation, name), ErrorCode::TOPIC_AUTHORIZATION_FAILED),
         kind::GROUP => (context.may_group(operation, name), ErrorCode::GROUP_AUTHORIZATION_FAILED),
@@ -203,18 +203,18 @@ pub(super) fn check_may(context: &Context, operation: Operation, kind: i8, name:
         }
         _ => return Ok(()),
     };
-    if may { Ok(()) } else { Err(Refused::new(code, "Not authorized.")) }
+    if may { Ok(()) } else { Err(AskRefusal::new(code, "Not authorized.")) }
 }
 
 /// Kafka sends a change of one broker, or of its loggers, to that broker.
-fn check_is_this_node(context: &Context, name: &str, expected: &str, but: &str) -> Result<(), Refused> {
+fn check_is_this_node(context: &Context, name: &str, expected: &str, but: &str) -> Result<(), AskRefusal> {
     let own = context.handler.id;
     let message = match name.parse::<i32>() {
         Ok(id) if id == own.0 => return Ok(()),
         Ok(_) => format!("Unexpected {expected} {own},{but} received {name}"),
         Err(_) => format!("Node id must be an integer, but it is: {name}"),
     };
-    Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+    Err(AskRefusal { code: ErrorCode::INVALID_REQUEST, message })
 }
 
 /// Changes the levels of this process's loggers, until it ends (KIP-412).
@@ -223,13 +223,13 @@ fn set_levels(
     name: &str,
     changes: &[SettingChange<'_>],
     validate_only: bool,
-) -> Result<(), Refused> {
+) -> Result<(), AskRefusal> {
     check_is_this_node(context, name, "node id. Expected", " but")?;
     let mut levels = BTreeMap::new();
     for &(op, logger, level) in changes {
         let refuse_op = || {
             let message = format!("{op} operation is not allowed for the BROKER_LOGGER resource");
-            Err(Refused { code: ErrorCode::INVALID_REQUEST, message })
+            Err(AskRefusal { code: ErrorCode::INVALID_REQUEST, message })
         };
         let level = match op {
             Op::Set => Some(level.ok_or_else(|| refuse(SettingError::Null { name: logger.to_owned() }))?),
@@ -244,7 +244,7 @@ fn set_levels(
             loggers::Wrong::Root => ErrorCode::INVALID_REQUEST,
             loggers::Wrong::NotApplied(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
         };
-        Refused { code, message: wrong.to_string() }
+        AskRefusal { code, message: wrong.to_string() }
     })?;
     if !validate_only {
         context.audit(&format!("sets levels of loggers of this broker: {levels:?}"));
@@ -261,7 +261,7 @@ fn keep_static(from: &BTreeMap<String, String>, to: &mut BTreeMap<String, String
     }
 }
 
-fn refuse(error: SettingError) -> Refused {
+fn refuse(error: SettingError) -> AskRefusal {
     let code = match error {
         SettingError::Duplicate | SettingError::Null { .. } => ErrorCode::INVALID_REQUEST,
         SettingError::Unknown { .. }
@@ -272,11 +272,11 @@ fn refuse(error: SettingError) -> Refused {
         | SettingError::ReadOnly { .. }
         | SettingError::PerBroker { .. } => ErrorCode::INVALID_CONFIG,
     };
-    Refused { code, message: error.to_string() }
+    AskRefusal { code, message: error.to_string() }
 }
 
 /// Kafka has another code for values that brokers can't have (KAFKA-13609).
-fn refuse_of_brokers(error: SettingError) -> Refused {
+fn refuse_of_brokers(error: SettingError) -> AskRefusal {
     match error {
         SettingError::NotAList { .. } => refuse(error),
         SettingError::Duplicate
@@ -286,21 +286,21 @@ fn refuse_of_brokers(error: SettingError) -> Refused {
         | SettingError::Unsupported { .. }
         | SettingError::Conflict(_)
         | SettingError::ReadOnly { .. }
-        | SettingError::PerBroker { .. } => Refused { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
+        | SettingError::PerBroker { .. } => AskRefusal { code: ErrorCode::INVALID_REQUEST, message: error.to_string() },
     }
 }
 
 /// Kafka has words and a code of its own for settings that subscriptions do not have.
-fn refuse_of_client_metrics(error: SettingError) -> Refused {
+fn refuse_of_client_metrics(error: SettingError) -> AskRefusal {
     match error {
         SettingError::Unknown { name, .. } => {
-            Refused::new(ErrorCode::INVALID_REQUEST, format!("Unknown client metrics configuration: {name}"))
+            AskRefusal::new(ErrorCode::INVALID_REQUEST, format!("Unknown client metrics configuration: {name}"))
         }
         error => refuse(error),
     }
 }
 
 /// The refusal of a request that names a resource twice.
-pub(super) fn repeated_resource() -> Refused {
-    Refused::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
+pub(super) fn repeated_resource() -> AskRefusal {
+    AskRefusal::new(ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.")
 }

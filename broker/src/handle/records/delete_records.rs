@@ -23,7 +23,7 @@ use crate::reply::Reply;
 const INVALID_LOW_WATERMARK: i64 = -1;
 
 /// The outcome for a partition: the new log start on this broker, or why it did not move.
-type Outcome = Result<(Arc<Partition>, i64), ErrorCode>;
+type DeletionResult = Result<(Arc<Partition>, i64), ErrorCode>;
 
 /// Moves the log starts before it returns.
 pub(crate) fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply {
@@ -36,12 +36,12 @@ pub(crate) fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply 
     }
     let delete = |(name, partitions): (Str, BTreeMap<i32, i64>)| {
         let outcomes = partitions.into_iter().map(|(index, offset)| (index, delete(context, &name, index, offset)));
-        let outcomes: Vec<(i32, Outcome)> = outcomes.collect();
+        let outcomes: Vec<(i32, DeletionResult)> = outcomes.collect();
         (name, outcomes)
     };
     let topics: Vec<_> = wanted.into_iter().map(delete).collect();
     for (name, outcomes) in &topics {
-        let offset = |(index, outcome): &(i32, Outcome)| Some((*index, outcome.as_ref().ok()?.1));
+        let offset = |(index, outcome): &(i32, DeletionResult)| Some((*index, outcome.as_ref().ok()?.1));
         let deleted: BTreeMap<i32, i64> = outcomes.iter().filter_map(offset).collect();
         if !deleted.is_empty() {
             context
@@ -70,7 +70,7 @@ pub(crate) fn handle(context: &Context, request: DeleteRecordsRequest) -> Reply 
     })
 }
 
-fn delete(context: &Context, name: &str, index: i32, offset: i64) -> Outcome {
+fn delete(context: &Context, name: &str, index: i32, offset: i64) -> DeletionResult {
     let topic = context.topic_by_name(Operation::Delete, name).map_err(|error| ErrorCode::from(&error))?;
     let partition = context.handler.replicas.get(topic, index);
     match &partition {

@@ -23,8 +23,8 @@ use crate::fetch_sessions::Ongoing;
 use crate::handle::context::{Context, Deadline};
 use crate::reply::Reply;
 
-use asked::Asked;
-use outcome::Outcome;
+use asked::ResolvedFetch;
+use outcome::FetchOutcome;
 
 /// Answers a fetch.
 pub(crate) fn handle(context: &Context, mut request: FetchRequest) -> Reply {
@@ -33,7 +33,7 @@ pub(crate) fn handle(context: &Context, mut request: FetchRequest) -> Reply {
         Err(error_code) => return context.reply(&FetchResponse { error_code, ..Default::default() }),
     };
     let deadline = Deadline::after_ms(request.max_wait_ms).0;
-    let mut asked = Asked::of(context, request);
+    let mut asked = ResolvedFetch::of(context, request);
     let first = outcome::read(&asked, context.handler.replicas.leaders_throttle());
     if first.is_complete(&asked) || deadline <= env::now() {
         return context.reply(&answer(context, session, first, &asked));
@@ -58,7 +58,7 @@ pub(crate) fn handle(context: &Context, mut request: FetchRequest) -> Reply {
 }
 
 /// The part of an answer that the client's session does not know yet; nothing, if the client has fetched too much.
-fn answer(context: &Context, session: Ongoing, found: Outcome, asked: &Asked) -> FetchResponse {
+fn answer(context: &Context, session: Ongoing, found: FetchOutcome, asked: &ResolvedFetch) -> FetchResponse {
     if let Some(meter) = &context.meter
         && !meter.may_fetch(found.answer_bytes())
     {

@@ -14,11 +14,11 @@ use crate::handle::context::Context;
 use crate::handle::once::once;
 use crate::image::{LeaderEpoch, Topic};
 use crate::replica::NotServed;
-use crate::replica::partition::reading::{Bound, Found, ReadError, Wanted};
+use crate::replica::partition::reading::{Bound, FoundOffset, OffsetSpec, ReadError};
 use crate::reply::Reply;
 
 /// The lookup of each partition of each topic, and its result so far.
-type Lookups = Vec<(Str, Vec<(i32, Result<Found, ErrorCode>)>)>;
+type Lookups = Vec<(Str, Vec<(i32, Result<FoundOffset, ErrorCode>)>)>;
 
 /// Answers at once for the ends of partitions. A worker searches for records, because they may be anywhere on the disk.
 pub(crate) fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
@@ -39,7 +39,7 @@ pub(crate) fn handle(context: &Context, request: ListOffsetsRequest) -> Reply {
     let lookups: Lookups = request.topics.into_iter().map(find_in).collect();
     let version = context.version;
     let mut found = lookups.iter().flat_map(|(_, partitions)| partitions);
-    if found.any(|(_, found)| matches!(found, Ok(Found::Somewhere(_)))) {
+    if found.any(|(_, found)| matches!(found, Ok(FoundOffset::Somewhere(_)))) {
         return context.later(context.handler.workers.run(move || response(lookups, version)));
     }
     context.reply(&response(lookups, version))
@@ -50,7 +50,7 @@ fn find(
     topic: Result<&Arc<Topic>, NotServed>,
     wanted: &ListOffsetsPartition,
     bound: Bound,
-) -> Result<Found, ErrorCode> {
+) -> Result<FoundOffset, ErrorCode> {
     let what = what(wanted.timestamp, context.version).ok_or(ErrorCode::UNSUPPORTED_VERSION)?;
     let partition = topic.and_then(|topic| context.handler.replicas.get(topic, wanted.partition_index));
     let partition = partition.map_err(|error| ErrorCode::from(&error))?;
@@ -68,10 +68,10 @@ fn code(error: &ReadError, version: i16) -> ErrorCode {
 
 /// Completes the remaining searches.
 fn response(lookups: Lookups, version: i16) -> ListOffsetsResponse {
-    let answer = |(partition_index, found): (i32, Result<Found, ErrorCode>)| {
+    let answer = |(partition_index, found): (i32, Result<FoundOffset, ErrorCode>)| {
         let found = found.and_then(|found| match found {
-            Found::At(record) => Ok(Some(record)),
-            Found::Somewhere(search) => search.run().map_err(|error| code(&error, version)),
+            FoundOffset::At(record) => Ok(Some(record)),
+            FoundOffset::Somewhere(search) => search.run().map_err(|error| code(&error, version)),
         });
         let answer = ListOffsetsPartitionResponse { partition_index, ..Default::default() };
         match found {
@@ -91,17 +91,17 @@ fn response(lookups: Lookups, version: i16) -> ListOffsetsResponse {
 
 /// The meaning of a timestamp; special ones are valid from the version on that introduced them. `None`: not in this
 /// version.
-fn what(timestamp: i64, version: i16) -> Option<Wanted> {
+fn what(timestamp: i64, version: i16) -> Option<OffsetSpec> {
     match timestamp {
-        0.. => Some(Wanted::Timestamp(timestamp)),
-        -1 => Some(Wanted::Latest),
-        -2 => Some(Wanted::Earliest),
-        -3 if version >= 7 => Some(Wanted::MaxTimestamp),
+        0.. => Some(OffsetSpec::Timestamp(timestamp)),
+        -1 => Some(OffsetSpec::Latest),
+        -2 => Some(OffsetSpec::Earliest),
+        -3 if version >= 7 => Some(OffsetSpec::MaxTimestamp),
         // Without tiered storage everything is local …
-        -4 if version >= 8 => Some(Wanted::Earliest),
+        -4 if version >= 8 => Some(OffsetSpec::Earliest),
         // … nothing is tiered, and nothing waits to be.
-        -5 if version >= 9 => Some(Wanted::Nothing),
-        -6 if version >= 11 => Some(Wanted::Nothing),
+        -5 if version >= 9 => Some(OffsetSpec::Nothing),
+        -6 if version >= 11 => Some(OffsetSpec::Nothing),
         _ => None,
     }
 }

@@ -53,7 +53,7 @@ struct PartitionOutcome {
 pub(crate) type Verified = Result<Option<VerificationGuard>, ProduceError>;
 
 /// A topic that the client may write to, or why it can't.
-pub(crate) type Found = Result<Arc<Topic>, NotServed>;
+pub(crate) type ResolvedTopic = Result<Arc<Topic>, NotServed>;
 
 /// Why the records of one partition are refused, or not acknowledged: each stage has its reasons.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +137,7 @@ pub(crate) fn append_all(
     context: &Context,
     refusals: &mut Refusals,
     request: ProduceRequest,
-    mut found: impl Iterator<Item = Found>,
+    mut found: impl Iterator<Item = ResolvedTopic>,
     mut verified: impl Iterator<Item = Verified>,
 ) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms).0;
@@ -163,7 +163,7 @@ fn append_topic(
     refusals: &mut Refusals,
     topic: TopicProduceData,
     acks: i16,
-    found: Option<Found>,
+    found: Option<ResolvedTopic>,
     verified: &mut impl Iterator<Item = Verified>,
 ) -> TopicOutcome {
     let TopicProduceData { name, topic_id: id, partition_data } = topic;

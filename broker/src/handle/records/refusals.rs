@@ -26,14 +26,14 @@ const MOST: usize = 4096;
 /// The refusals that a connection's client may not have heard of yet.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    by_partition: HashMap<Named, Refused>,
+    by_partition: HashMap<Named, RefusedBatch>,
 }
 
 /// A partition, as requests name it: topic by name or by id, and number.
 pub(crate) type Named = (Str, Uuid, i32);
 
 #[derive(Debug)]
-struct Refused {
+struct RefusedBatch {
     producer: (i64, i16),
     first_sequence: i32,
     code: ErrorCode,
@@ -69,13 +69,13 @@ impl Refusals {
         let is_numbered = batch.has_producer_id() && batch.base_sequence >= 0;
         if is_passing(code) && is_numbered && self.by_partition.len() < MOST {
             let producer = (batch.producer_id, batch.producer_epoch);
-            let refused = Refused { producer, first_sequence: batch.base_sequence, code, behind: BEHIND };
+            let refused = RefusedBatch { producer, first_sequence: batch.base_sequence, code, behind: BEHIND };
             self.by_partition.insert(partition, refused);
         }
     }
 }
 
-impl Refused {
+impl RefusedBatch {
     /// Whether the batch may have been sent before its client heard of this.
     fn precedes(&self, batch: &BatchHeader) -> bool {
         let is_same_producer = self.producer == (batch.producer_id, batch.producer_epoch);

@@ -13,7 +13,7 @@ use ottla_txn::{ProducerIdAndEpoch, TopicName, TopicPartition, TransactionalId};
 use ottla_wire::Records;
 use ottla_wire::m00_produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
-use super::produce::{Found, ProduceError, Verified, append_all, partition};
+use super::produce::{ProduceError, ResolvedTopic, Verified, append_all, partition};
 use super::refusals::Refusals;
 use crate::env;
 use crate::handle::client::Client;
@@ -21,7 +21,7 @@ use crate::handle::context::Context;
 use crate::image::Topic;
 use crate::replica::NotServed;
 use crate::reply::Reply;
-use crate::transactions::verifier::{Kind, TIMEOUT, Verification};
+use crate::transactions::verifier::{TIMEOUT, Verification, VerificationKind};
 
 /// The version from which on clients know TRANSACTION_ABORTABLE.
 pub(crate) const ABORTABLE_FROM: i16 = 11;
@@ -53,14 +53,14 @@ pub(crate) fn handle(context: &Context, client: &mut Client, request: ProduceReq
     };
     let mut asked = Vec::new();
     let find = |topic: &TopicProduceData| context.topic(Operation::Write, 13, &topic.name, topic.topic_id).cloned();
-    let found: Vec<Found> = request.topic_data.iter().map(find).collect();
+    let found: Vec<ResolvedTopic> = request.topic_data.iter().map(find).collect();
     let mut verified = begin_all(context, &client.refusals.borrow(), &request, &found, &mut asked);
     let Some(producer) = producer.filter(|_| !asked.is_empty()) else {
         let (found, verified) = (found.into_iter(), verified.into_iter());
         return append_all(context, &mut client.refusals.borrow_mut(), request, found, verified);
     };
     let version = context.version;
-    let kind = if version >= ADDS_FROM { Kind::Add } else { Kind::Verify };
+    let kind = if version >= ADDS_FROM { VerificationKind::Add } else { VerificationKind::Verify };
     let verification = Verification { transactional_id: id, producer, partitions: asked, kind };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let deadline = env::now() + timeout.clamp(LEAST_TIMEOUT, TIMEOUT);
@@ -100,7 +100,7 @@ fn begin_all(
     context: &Context,
     refusals: &Refusals,
     request: &ProduceRequest,
-    found: &[Found],
+    found: &[ResolvedTopic],
     asked: &mut Vec<TopicPartition>,
 ) -> Vec<Verified> {
     let mut verified = Vec::new();

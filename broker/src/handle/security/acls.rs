@@ -13,7 +13,7 @@ use ottla_wire::m31_delete_acls::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::reply::{CloseReason, Reply};
 
@@ -65,8 +65,8 @@ pub(crate) fn describe(context: &Context, request: DescribeAclsRequest) -> Reply
 /// Changes the KafkaUsers of the principals; each entry that can't be is refused by itself.
 pub(crate) fn create(context: &Context, request: CreateAclsRequest) -> Reply {
     let creations = request.creations;
-    let refused = |refused: Refused| {
-        let (error_code, error_message) = Refused::to_wire(Some(refused));
+    let refused = |refused: AskRefusal| {
+        let (error_code, error_message) = AskRefusal::to_wire(Some(refused));
         let result = AclCreationResult { error_code, error_message };
         context.reply(&CreateAclsResponse { results: vec![result; creations.len()], ..Default::default() })
     };
@@ -79,13 +79,13 @@ pub(crate) fn create(context: &Context, request: CreateAclsRequest) -> Reply {
     if creations.len() > MOST {
         return refused(invalid(format!("The request has more than {MOST} ACLs.")));
     }
-    let wanted: Vec<Result<Acl, Refused>> = creations.iter().map(acl).collect();
+    let wanted: Vec<Result<Acl, AskRefusal>> = creations.iter().map(acl).collect();
     let add: Vec<Acl> = wanted.iter().flatten().cloned().collect();
     let context_later = context.clone();
     context.later(async move {
         let done = context_later.change_acls(add, Vec::new()).await;
-        let result = |wanted: Result<Acl, Refused>| {
-            let (error_code, error_message) = Refused::to_wire(wanted.and_then(|_| done.clone()).err());
+        let result = |wanted: Result<Acl, AskRefusal>| {
+            let (error_code, error_message) = AskRefusal::to_wire(wanted.and_then(|_| done.clone()).err());
             AclCreationResult { error_code, error_message }
         };
         CreateAclsResponse { results: wanted.into_iter().map(result).collect(), ..Default::default() }
@@ -95,8 +95,8 @@ pub(crate) fn create(context: &Context, request: CreateAclsRequest) -> Reply {
 /// Takes the entries that the filters select out of the KafkaUsers.
 pub(crate) fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
     let filters: Vec<AclFilter> = request.filters.into_iter().map(filter).collect();
-    let refused = |refused: Refused| {
-        let (error_code, error_message) = Refused::to_wire(Some(refused));
+    let refused = |refused: AskRefusal| {
+        let (error_code, error_message) = AskRefusal::to_wire(Some(refused));
         let result = DeleteAclsFilterResult { error_code, error_message, ..Default::default() };
         context.reply(&DeleteAclsResponse { filter_results: vec![result; filters.len()], ..Default::default() })
     };
@@ -114,7 +114,8 @@ pub(crate) fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
     }
     let context_later = context.clone();
     context.later(async move {
-        let (error_code, error_message) = Refused::to_wire(context_later.change_acls(Vec::new(), remove).await.err());
+        let (error_code, error_message) =
+            AskRefusal::to_wire(context_later.change_acls(Vec::new(), remove).await.err());
         let matching = |acl: &Acl| {
             let AclDescription { principal, host, operation, permission_type } = description(acl);
             DeleteAclsMatchingAcl {
@@ -139,7 +140,7 @@ pub(crate) fn delete(context: &Context, request: DeleteAclsRequest) -> Reply {
 
 impl Context {
     /// Changes the entries.
-    async fn change_acls(&self, add: Vec<Acl>, remove: Vec<Acl>) -> Result<(), Refused> {
+    async fn change_acls(&self, add: Vec<Acl>, remove: Vec<Acl>) -> Result<(), AskRefusal> {
         if add.is_empty() && remove.is_empty() {
             return Ok(());
         }
@@ -147,19 +148,19 @@ impl Context {
     }
 }
 
-fn may_change(context: &Context) -> Result<(), Refused> {
+fn may_change(context: &Context) -> Result<(), AskRefusal> {
     if !context.may_cluster(Operation::Alter) {
-        return Err(Refused::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."));
+        return Err(AskRefusal::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."));
     }
     if context.image.access.authorizer.is_none() { Err(disabled()) } else { Ok(()) }
 }
 
-fn disabled() -> Refused {
-    Refused::new(ErrorCode::SECURITY_DISABLED, NO_AUTHORIZER)
+fn disabled() -> AskRefusal {
+    AskRefusal::new(ErrorCode::SECURITY_DISABLED, NO_AUTHORIZER)
 }
 
-fn invalid(message: impl Into<String>) -> Refused {
-    Refused::new(ErrorCode::INVALID_REQUEST, message)
+fn invalid(message: impl Into<String>) -> AskRefusal {
+    AskRefusal::new(ErrorCode::INVALID_REQUEST, message)
 }
 
 fn matching<'a>(rules: &'a Authorizer, filter: &AclFilter) -> impl Iterator<Item = &'a Acl> {
@@ -193,7 +194,7 @@ fn codes(creation: &AclCreation) -> [i8; 4] {
 }
 
 /// The entry that a creation asks for.
-fn acl(creation: &AclCreation) -> Result<Acl, Refused> {
+fn acl(creation: &AclCreation) -> Result<Acl, AskRefusal> {
     let AclCreation {
         resource_type,
         resource_name,

@@ -13,7 +13,7 @@ use ottla_wire::m49_alter_client_quotas::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::reply::Reply;
 
@@ -39,14 +39,14 @@ pub(crate) fn describe(context: &Context, request: DescribeClientQuotasRequest) 
         Ok(entries) => (Some(entries), None),
         Err(refused) => (None, Some(refused)),
     };
-    let (error_code, error_message) = Refused::to_wire(refused);
+    let (error_code, error_message) = AskRefusal::to_wire(refused);
     context.reply(&DescribeClientQuotasResponse { error_code, error_message, entries, ..Default::default() })
 }
 
 /// Changes KafkaUsers and the KafkaCluster; each entity whose quotas can't be changed is refused by itself.
 pub(crate) fn alter(context: &Context, request: AlterClientQuotasRequest) -> Reply {
     let may = context.may_cluster(Operation::AlterConfigs);
-    let mut outcomes: BTreeMap<Components, Result<QuotaChange, Refused>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<Components, Result<QuotaChange, AskRefusal>> = BTreeMap::new();
     for alteration in request.entries {
         let components = components(&alteration.entity);
         let key = components.clone().into_iter().collect();
@@ -61,8 +61,8 @@ pub(crate) fn alter(context: &Context, request: AlterClientQuotasRequest) -> Rep
     let later = context.clone();
     context.later(async move {
         let done = later.change_quotas(changes, request.validate_only).await;
-        let entry = |(components, outcome): (Components, Result<QuotaChange, Refused>)| {
-            let (error_code, error_message) = Refused::to_wire(outcome.and_then(|_| done.clone()).err());
+        let entry = |(components, outcome): (Components, Result<QuotaChange, AskRefusal>)| {
+            let (error_code, error_message) = AskRefusal::to_wire(outcome.and_then(|_| done.clone()).err());
             QuotaAlterationResult { error_code, error_message, entity: entity(components) }
         };
         AlterClientQuotasResponse { entries: outcomes.into_iter().map(entry).collect(), ..Default::default() }
@@ -71,7 +71,7 @@ pub(crate) fn alter(context: &Context, request: AlterClientQuotasRequest) -> Rep
 
 impl Context {
     /// Changes quotas, or only says whether they may be changed.
-    async fn change_quotas(&self, changes: Vec<QuotaChange>, validate_only: bool) -> Result<(), Refused> {
+    async fn change_quotas(&self, changes: Vec<QuotaChange>, validate_only: bool) -> Result<(), AskRefusal> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Context {
 }
 
 /// What an alteration asks for.
-fn change(components: &BTreeMap<Str, Option<Str>>, alteration: &QuotaAlteration) -> Result<QuotaChange, Refused> {
+fn change(components: &BTreeMap<Str, Option<Str>>, alteration: &QuotaAlteration) -> Result<QuotaChange, AskRefusal> {
     let mut quotas = BTreeMap::new();
     for op in &alteration.ops {
         if quotas.insert(op.key.clone(), (!op.remove).then_some(op.value)).is_some() {
@@ -96,7 +96,7 @@ fn change(components: &BTreeMap<Str, Option<Str>>, alteration: &QuotaAlteration)
 }
 
 /// What a request asks to be described, with the rules of Kafka's `ClientQuotasImage`.
-fn filter(components: &[QuotaComponent]) -> Result<Filter, Refused> {
+fn filter(components: &[QuotaComponent]) -> Result<Filter, AskRefusal> {
     let mut filter = Filter::new();
     for QuotaComponent { entity_type, match_type, match_name } in components {
         if entity_type.is_empty() {
@@ -107,7 +107,7 @@ fn filter(components: &[QuotaComponent]) -> Result<Filter, Refused> {
         }
         if ![USER, CLIENT_ID, IP].contains(&&**entity_type) {
             let message = format!("Unsupported entity type {entity_type}");
-            return Err(Refused::new(ErrorCode::UNSUPPORTED_VERSION, message));
+            return Err(AskRefusal::new(ErrorCode::UNSUPPORTED_VERSION, message));
         }
         let wanted = match (*match_type, match_name) {
             (EXACT, Some(name)) => Some(Some(name.clone())),
@@ -170,10 +170,10 @@ fn name(components: &BTreeMap<Str, Option<Str>>) -> String {
     format!("ClientQuotaEntity(entries={{{}}})", entries.join(", "))
 }
 
-fn invalid(message: impl Into<String>) -> Refused {
-    Refused::new(ErrorCode::INVALID_REQUEST, message)
+fn invalid(message: impl Into<String>) -> AskRefusal {
+    AskRefusal::new(ErrorCode::INVALID_REQUEST, message)
 }
 
-fn unauthorized() -> Refused {
-    Refused::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
+fn unauthorized() -> AskRefusal {
+    AskRefusal::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
 }

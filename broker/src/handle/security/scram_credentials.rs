@@ -16,7 +16,7 @@ use ottla_wire::m51_alter_user_scram_credentials::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use crate::ask::{Ask, PasswordChange, Refused};
+use crate::ask::{Ask, AskRefusal, PasswordChange};
 use crate::handle::context::{Context, Deadline};
 use crate::reply::Reply;
 
@@ -27,7 +27,7 @@ const MECHANISMS: [(i8, Hash); 2] = [(1, Hash::Sha256), (2, Hash::Sha512)];
 pub(crate) fn describe(context: &Context, request: DescribeUserScramCredentialsRequest) -> Reply {
     let named = request.users.unwrap_or_default();
     if !context.may_cluster(Operation::Describe) {
-        let (error_code, error_message) = Refused::to_wire(Some(unauthorized()));
+        let (error_code, error_message) = AskRefusal::to_wire(Some(unauthorized()));
         let result = ScramUserDescription { error_code, error_message: error_message.clone(), ..Default::default() };
         let results = vec![result; named.len()];
         return context.reply(&DescribeUserScramCredentialsResponse {
@@ -60,16 +60,16 @@ fn description(user: Str, times: u32, credentials: &Credentials) -> ScramUserDes
     let credential_infos: Vec<ScramCredentialInfo> = MECHANISMS.into_iter().filter_map(info).collect();
     let refused = match (times, credential_infos.is_empty()) {
         (1, false) => return ScramUserDescription { user, credential_infos, ..Default::default() },
-        (1, true) => Refused::new(
+        (1, true) => AskRefusal::new(
             ErrorCode::RESOURCE_NOT_FOUND,
             format!("Attempt to describe a user credential that does not exist: {user}"),
         ),
-        _ => Refused::new(
+        _ => AskRefusal::new(
             ErrorCode::DUPLICATE_RESOURCE,
             format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}"),
         ),
     };
-    let (error_code, error_message) = Refused::to_wire(Some(refused));
+    let (error_code, error_message) = AskRefusal::to_wire(Some(refused));
     ScramUserDescription { user, error_code, error_message, ..Default::default() }
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn alter(context: &Context, request: AlterUserScramCredentialsRequest
             let kept = context.image.access.credentials.user(&deletion.name);
             match kept.and_then(|user| user.verifier(hash)) {
                 Some(_) => Ok(PasswordChange { user: deletion.name.clone(), hash, verifier: None }),
-                None => Err(Refused::new(
+                None => Err(AskRefusal::new(
                     ErrorCode::RESOURCE_NOT_FOUND,
                     "Attempt to delete a user credential that does not exist",
                 )),
@@ -89,11 +89,11 @@ pub(crate) fn alter(context: &Context, request: AlterUserScramCredentialsRequest
         (deletion.name, change)
     });
     let upsertions = request.upsertions.into_iter().map(|upsertion| (upsertion.name.clone(), change(upsertion)));
-    let mut outcomes: BTreeMap<Str, Result<PasswordChange, Refused>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<Str, Result<PasswordChange, AskRefusal>> = BTreeMap::new();
     for (user, change) in deletions.chain(upsertions) {
         let twice = || {
             let message = "A user credential cannot be altered twice in the same request";
-            Err(Refused::new(ErrorCode::DUPLICATE_RESOURCE, message))
+            Err(AskRefusal::new(ErrorCode::DUPLICATE_RESOURCE, message))
         };
         // An error that a user has stays.
         outcomes
@@ -115,8 +115,9 @@ pub(crate) fn alter(context: &Context, request: AlterUserScramCredentialsRequest
             Ok(refused) => refused,
             Err(all) => outcomes.keys().map(|user| (user.clone(), all.clone())).collect(),
         };
-        let result = |(user, outcome): (Str, Result<PasswordChange, Refused>)| {
-            let (error_code, error_message) = Refused::to_wire(outcome.err().or_else(|| refused.get(&user).cloned()));
+        let result = |(user, outcome): (Str, Result<PasswordChange, AskRefusal>)| {
+            let (error_code, error_message) =
+                AskRefusal::to_wire(outcome.err().or_else(|| refused.get(&user).cloned()));
             ScramAlterationResult { user, error_code, error_message }
         };
         AlterUserScramCredentialsResponse { results: outcomes.into_iter().map(result).collect(), ..Default::default() }
@@ -125,7 +126,7 @@ pub(crate) fn alter(context: &Context, request: AlterUserScramCredentialsRequest
 
 impl Context {
     /// Changes what is kept of passwords. Returns the users who are refused.
-    async fn change_passwords(&self, changes: Vec<PasswordChange>) -> Result<BTreeMap<Str, Refused>, Refused> {
+    async fn change_passwords(&self, changes: Vec<PasswordChange>) -> Result<BTreeMap<Str, AskRefusal>, AskRefusal> {
         if changes.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -133,33 +134,33 @@ impl Context {
     }
 }
 
-fn change(upsertion: ScramCredentialUpsertion) -> Result<PasswordChange, Refused> {
+fn change(upsertion: ScramCredentialUpsertion) -> Result<PasswordChange, AskRefusal> {
     let ScramCredentialUpsertion { name, mechanism, iterations, salt, salted_password } = upsertion;
     let hash = hash(&name, mechanism)?;
     let iterations = u32::try_from(iterations).unwrap_or(0);
     if iterations < LEAST_ITERATIONS {
-        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too few iterations"));
+        return Err(AskRefusal::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too few iterations"));
     }
     if iterations > MOST_ITERATIONS {
-        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too many iterations"));
+        return Err(AskRefusal::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Too many iterations"));
     }
     let verifier = Verifier::of_salted(hash, &salted_password, salt.to_vec(), iterations)
-        .map_err(|error| Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, error.to_string()))?;
+        .map_err(|error| AskRefusal::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, error.to_string()))?;
     Ok(PasswordChange { user: name, hash, verifier: Some(verifier) })
 }
 
 /// The hash function of a mechanism's code.
-fn hash(user: &str, mechanism: i8) -> Result<Hash, Refused> {
+fn hash(user: &str, mechanism: i8) -> Result<Hash, AskRefusal> {
     if user.is_empty() {
-        return Err(Refused::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty"));
+        return Err(AskRefusal::new(ErrorCode::UNACCEPTABLE_CREDENTIAL, "Username must not be empty"));
     }
     let known = MECHANISMS.into_iter().find(|(code, _)| *code == mechanism);
-    let unknown = || Refused::new(ErrorCode::UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism");
+    let unknown = || AskRefusal::new(ErrorCode::UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism");
     known.map(|(_, hash)| hash).ok_or_else(unknown)
 }
 
-fn unauthorized() -> Refused {
-    Refused::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
+fn unauthorized() -> AskRefusal {
+    AskRefusal::new(ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed.")
 }
 
 #[cfg(test)]
@@ -181,7 +182,7 @@ mod tests {
                 salt: vec![7; length].into(),
                 salted_password: vec![0; Hash::Sha256.length()].into(),
             };
-            let expected = expected.map(|(code, message)| Refused::new(code, message));
+            let expected = expected.map(|(code, message)| AskRefusal::new(code, message));
             assert_eq!(change(upsertion).err(), expected, "{length}");
         }
     }

@@ -19,14 +19,14 @@ use super::are_served;
 use crate::handle::context::Context;
 use crate::handle::errors::group_error;
 use crate::handle::handler::Handler;
-use crate::log_ends::Place;
+use crate::log_ends::NamedPartition;
 use crate::reply::Reply;
 
 /// Stands for an offset, a count or a lag that nobody knows.
 const UNKNOWN: i64 = -1;
 
 /// A topic of the request: `None` for its id if there is no such topic.
-type Asked = (Str, Option<Uuid>, Vec<i32>);
+type RequestedTopic = (Str, Option<Uuid>, Vec<i32>);
 
 /// Asks the share coordinators and the leaders of the partitions.
 pub(crate) fn handle(context: &Context, request: DescribeShareGroupOffsetsRequest) -> Reply {
@@ -94,7 +94,7 @@ fn take_denied(
 }
 
 /// The partitions that a request names, or all that the group has offsets in. Topics that are gone have none.
-fn asked(context: &Context, group: DescribeShareGroupOffsetsRequestGroup) -> Result<Vec<Asked>, GroupError> {
+fn asked(context: &Context, group: DescribeShareGroupOffsetsRequestGroup) -> Result<Vec<RequestedTopic>, GroupError> {
     are_served(context)?;
     if let Some(topics) = group.topics {
         let id = |name: &Str| context.image.topic(name).map(|topic| topic.id);
@@ -109,11 +109,15 @@ fn asked(context: &Context, group: DescribeShareGroupOffsetsRequestGroup) -> Res
         all => all?,
     };
     let topic = |(id, partitions)| Some((context.image.topics.get(&id)?.name.clone(), Some(id), partitions));
-    let sees = |(name, ..): &Asked| context.sees(Operation::Describe, ResourceType::Topic, name);
+    let sees = |(name, ..): &RequestedTopic| context.sees(Operation::Describe, ResourceType::Topic, name);
     Ok(all.into_iter().filter_map(topic).filter(sees).collect())
 }
 
-async fn describe(handler: &Arc<Handler>, group_id: Str, topics: Vec<Asked>) -> DescribeShareGroupOffsetsResponseGroup {
+async fn describe(
+    handler: &Arc<Handler>,
+    group_id: Str,
+    topics: Vec<RequestedTopic>,
+) -> DescribeShareGroupOffsetsResponseGroup {
     let group = GroupId::from(&*group_id);
     let found = topics.into_iter().map(async |(name, id, partitions)| {
         let summaries = partitions.into_iter().map(async |partition| {
@@ -157,9 +161,9 @@ fn has_lag(summary: &Summary) -> bool {
 }
 
 fn partition(
-    place: Place,
+    place: NamedPartition,
     summary: Option<Summary>,
-    ends: &HashMap<Place, Result<i64, ErrorCode>>,
+    ends: &HashMap<NamedPartition, Result<i64, ErrorCode>>,
 ) -> DescribeShareGroupOffsetsResponsePartition {
     let partition_index = place.1;
     let Some(summary) = summary else {

@@ -26,7 +26,7 @@ use crate::handle::errors::{group_error, share_error};
 use crate::handle::handler::Handler;
 use crate::handle::leader_hint::LeaderHint;
 use crate::reply::Reply;
-use crate::share::{Look, ShareError, Shared, Taken, Turn, Want};
+use crate::share::{FetchTurn, LedSharePartition, ShareError, TakeOutcome, Taken, Want};
 use crate::share_state::wire::by_topic;
 
 /// The version from which on a member says how records are chosen (KIP-1206).
@@ -34,7 +34,7 @@ const MODE_FROM: i16 = 2;
 
 /// What the records of an answer are limited to.
 #[derive(Clone, Copy)]
-struct Limits {
+struct AcquireLimits {
     mode: AcquireMode,
     batch_size: i32,
     max_records: i32,
@@ -43,13 +43,13 @@ struct Limits {
 }
 
 /// A partition to fetch from.
-struct Wanted {
+struct RequestedPartition {
     partition: TopicIdPartition,
-    shared: Result<Arc<Shared>, ShareError>,
+    shared: Result<Arc<LedSharePartition>, ShareError>,
 }
 
 /// What was found in a partition.
-type Found = (TopicIdPartition, Result<Option<Taken>, ShareError>);
+type FetchedPartition = (TopicIdPartition, Result<Option<Taken>, ShareError>);
 
 /// Takes acknowledgements before it returns. Answers when these are replicated, and there are records or the time is
 /// over.
@@ -86,13 +86,13 @@ pub(crate) fn handle(context: &Context, client: &mut Client, request: ShareFetch
     let acknowledging = acknowledge(context, &member, acknowledgements(request), renews);
     let from: Vec<TopicIdPartition> = from.into_iter().flatten().collect();
     let denied = denied_topics(context, from.iter().map(|partition| partition.topic_id));
-    let wanted: Vec<Wanted> = (from.into_iter())
+    let wanted: Vec<RequestedPartition> = (from.into_iter())
         .map(|partition| {
             if denied.contains(&partition.topic_id) {
-                return Wanted { partition, shared: Err(ShareError::NotServed(NotServed::Denied)) };
+                return RequestedPartition { partition, shared: Err(ShareError::NotServed(NotServed::Denied)) };
             }
             let shared = handler.shares.to_fetch(&member.place(partition)).map_err(ShareError::from);
-            Wanted { partition, shared }
+            RequestedPartition { partition, shared }
         })
         .collect();
     let context_later = context.clone();
@@ -120,7 +120,7 @@ fn fetches(request: &ShareFetchRequest) -> bool {
     (request.max_bytes, request.min_bytes, request.max_records, request.max_wait_ms) != (0, 0, 0, 0)
 }
 
-fn limits(context: &Context, request: &ShareFetchRequest) -> Result<Limits, i8> {
+fn limits(context: &Context, request: &ShareFetchRequest) -> Result<AcquireLimits, i8> {
     let mode = match request.share_acquire_mode {
         _ if context.version < MODE_FROM => AcquireMode::BatchOptimized,
         0 => AcquireMode::BatchOptimized,
@@ -129,7 +129,7 @@ fn limits(context: &Context, request: &ShareFetchRequest) -> Result<Limits, i8> 
     };
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(context.image.settings.fetch_max_bytes);
     let max_bytes = context.most_fetched(max_bytes);
-    Ok(Limits {
+    Ok(AcquireLimits {
         mode,
         batch_size: request.batch_size,
         max_records: request.max_records,
@@ -196,10 +196,10 @@ fn acknowledgements(request: ShareFetchRequest) -> Vec<(TopicIdPartition, Vec<Ac
 async fn fetch(
     handler: &Handler,
     member: &Member,
-    mut wanted: Vec<Wanted>,
-    limits: Limits,
+    mut wanted: Vec<RequestedPartition>,
+    limits: AcquireLimits,
     deadline: env::Instant,
-) -> Vec<Found> {
+) -> Vec<FetchedPartition> {
     loop {
         for want in &mut wanted {
             if want.shared.as_ref().is_ok_and(|shared| shared.has_left()) {
@@ -211,7 +211,7 @@ async fn fetch(
             wanted.iter().filter_map(|want| want.shared.as_ref().ok()).flat_map(|s| s.waits()).collect();
         if is_over || has_enough(&handler.workers, &wanted, limits).await {
             let (found, is_unfinished) = take(&handler.workers, member, &wanted, limits).await;
-            let is_news = |(_, found): &Found| found.as_ref().map_or(true, Option::is_some);
+            let is_news = |(_, found): &FetchedPartition| found.as_ref().map_or(true, Option::is_some);
             if is_over || waits.is_empty() || found.iter().any(is_news) {
                 return found;
             }
@@ -228,7 +228,7 @@ async fn fetch(
 }
 
 /// Whether there are as many bytes as the member waits for, or something is wrong, which it should hear.
-async fn has_enough(workers: &Workers, wanted: &[Wanted], limits: Limits) -> bool {
+async fn has_enough(workers: &Workers, wanted: &[RequestedPartition], limits: AcquireLimits) -> bool {
     if limits.min_bytes <= 1 || wanted.is_empty() {
         return true;
     }
@@ -247,11 +247,17 @@ async fn has_enough(workers: &Workers, wanted: &[Wanted], limits: Limits) -> boo
 }
 
 /// The turn of a fetch in a partition; `None`: not now.
-type Begun = (TopicIdPartition, Result<Option<Turn>, ShareError>);
+type Begun = (TopicIdPartition, Result<Option<FetchTurn>, ShareError>);
 
 /// What there is now, and whether another look may find more without anything that is waited for. A worker reads.
-async fn take(workers: &Workers, member: &Member, wanted: &[Wanted], limits: Limits) -> (Vec<Found>, bool) {
-    let begin = |want: &Wanted| (want.partition, want.shared.clone().and_then(|shared| shared.begin_turn()));
+async fn take(
+    workers: &Workers,
+    member: &Member,
+    wanted: &[RequestedPartition],
+    limits: AcquireLimits,
+) -> (Vec<FetchedPartition>, bool) {
+    let begin =
+        |want: &RequestedPartition| (want.partition, want.shared.clone().and_then(|shared| shared.begin_turn()));
     let begun: Vec<Begun> = wanted.iter().map(begin).collect();
     if !begun.iter().any(|(_, turn)| matches!(turn, Ok(Some(_)))) {
         return (begun.into_iter().map(|(partition, turn)| (partition, turn.map(|_| None))).collect(), false);
@@ -260,7 +266,7 @@ async fn take(workers: &Workers, member: &Member, wanted: &[Wanted], limits: Lim
     workers.run(move || use_turns(&member, begun, limits)).await
 }
 
-fn use_turns(member: &MemberId, begun: Vec<Begun>, limits: Limits) -> (Vec<Found>, bool) {
+fn use_turns(member: &MemberId, begun: Vec<Begun>, limits: AcquireLimits) -> (Vec<FetchedPartition>, bool) {
     let (mut records, mut bytes) = (limits.max_records, limits.max_bytes);
     let (mut found, mut is_unfinished) = (Vec::with_capacity(begun.len()), false);
     for (partition, turn) in begun {
@@ -275,16 +281,16 @@ fn use_turns(member: &MemberId, begun: Vec<Begun>, limits: Limits) -> (Vec<Found
         let look = match turn {
             Err(error) => Err(error),
             Ok(Some(turn)) if records > 0 && bytes > 0 => turn.take(&want),
-            Ok(_) => Ok(Look::Nothing),
+            Ok(_) => Ok(TakeOutcome::Nothing),
         };
         let taken = match look {
-            Ok(Look::Taken(taken)) => {
+            Ok(TakeOutcome::Taken(taken)) => {
                 records = records.saturating_sub(i32::try_from(taken.count()).unwrap_or(i32::MAX));
                 bytes = bytes.saturating_sub(taken.bytes());
                 Ok(Some(taken))
             }
-            Ok(Look::Nothing) => Ok(None),
-            Ok(Look::Unfinished) => {
+            Ok(TakeOutcome::Nothing) => Ok(None),
+            Ok(TakeOutcome::Unfinished) => {
                 is_unfinished = true;
                 Ok(None)
             }
@@ -296,7 +302,12 @@ fn use_turns(member: &MemberId, begun: Vec<Begun>, limits: Limits) -> (Vec<Found
 }
 
 /// What the session has not shown yet.
-fn shown(context: &Context, member: &Member, epoch: i32, found: Vec<Found>) -> Result<Vec<Found>, SessionError> {
+fn shown(
+    context: &Context,
+    member: &Member,
+    epoch: i32,
+    found: Vec<FetchedPartition>,
+) -> Result<Vec<FetchedPartition>, SessionError> {
     let fetched: Vec<Fetched> = (found.iter())
         .map(|(partition, found)| Fetched {
             partition: *partition,
@@ -311,7 +322,7 @@ fn shown(context: &Context, member: &Member, epoch: i32, found: Vec<Found>) -> R
 fn response(
     context: &Context,
     member: &Member,
-    found: Vec<Found>,
+    found: Vec<FetchedPartition>,
     acknowledged: Vec<Acknowledged>,
 ) -> ShareFetchResponse {
     let mut response = ShareFetchResponse {

@@ -14,7 +14,7 @@ use ottla_wire::m45_alter_partition_reassignments::{
 };
 
 use super::create_topics::check_replicas;
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::image::{BrokerId, Topic};
 use crate::reply::Reply;
@@ -79,14 +79,14 @@ async fn move_topic(
         }
     }
     let answer = |partition: &ReassignablePartition| {
-        let (error_code, error_message) = Refused::to_wire(refused.get(&partition.partition_index).cloned());
+        let (error_code, error_message) = AskRefusal::to_wire(refused.get(&partition.partition_index).cloned());
         ReassignablePartitionResponse { partition_index: partition.partition_index, error_code, error_message }
     };
     ReassignableTopicResponse { name: wanted.name.clone(), partitions: wanted.partitions.iter().map(answer).collect() }
 }
 
-fn unknown(message: String) -> Refused {
-    Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
+fn unknown(message: String) -> AskRefusal {
+    AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message)
 }
 
 /// Where a partition is wanted.
@@ -95,14 +95,14 @@ fn target(
     topic: &Topic,
     wanted: &ReassignablePartition,
     may_resize: bool,
-) -> Result<Vec<BrokerId>, Refused> {
+) -> Result<Vec<BrokerId>, AskRefusal> {
     let index = wanted.partition_index;
     let entry = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
     let entry = entry.ok_or_else(|| unknown(format!("Unable to find partition {}:{index}.", topic.name)))?;
     let Some(replicas) = &wanted.replicas else {
         if !entry.is_reassigning() {
             let message = "No partition reassignment is in progress.";
-            return Err(Refused::new(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, message));
+            return Err(AskRefusal::new(ErrorCode::NO_REASSIGNMENT_IN_PROGRESS, message));
         }
         return Ok(entry.origin());
     };
@@ -111,7 +111,7 @@ fn target(
     let factor = entry.origin().len();
     if !may_resize && replicas.len() != factor {
         let message = format!("The replication factor is changed from {factor} to {}", replicas.len());
-        return Err(Refused::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
+        return Err(AskRefusal::new(ErrorCode::INVALID_REPLICATION_FACTOR, message));
     }
     Ok(replicas)
 }

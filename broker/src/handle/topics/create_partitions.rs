@@ -8,7 +8,7 @@ use ottla_wire::m37_create_partitions::{
 };
 
 use super::create_topics::{MAX_CHANGES, check_can_begin, check_replicas, check_somebody_can_lead, too_many_changes};
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
 use crate::image::{Assignment, BrokerId};
@@ -21,7 +21,7 @@ const REFUSABLE_FROM: i16 = 3;
 pub(crate) fn handle(context: &Context, request: CreatePartitionsRequest) -> Reply {
     let deadline = Deadline::after_ms(request.timeout_ms);
     if added(context, &request) > MAX_CHANGES {
-        let (error_code, error_message) = Refused::to_wire(Some(too_many_changes()));
+        let (error_code, error_message) = AskRefusal::to_wire(Some(too_many_changes()));
         let refuse = |topic: CreatePartitionsTopic| CreatePartitionsTopicResult {
             name: topic.name,
             error_code,
@@ -37,9 +37,9 @@ pub(crate) fn handle(context: &Context, request: CreatePartitionsRequest) -> Rep
         let results = join_all(topics.into_iter().map(|(topic, times)| async move {
             let grown = match times {
                 1 => grow(context, topic, request.validate_only, deadline).await,
-                _ => Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
+                _ => Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
             };
-            let (error_code, error_message) = Refused::to_wire(grown.err());
+            let (error_code, error_message) = AskRefusal::to_wire(grown.err());
             let error_message = error_message.filter(|message| !message.is_empty());
             CreatePartitionsTopicResult { name: topic.name.clone(), error_code, error_message }
         }));
@@ -62,12 +62,12 @@ async fn grow(
     wanted: &CreatePartitionsTopic,
     validate_only: bool,
     deadline: Deadline,
-) -> Result<(), Refused> {
+) -> Result<(), AskRefusal> {
     if !context.may_topic(Operation::Alter, &wanted.name) {
-        return Err(Refused::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, ""));
+        return Err(AskRefusal::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, ""));
     }
     let topic =
-        context.image.topic(&wanted.name).ok_or_else(|| Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
+        context.image.topic(&wanted.name).ok_or_else(|| AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ""))?;
     let (name, have, count) = (&topic.name, topic.partitions.len() as i32, wanted.count);
     if count <= have {
         let message = if count == have {
@@ -75,7 +75,7 @@ async fn grow(
         } else {
             format!("The topic {name} currently has {have} partition(s); {count} would not be an increase.")
         };
-        return Err(Refused { code: ErrorCode::INVALID_PARTITIONS, message });
+        return Err(AskRefusal { code: ErrorCode::INVALID_PARTITIONS, message });
     }
     let assignments: Vec<Vec<BrokerId>> = wanted
         .assignments
@@ -89,7 +89,7 @@ async fn grow(
             count - have,
             assignments.len()
         );
-        return Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+        return Err(AskRefusal { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     }
     let factor = topic.partitions.first().map(Assignment::replication_factor);
     for (partition, replicas) in (have..).zip(&assignments) {

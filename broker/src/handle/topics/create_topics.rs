@@ -13,7 +13,7 @@ use ottla_wire::m19_create_topics::{
 };
 use ottla_wire::{ErrorCode, Uuid};
 
-use crate::ask::{Ask, NewTopic, Refused};
+use crate::ask::{Ask, AskRefusal, NewTopic};
 use crate::handle::context::{Context, Deadline};
 use crate::handle::names::check_topic_name;
 use crate::handle::once::once;
@@ -94,20 +94,23 @@ pub(crate) async fn create_all(
     let mut results = join_all(created).await;
     results.extend(repeated.into_iter().map(|(topic, _)| CreatableTopicResult {
         name: topic.name,
-        ..refusal(&Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
+        ..refusal(&AskRefusal::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."))
     }));
     results
 }
 
 /// Whether a request is small enough to be looked at.
-fn check_size(context: &Context, topics: &[CreatableTopic]) -> Result<(), Refused> {
+fn check_size(context: &Context, topics: &[CreatableTopic]) -> Result<(), AskRefusal> {
     let partitions = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
         (0, -1) => usize::try_from(context.image.settings.num_partitions).unwrap_or(0),
         (0, count) => usize::try_from(count).unwrap_or(0),
         (assigned, _) => assigned,
     };
     if topics.iter().map(partitions).sum::<usize>() > MAX_PARTITIONS {
-        return Err(Refused::new(ErrorCode::POLICY_VIOLATION, "Excessively large number of partitions per request."));
+        return Err(AskRefusal::new(
+            ErrorCode::POLICY_VIOLATION,
+            "Excessively large number of partitions per request.",
+        ));
     }
     let good = topics.iter().filter(|topic| check(context, topic).is_ok());
     if good.map(|topic| 1 + topic.configs.len() + partitions(topic)).sum::<usize>() > MAX_CHANGES {
@@ -117,8 +120,8 @@ fn check_size(context: &Context, topics: &[CreatableTopic]) -> Result<(), Refuse
 }
 
 /// A request that makes more than [`MAX_CHANGES`] changes.
-pub(crate) fn too_many_changes() -> Refused {
-    Refused::new(ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
+pub(crate) fn too_many_changes() -> AskRefusal {
+    AskRefusal::new(ErrorCode::POLICY_VIOLATION, "Unable to perform excessively large batch operation.")
 }
 
 async fn create(
@@ -135,13 +138,13 @@ async fn create(
         let topic_id = context.ask_or_validate(validate_only, deadline, create).await?;
         Ok(CreatableTopicResult { topic_id: topic_id.unwrap_or(success.topic_id), ..success })
     };
-    let result = created.await.unwrap_or_else(|refused: Refused| refusal(&refused));
+    let result = created.await.unwrap_or_else(|refused: AskRefusal| refusal(&refused));
     CreatableTopicResult { name: wanted.name, ..result }
 }
 
 /// Everything that can be said without asking (`ReplicationControlManager.createTopic`).
-fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused> {
-    let refuse = |code, message: String| Err(Refused { code, message });
+fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, AskRefusal> {
+    let refuse = |code, message: String| Err(AskRefusal { code, message });
     let (name, image) = (&wanted.name, &context.image);
     if let Err(message) = check_topic_name(name) {
         return refuse(ErrorCode::INVALID_TOPIC_EXCEPTION, message);
@@ -162,7 +165,7 @@ fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused
         config.insert(setting.name.to_string(), value.to_string());
     }
     check_topic_config(&config, &image.settings)
-        .map_err(|error| Refused::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
+        .map_err(|error| AskRefusal::new(ErrorCode::INVALID_CONFIG, error.to_string()))?;
 
     let given = |number: i32| (number != -1).then_some(number);
     let assignments = assignments(context, wanted)?;
@@ -189,8 +192,8 @@ fn check(context: &Context, wanted: &CreatableTopic) -> Result<NewTopic, Refused
 }
 
 /// Brokers that are away count: their replicas follow when they are back.
-fn check_replication_factor(factor: i32, context: &Context) -> Result<(), Refused> {
-    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICATION_FACTOR, message });
+fn check_replication_factor(factor: i32, context: &Context) -> Result<(), AskRefusal> {
+    let refuse = |message: String| Err(AskRefusal { code: ErrorCode::INVALID_REPLICATION_FACTOR, message });
     if factor < 1 {
         return refuse("Replication factor must be larger than 0, or -1 to use the default value.".to_owned());
     }
@@ -207,7 +210,7 @@ fn check_replication_factor(factor: i32, context: &Context) -> Result<(), Refuse
 
 /// Whether partitions that the operator places have somebody to lead them. Like [`Context::is_there`], this counts the
 /// answering broker also where the image does not show it yet.
-pub(crate) fn check_somebody_can_lead(factor: i32, context: &Context) -> Result<(), Refused> {
+pub(crate) fn check_somebody_can_lead(factor: i32, context: &Context) -> Result<(), AskRefusal> {
     let (image, me) = (&context.image, context.handler.id);
     let can_lead = |broker: &Broker| context.is_there(broker) && !broker.draining;
     if !image.brokers.contains_key(&me) || image.brokers.values().any(can_lead) {
@@ -216,15 +219,15 @@ pub(crate) fn check_somebody_can_lead(factor: i32, context: &Context) -> Result<
     let message = format!(
         "Unable to replicate the partition {factor} time(s): All brokers are currently fenced or in controlled shutdown."
     );
-    Err(Refused { code: ErrorCode::INVALID_REPLICATION_FACTOR, message })
+    Err(AskRefusal { code: ErrorCode::INVALID_REPLICATION_FACTOR, message })
 }
 
 /// Replicas by partition as the request gives them, or none.
-fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, Refused> {
+fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<BrokerId>>, AskRefusal> {
     if wanted.assignments.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse = |code, message: String| Err(Refused { code, message });
+    let refuse = |code, message: String| Err(AskRefusal { code, message });
     if wanted.replication_factor != -1 {
         let message = "A manual partition assignment was specified, but replication factor was not set to -1.";
         return refuse(ErrorCode::INVALID_REQUEST, message.to_owned());
@@ -256,8 +259,12 @@ fn assignments(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<Bro
 
 /// Whether a partition may be on these brokers, as many as those of its topic's other partitions where a `factor` is
 /// given (`ReplicationControlManager.validateManualPartitionAssignment`).
-pub(crate) fn check_replicas(context: &Context, replicas: &[BrokerId], factor: Option<usize>) -> Result<(), Refused> {
-    let refuse = |message: String| Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
+pub(crate) fn check_replicas(
+    context: &Context,
+    replicas: &[BrokerId],
+    factor: Option<usize>,
+) -> Result<(), AskRefusal> {
+    let refuse = |message: String| Err(AskRefusal { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message });
     if replicas.is_empty() {
         return refuse("The manual partition assignment includes an empty replica list.".to_owned());
     }
@@ -286,7 +293,7 @@ pub(crate) fn check_replicas(context: &Context, replicas: &[BrokerId], factor: O
 }
 
 /// Whether a new partition has somebody to lead it on these brokers.
-pub(crate) fn check_can_begin(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), Refused> {
+pub(crate) fn check_can_begin(context: &Context, partition: i32, replicas: &[BrokerId]) -> Result<(), AskRefusal> {
     let can_lead = |id: &BrokerId| context.image.brokers.get(id).is_some_and(|broker| broker.alive && !broker.draining);
     if replicas.iter().any(can_lead) {
         return Ok(());
@@ -295,7 +302,7 @@ pub(crate) fn check_can_begin(context: &Context, partition: i32, replicas: &[Bro
         "All brokers specified in the manual partition assignment for partition {partition} are fenced or in controlled \
          shutdown."
     );
-    Err(Refused { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message })
+    Err(AskRefusal { code: ErrorCode::INVALID_REPLICA_ASSIGNMENT, message })
 }
 
 fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
@@ -316,7 +323,7 @@ fn success(context: &Context, topic: &NewTopic) -> CreatableTopicResult {
     }
 }
 
-fn refusal(refused: &Refused) -> CreatableTopicResult {
+fn refusal(refused: &AskRefusal) -> CreatableTopicResult {
     CreatableTopicResult {
         error_code: refused.code,
         error_message: Some(refused.message.as_str().into()),

@@ -7,7 +7,7 @@ use ottla_wire::m20_delete_topics::{
 };
 use ottla_wire::{ErrorCode, Uuid};
 
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::handle::once::once;
 use crate::reply::Reply;
@@ -39,7 +39,7 @@ async fn delete(
         DeletableTopicResult { name: wanted.name.clone(), topic_id: wanted.topic_id, ..Default::default() };
     let deleted = async {
         if repeated {
-            return Err(Refused::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
+            return Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, "Duplicate topic name."));
         }
         let may_all = context.sees_cluster(Operation::Delete);
         let may_see = |name: &str| match may_all || context.may_topic(Operation::Describe, name) {
@@ -50,14 +50,14 @@ async fn delete(
             may_see(name)?; // before it is looked up
         }
         let topic = match &wanted.name {
-            Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(Refused::unknown_topic),
+            Some(name) if wanted.topic_id.is_nil() => context.image.topic(name).ok_or_else(AskRefusal::unknown_topic),
             Some(_) => {
-                Err(Refused::new(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id."))
+                Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, "You may not specify both topic name and topic id."))
             }
             None if wanted.topic_id.is_nil() => {
-                Err(Refused::new(ErrorCode::INVALID_REQUEST, "Neither topic name nor id were specified."))
+                Err(AskRefusal::new(ErrorCode::INVALID_REQUEST, "Neither topic name nor id were specified."))
             }
-            None => context.image.topics.get(&wanted.topic_id).ok_or_else(Refused::unknown_topic_id),
+            None => context.image.topics.get(&wanted.topic_id).ok_or_else(AskRefusal::unknown_topic_id),
         }?;
         may_see(&topic.name)?;
         let topic_id = topic.id;
@@ -76,6 +76,6 @@ async fn delete(
     result
 }
 
-fn denied() -> Refused {
-    Refused::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed.")
+fn denied() -> AskRefusal {
+    AskRefusal::new(ErrorCode::TOPIC_AUTHORIZATION_FAILED, "Topic authorization failed.")
 }

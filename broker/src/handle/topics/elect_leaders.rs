@@ -10,7 +10,7 @@ use futures::future::join_all;
 use ottla_wire::ErrorCode;
 use ottla_wire::m43_elect_leaders::{ElectLeadersRequest, ElectLeadersResponse, ElectionResult, ReplicaElectionResult};
 
-use crate::ask::{Ask, Refused};
+use crate::ask::{Ask, AskRefusal};
 use crate::handle::context::{Context, Deadline};
 use crate::image::{Assignment, ClusterImage, Topic};
 use crate::reply::Reply;
@@ -74,46 +74,46 @@ async fn elect(
     let topic = context.image.topic(name);
     let judge = |partition: i32| match topic {
         Some(topic) => is_possible(context, topic, partition, election),
-        None => Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("No such topic as {name}"))),
+        None => Err(AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("No such topic as {name}"))),
     };
-    let mut results: BTreeMap<i32, Result<(), Refused>> = partitions.iter().map(|p| (*p, judge(*p))).collect();
+    let mut results: BTreeMap<i32, Result<(), AskRefusal>> = partitions.iter().map(|p| (*p, judge(*p))).collect();
     let possible: Vec<i32> = results.iter().filter(|(_, result)| result.is_ok()).map(|(p, _)| *p).collect();
     if let (Some(topic), false) = (topic, possible.is_empty()) {
         let (topic_id, partitions) = (topic.id, possible.clone());
         let elected = context.ask(deadline, |answer| Ask::ElectPreferred { topic_id, partitions, answer }).await;
         results.extend(possible.into_iter().map(|partition| (partition, elected.clone())));
     }
-    let result = |(partition_id, result): (i32, Result<(), Refused>)| {
-        let (error_code, error_message) = Refused::to_wire(result.err());
+    let result = |(partition_id, result): (i32, Result<(), AskRefusal>)| {
+        let (error_code, error_message) = AskRefusal::to_wire(result.err());
         ElectionResult { partition_id, error_code, error_message }
     };
     ReplicaElectionResult { topic: name.into(), partition_result: results.into_iter().map(result).collect() }
 }
 
 /// Whether the election would give the partition another leader.
-fn is_possible(context: &Context, topic: &Topic, partition: i32, election: i8) -> Result<(), Refused> {
+fn is_possible(context: &Context, topic: &Topic, partition: i32, election: i8) -> Result<(), AskRefusal> {
     let entry = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
     let Some(entry) = entry else {
         let message = format!("No such partition as {}-{partition}", topic.name);
-        return Err(Refused::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message));
+        return Err(AskRefusal::new(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, message));
     };
     match election {
         UNCLEAN if entry.leader.is_some() => Err(not_needed()),
         UNCLEAN => {
             let message = "Eligible topic partition leaders are not available.";
-            Err(Refused::new(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE, message))
+            Err(AskRefusal::new(ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE, message))
         }
         _ if entry.is_led_by_preferred() => Err(not_needed()),
         _ if !can_lead(context, entry) => {
             let message = "The preferred leader was not available.";
-            Err(Refused::new(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE, message))
+            Err(AskRefusal::new(ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE, message))
         }
         _ => Ok(()),
     }
 }
 
-fn not_needed() -> Refused {
-    Refused::new(ErrorCode::ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
+fn not_needed() -> AskRefusal {
+    AskRefusal::new(ErrorCode::ELECTION_NOT_NEEDED, "Leader election not needed for topic partition.")
 }
 
 fn can_lead(context: &Context, entry: &Assignment) -> bool {

@@ -17,7 +17,7 @@ use super::{code, producer};
 use crate::handle::context::Context;
 use crate::handle::request::ADD_PARTITIONS_OF_BROKERS;
 use crate::reply::Reply;
-use crate::transactions::verifier::{Kind, Verification, VerifyError};
+use crate::transactions::verifier::{Verification, VerificationKind, VerifyError};
 
 /// Answers when the partitions are written down.
 pub(crate) fn handle(context: &Context, request: AddPartitionsToTxnRequest) -> Reply {
@@ -92,7 +92,7 @@ fn verification(transaction: &AddPartitionsToTxnTransaction) -> Verification {
         transactional_id: (&*transaction.transactional_id).into(),
         producer: producer(transaction.producer_id, transaction.producer_epoch),
         partitions: partitions(&transaction.topics).collect(),
-        kind: if transaction.verify_only { Kind::Verify } else { Kind::Add },
+        kind: if transaction.verify_only { VerificationKind::Verify } else { VerificationKind::Add },
     }
 }
 

@@ -8,7 +8,7 @@ use ottla_wire::m61_describe_producers::{
     DescribeProducersTopicResult, ProducerState,
 };
 
-use crate::ask::Refused;
+use crate::ask::AskRefusal;
 use crate::handle::context::Context;
 use crate::replica::partition::transactions::ActiveProducer;
 use crate::reply::Reply;
@@ -21,7 +21,7 @@ pub(crate) fn handle(context: &Context, request: DescribeProducersRequest) -> Re
             .image
             .topic(&topic.name)
             .is_none()
-            .then(Refused::unknown_topic)
+            .then(AskRefusal::unknown_topic)
             .filter(|_| !matches!(known, Err(NotServed::Denied)));
         let partitions = topic.partition_indexes.iter().map(|number| {
             let partition = known.and_then(|topic| context.handler.replicas.get(topic, *number));

@@ -17,7 +17,7 @@ use crate::handle::errors::{group_error, group_result};
 use crate::image::CONSUMER_OFFSETS;
 use crate::replica::partition::AppendError;
 use crate::reply::Reply;
-use crate::transactions::verifier::{Kind, Verification, VerifyError};
+use crate::transactions::verifier::{Verification, VerificationKind, VerifyError};
 
 /// The version from which on clients know TRANSACTION_ABORTABLE.
 const ABORTABLE_FROM: i16 = 4;
@@ -64,7 +64,7 @@ pub(crate) fn handle(context: &Context, request: TxnOffsetCommitRequest) -> Repl
                     transactional_id: (&*request.transactional_id).into(),
                     producer: producer(whose.id, whose.epoch),
                     partitions: vec![TopicPartition { topic: CONSUMER_OFFSETS.into(), partition }],
-                    kind: if adds { Kind::Add } else { Kind::Verify },
+                    kind: if adds { VerificationKind::Add } else { VerificationKind::Verify },
                 };
                 handler.verifier.verify(verification).await.map_err(|error| unverified(error, version))?;
             }

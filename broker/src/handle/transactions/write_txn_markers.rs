@@ -15,7 +15,7 @@ use crate::env;
 use crate::handle::context::Context;
 use crate::replica::partition::transactions::TransactionEnd;
 use crate::reply::Reply;
-use crate::transactions::ends::{EndError, Written};
+use crate::transactions::ends::{EndError, WrittenMarker};
 
 /// How long markers may take to be committed. Kafka's default for `request.timeout.ms` of brokers.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Appends all, and answers when all are committed.
 pub(crate) fn handle(context: &Context, request: WriteTxnMarkersRequest) -> Reply {
     let is_denied = !context.sees_cluster(Operation::Alter) && !context.may_cluster(Operation::ClusterAction);
-    let mut all: Vec<Result<Written, EndError>> = Vec::new();
+    let mut all: Vec<Result<WrittenMarker, EndError>> = Vec::new();
     let mut response = WriteTxnMarkersResponse::default();
     for marker in request.markers {
         let outcome = if marker.transaction_result { ControlRecordType::Commit } else { ControlRecordType::Abort };

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::Span;
 
-use super::round::{self, Asked, FETCH_VERSION, Meaning, Resting};
+use super::round::{self, FETCH_VERSION, Meaning, PartitionFetch, Resting};
 use super::{FetcherId, LIMITS, MovesRate, Silent, Work};
 use crate::dialer::Dialer;
 use crate::env::{self, Instant, Workers};
@@ -45,14 +45,14 @@ pub(super) struct Fetcher {
     moves_rate: MovesRate,
     todo: watch::Receiver<Work>,
     silent: Silent,
-    standing: Standing,
+    standing: LeaderContact,
     /// Since when there has been no connection to it; none while there is one.
     unreached_since: Option<Instant>,
 }
 
 /// What this fetcher has reported about its leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum LeaderContact {
     Heard,
     /// It broke the connection or is a little late.
     InDoubt,
@@ -79,7 +79,7 @@ impl Fetcher {
             moves_rate,
             todo,
             silent,
-            standing: Standing::Heard,
+            standing: LeaderContact::Heard,
             unreached_since: None,
         }
     }
@@ -94,7 +94,7 @@ impl Fetcher {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     tracing::debug!(%error, "failed to fetch: trying again");
-                    self.stands(self.standing.max(Standing::InDoubt));
+                    self.stands(self.standing.max(LeaderContact::InDoubt));
                     if env::now() > began + longest {
                         pause = FIRST_PAUSE;
                     }
@@ -154,7 +154,7 @@ impl Fetcher {
                 return Ok(());
             };
             let response = response?;
-            self.stands(Standing::Heard);
+            self.stands(LeaderContact::Heard);
             if let Some(reserved) = reserved {
                 reserved.pass(round::slow_bytes(&asked, &response));
             }
@@ -174,14 +174,14 @@ impl Fetcher {
         let mut leader = pin!(leader);
         loop {
             let (next, after) = match self.standing {
-                Standing::Heard => (Standing::InDoubt, SOON),
-                Standing::InDoubt | Standing::Missed => (Standing::Missed, GRACE),
+                LeaderContact::Heard => (LeaderContact::InDoubt, SOON),
+                LeaderContact::InDoubt | LeaderContact::Missed => (LeaderContact::Missed, GRACE),
             };
             tokio::select! {
                 biased;
                 given = &mut leader => return Some(given),
                 () = news(&mut self.todo, work) => return None,
-                () = env::sleep_until(due + after), if self.standing != Standing::Missed => {
+                () = env::sleep_until(due + after), if self.standing != LeaderContact::Missed => {
                     if env::now() > due + after + STALL { due = env::now() } else { self.stands(next) }
                 }
             }
@@ -195,15 +195,15 @@ impl Fetcher {
     }
 
     /// Says how the leader stands.
-    fn stands(&mut self, standing: Standing) {
+    fn stands(&mut self, standing: LeaderContact) {
         if std::mem::replace(&mut self.standing, standing) != standing {
             tracing::debug!(?standing, "an answer of a leader is overdue, or has come");
         }
         match standing {
             // Also what is not new: one that was aborted under this id may have had a last word.
-            Standing::Heard => self.silent.heard(self.id),
-            Standing::InDoubt => self.silent.silent(self.id, false),
-            Standing::Missed => self.silent.silent(self.id, true),
+            LeaderContact::Heard => self.silent.heard(self.id),
+            LeaderContact::InDoubt => self.silent.silent(self.id, false),
+            LeaderContact::Missed => self.silent.silent(self.id, true),
         }
     }
 }
@@ -237,7 +237,12 @@ impl Rounds {
 
     /// What to ask for now, with so much room for what is copied slowly (none: there is no rate), of which the rest is
     /// left; and whether anything is left out for want of room. What cannot be asked for yet rests.
-    fn ask(&mut self, now: env::Instant, throttled: Throttled, room: &mut Option<usize>) -> (Vec<Asked>, bool) {
+    fn ask(
+        &mut self,
+        now: env::Instant,
+        throttled: Throttled,
+        room: &mut Option<usize>,
+    ) -> (Vec<PartitionFetch>, bool) {
         let (mut asked, mut lacks_room) = (Vec::with_capacity(self.order.len()), false);
         for key in &self.order {
             let Some((partition, epoch)) = self.partitions.get(key) else { continue };
@@ -258,13 +263,13 @@ impl Rounds {
                 },
                 _ => None,
             };
-            asked.push(Asked { key: *key, next, room });
+            asked.push(PartitionFetch { key: *key, next, room });
         }
         (asked, lacks_room)
     }
 
-    fn with_partitions(&self, asked: Vec<Asked>) -> HashMap<TopicIdPartition, (Arc<Partition>, NextFetch)> {
-        let found = asked.into_iter().filter_map(|Asked { key, next, .. }| {
+    fn with_partitions(&self, asked: Vec<PartitionFetch>) -> HashMap<TopicIdPartition, (Arc<Partition>, NextFetch)> {
+        let found = asked.into_iter().filter_map(|PartitionFetch { key, next, .. }| {
             let (partition, _) = self.partitions.get(&key)?;
             Some((key, (partition.clone(), next)))
         });

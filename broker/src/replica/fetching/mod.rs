@@ -23,14 +23,14 @@ use self::fetcher::Fetcher;
 use super::checkpoints::Checkpoints;
 use super::partition::{Busy, Partition};
 use super::throttle::Throttle;
-use crate::dialer::{Dialer, Limits};
+use crate::dialer::{CallLimits, Dialer};
 use crate::env::{self, Instant, Workers};
 use crate::image::{BrokerId, ClusterImage, LeaderEpoch, Me, Route};
 
 /// For connections to leaders. A broker that does not answer for Kafka's default of `replica.socket.timeout.ms` is
 /// asked again.
-const LIMITS: Limits =
-    Limits { connect: Duration::from_secs(30), request: REPLICA_SOCKET_TIMEOUT, max_response: 256 << 20 };
+const LIMITS: CallLimits =
+    CallLimits { connect: Duration::from_secs(30), request: REPLICA_SOCKET_TIMEOUT, max_response: 256 << 20 };
 
 /// The fetchers of this broker: `num.replica.fetchers` for each leader.
 pub struct Fetchers {

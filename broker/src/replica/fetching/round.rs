@@ -21,7 +21,7 @@ const FIRST_REST: Duration = Duration::from_millis(10);
 
 /// What is asked for in one fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct PartitionFetch {
     /// Which partition.
     pub key: TopicIdPartition,
     /// Where the follower continues.
@@ -32,9 +32,9 @@ pub struct Asked {
 
 /// A fetch for all of `asked`, in this order: who comes first is served first. While there is nothing new, the leader
 /// waits for `longest_wait` with its answer.
-pub fn request(me: Me, asked: &[Asked], settings: &BrokerSettings, longest_wait: Duration) -> FetchRequest {
+pub fn request(me: Me, asked: &[PartitionFetch], settings: &BrokerSettings, longest_wait: Duration) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for Asked { key: TopicIdPartition { topic_id, partition }, next, room } in asked {
+    for PartitionFetch { key: TopicIdPartition { topic_id, partition }, next, room } in asked {
         if topics.last().is_none_or(|last| last.topic_id != *topic_id) {
             topics.push(FetchTopic { topic_id: *topic_id, ..Default::default() });
         }
@@ -79,7 +79,7 @@ pub fn room_for(next: &NextFetch, most: i32, left: &mut usize) -> Option<usize> 
 }
 
 /// Bytes of what is copied slowly in an answer to `asked`.
-pub fn slow_bytes(asked: &[Asked], response: &FetchResponse) -> usize {
+pub fn slow_bytes(asked: &[PartitionFetch], response: &FetchResponse) -> usize {
     let slow: HashSet<TopicIdPartition> =
         asked.iter().filter(|asked| asked.room.is_some()).map(|asked| asked.key).collect();
     let answers = response.responses.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p)));
@@ -205,8 +205,8 @@ mod tests {
             told_high_watermark: 8,
         };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let asked: Vec<Asked> = [(a, 0), (a, 3), (b, 0)]
-            .map(|(id, number)| Asked { key: TopicIdPartition::new(id, number), next, room: None })
+        let asked: Vec<PartitionFetch> = [(a, 0), (a, 3), (b, 0)]
+            .map(|(id, number)| PartitionFetch { key: TopicIdPartition::new(id, number), next, room: None })
             .into();
         let request = request(me, &asked, &BrokerSettings::default(), Duration::from_micros(7_001));
         assert_eq!((request.replica_state.replica_id, request.replica_state.replica_epoch), (2, 77));
@@ -248,7 +248,8 @@ mod tests {
         };
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let asked = [((a, 0), Some(7)), ((a, 1), None), ((b, 0), Some(7)), ((b, 1), Some(7))];
-        let asked = asked.map(|((id, number), room)| Asked { key: TopicIdPartition::new(id, number), next, room });
+        let asked =
+            asked.map(|((id, number), room)| PartitionFetch { key: TopicIdPartition::new(id, number), next, room });
         let partition = |partition_index, len| PartitionData {
             partition_index,
             records: Some(Bytes::from(vec![0; len]).into()),

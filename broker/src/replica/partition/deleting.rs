@@ -5,7 +5,7 @@
 //! next, and no restart of any of them brings it back: Kafka's brokers checkpoint a log's start up to a minute later.
 
 use super::role::Role;
-use super::{Partition, State};
+use super::{Partition, PartitionState};
 use crate::env::{self, Instant};
 use crate::image::LeaderEpoch;
 use crate::replica::not_served::NotServed;
@@ -95,7 +95,7 @@ impl Partition {
     }
 
     /// After anything that it rests on has changed: positions, the ISR, the log's start.
-    pub(super) fn advance_low_watermark(&self, state: &State) {
+    pub(super) fn advance_low_watermark(&self, state: &PartitionState) {
         if let Role::Leader(leadership) = &state.role {
             self.low_watermark.advance(leadership.low_watermark(state.deleted_to()));
         }
@@ -181,7 +181,7 @@ mod tests {
         let asked = partition.next_fetch(LeaderEpoch(0)).unwrap();
         let records = batch(b'x', 10).stamp(0, 0, None).slices().map(|slice| slice.to_vec()).concat().into();
         partition.append_from_leader(&asked, &Copied { records, high_watermark: 1, log_start: 1 }).unwrap();
-        assert_eq!((partition.standing().log_start, partition.next_fetch(LeaderEpoch(0)).unwrap().log_start), (1, 0));
+        assert_eq!((partition.status().log_start, partition.next_fetch(LeaderEpoch(0)).unwrap().log_start), (1, 0));
         partition.keeps_log_start(1);
         assert_eq!(partition.next_fetch(LeaderEpoch(0)).unwrap().log_start, 1);
     }
@@ -195,8 +195,8 @@ mod tests {
             partition.append_verified(&batch(b'x', 10), false, None).unwrap(); // acks=1
         }
         let places = || {
-            let standing = partition.standing();
-            (standing.log_start, partition.high_watermark.get(), standing.log_end)
+            let status = partition.status();
+            (status.log_start, partition.high_watermark.get(), status.log_end)
         };
         assert_eq!(places(), (0, 0, 3));
         fixture.recover(1, 2);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::leadership::Surroundings;
-use super::{Found, Partition};
+use super::{Partition, StoredReplica};
 use crate::image::{Assignment, BrokerId, Incarnation, IsrMember, LeaderEpoch, Me, PartitionEpoch, Topic};
 use crate::metrics::Metrics;
 use crate::replica::proposal::Proposal;
@@ -81,7 +81,7 @@ fn opened(data: &Path, config: &[(&str, &str)]) -> (Partition, Arc<TopicSettings
     };
     let (dir, hint) = (data.join("t-0"), RecoveryHint::default());
     let (log, _) = Log::open(&dir, LogConfig::default(), hint, &Files::new(1, 1 << 10), 0).unwrap();
-    let found = Found { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
+    let found = StoredReplica { log, high_watermark: 0, proposal: Proposal::open(&dir).unwrap() };
     let metrics = Metrics::new().topics.of("t");
     (Partition::new(&topic, 0, ME, found, metrics, mpsc::channel(1).0), settings)
 }

@@ -11,7 +11,7 @@ use ottla_log::LogError;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::role::Role;
-use super::{Busy, Partition, State};
+use super::{Busy, Partition, PartitionState};
 use crate::env;
 use crate::image::{BrokerId, LeaderEpoch};
 use crate::replica::checkpoints::Checkpoints;
@@ -269,7 +269,7 @@ impl Partition {
     }
 
     /// The watermarks follow a log that was cut.
-    pub(super) fn set_back(&self, state: &mut State) {
+    pub(super) fn set_back(&self, state: &mut PartitionState) {
         let log_end = state.log.log_end();
         // What was due was flushed or is gone: else the next records would seem due.
         state.flush_due = state.flush_due.min(log_end);
@@ -283,22 +283,22 @@ impl Partition {
     }
 
     /// The partition's lock, if this broker follows in this epoch.
-    fn following(&self, leader_epoch: LeaderEpoch) -> Option<MutexGuard<'_, State>> {
+    fn following(&self, leader_epoch: LeaderEpoch) -> Option<MutexGuard<'_, PartitionState>> {
         Some(self.state.lock()).filter(|state| is_following(state, leader_epoch))
     }
 
     /// The same, if its log still ends where it did when it asked: an answer that comes too late or twice changes
     /// nothing.
-    fn still_asking(&self, asked: &NextFetch) -> Option<MutexGuard<'_, State>> {
+    fn still_asking(&self, asked: &NextFetch) -> Option<MutexGuard<'_, PartitionState>> {
         self.following(asked.leader_epoch).filter(|state| state.log.log_end() == asked.offset)
     }
 }
 
-fn is_following(state: &State, leader_epoch: LeaderEpoch) -> bool {
+fn is_following(state: &PartitionState, leader_epoch: LeaderEpoch) -> bool {
     matches!(&state.role, Role::Follower(following) if following.leader_epoch == leader_epoch)
 }
 
-fn follows_in(state: &State) -> Option<(BrokerId, LeaderEpoch)> {
+fn follows_in(state: &PartitionState) -> Option<(BrokerId, LeaderEpoch)> {
     match &state.role {
         Role::Follower(following) => Some((following.leader, following.leader_epoch)),
         Role::Bystander | Role::Leader(_) | Role::Offline => None,
@@ -335,7 +335,7 @@ fn leave_other_epochs(batches: &[Stamped], asked: &NextFetch) -> Option<(usize, 
 }
 
 /// Where a log parts from its leader's, whose `epoch` ends at `end_offset`.
-fn where_to_cut(state: &State, epoch: LeaderEpoch, end_offset: i64) -> i64 {
+fn where_to_cut(state: &PartitionState, epoch: LeaderEpoch, end_offset: i64) -> i64 {
     let log_end = state.log.log_end();
     let own_end = state.end_of_epoch(epoch).map_or(log_end, |(_, end)| end);
     end_offset.min(own_end).max(0)

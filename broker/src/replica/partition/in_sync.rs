@@ -2,7 +2,7 @@
 
 use super::reading::ReadFrom;
 use super::role::Role;
-use super::{Partition, State};
+use super::{Partition, PartitionState};
 use crate::env;
 use crate::image::{Assignment, IsrMember};
 
@@ -16,7 +16,7 @@ pub struct IsrChange {
 
 impl Partition {
     /// A follower asks for what comes at an offset: so it has everything before, from where its log begins.
-    pub(super) fn note_fetch(&self, state: &mut State, member: IsrMember, from: &ReadFrom, again: bool) {
+    pub(super) fn note_fetch(&self, state: &mut PartitionState, member: IsrMember, from: &ReadFrom, again: bool) {
         let IsrMember { broker, incarnation } = member;
         let log_end = state.log.log_end();
         let log_start = state.deleted_to();
@@ -52,13 +52,13 @@ impl Partition {
     /// threads.
     pub fn propose_isr(&self) -> Option<IsrChange> {
         let mut guard = self.unless_busy()?;
-        let look = self.look(&guard);
+        let snapshot = self.leader_snapshot(&guard);
         let state = &mut *guard;
         let Role::Leader(leadership) = &mut state.role else { return None };
         let next = match leadership.adopt_orphan() {
             Some(orphan) => orphan,
             None => {
-                let next = leadership.isr_change(&look)?;
+                let next = leadership.isr_change(&snapshot)?;
                 if let Err(error) = state.proposal.keep(&next) {
                     self.note_disk_error(state, &error);
                     return None;

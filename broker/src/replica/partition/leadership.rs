@@ -79,7 +79,7 @@ struct Pace {
 
 /// The moment at which the followers are looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct LeaderSnapshot {
     /// Now.
     pub now: Instant,
     /// The leader's log end.
@@ -264,32 +264,34 @@ impl Leadership {
     }
 
     /// Whether as many in-sync members as acks=all needs are there and keep up.
-    pub fn has_enough_in_sync(&self, look: &Look) -> bool {
+    pub fn has_enough_in_sync(&self, snapshot: &LeaderSnapshot) -> bool {
         let keeps_up = |member: &&IsrMember| {
             member.broker == self.me.id
                 || (!self.surroundings.dead.contains(&member.broker)
-                    && self.behind_for(member, look) <= self.surroundings.max_lag)
+                    && self.behind_for(member, snapshot) <= self.surroundings.max_lag)
         };
-        self.committed.isr.iter().filter(keeps_up).count() >= self.committed.floor(look.min_in_sync)
+        self.committed.isr.iter().filter(keeps_up).count() >= self.committed.floor(snapshot.min_in_sync)
     }
 
     /// Since when a member has not been at the log end; an entry of other content than what fetches never was.
-    fn behind_for(&self, member: &IsrMember, look: &Look) -> Duration {
+    fn behind_for(&self, member: &IsrMember, snapshot: &LeaderSnapshot) -> Duration {
         let position = self.positions.get(&member.broker).filter(|p| p.incarnation == member.incarnation);
-        if position.is_some_and(|position| position.fetched_to >= look.log_end) {
+        if position.is_some_and(|position| position.fetched_to >= snapshot.log_end) {
             return Duration::ZERO;
         }
         let pace = position.and_then(|_| self.paces.get(&member.broker));
-        look.now.duration_since(pace.and_then(|pace| pace.caught_up).unwrap_or(self.began))
+        snapshot.now.duration_since(pace.and_then(|pace| pace.caught_up).unwrap_or(self.began))
     }
 
     /// The next change of the ISR, if one is due: members that lag behind leave, replicas that have caught up join. One
     /// at a time; see `Assignment::shrink` and `Assignment::expand`.
-    pub fn isr_change(&self, look: &Look) -> Option<Assignment> {
-        let leader = self.as_leader(look.high_watermark, look.log_start);
+    pub fn isr_change(&self, snapshot: &LeaderSnapshot) -> Option<Assignment> {
+        let leader = self.as_leader(snapshot.high_watermark, snapshot.log_start);
         let shrunk = self.committed.isr.iter().find_map(|member| {
-            let behind_for = self.behind_for(member, look);
-            self.committed.shrink(&leader, member.broker, behind_for, self.surroundings.max_lag, look.min_in_sync).ok()
+            let behind_for = self.behind_for(member, snapshot);
+            self.committed
+                .shrink(&leader, member.broker, behind_for, self.surroundings.max_lag, snapshot.min_in_sync)
+                .ok()
         });
         shrunk.or_else(|| self.positions.keys().find_map(|broker| self.with(*broker, &leader)))
     }
@@ -421,8 +423,8 @@ mod tests {
         (Leadership::new(me, assignment(isr), surroundings, 10, now), now)
     }
 
-    fn look(now: Instant, log_end: i64, high_watermark: i64) -> Look {
-        Look { now, log_end, high_watermark, log_start: 0, min_in_sync: 2 }
+    fn snapshot(now: Instant, log_end: i64, high_watermark: i64) -> LeaderSnapshot {
+        LeaderSnapshot { now, log_end, high_watermark, log_start: 0, min_in_sync: 2 }
     }
 
     fn isr(change: Option<Assignment>) -> Option<Vec<i32>> {
@@ -446,17 +448,21 @@ mod tests {
         let three = [member(0, 1), member(1, 1), member(2, 1)];
         let (mut leader, began) = leader(&three);
         let at = |seconds| began + Duration::from_secs(seconds);
-        assert_eq!(isr(leader.isr_change(&look(at(30), 20, 10))), None, "nobody has fetched, but the epoch is young");
-        assert_eq!(isr(leader.isr_change(&look(at(31), 20, 10))), Some(vec![0, 2]), "one at a time");
+        assert_eq!(
+            isr(leader.isr_change(&snapshot(at(30), 20, 10))),
+            None,
+            "nobody has fetched, but the epoch is young"
+        );
+        assert_eq!(isr(leader.isr_change(&snapshot(at(31), 20, 10))), Some(vec![0, 2]), "one at a time");
 
         leader.fetched(BrokerId(1), Incarnation(1), 20, 20, at(31));
         leader.fetched(BrokerId(2), Incarnation(1), 15, 20, at(31));
-        assert_eq!(isr(leader.isr_change(&look(at(32), 20, 15))), Some(vec![0, 1]), "2 fetches, and lags behind");
+        assert_eq!(isr(leader.isr_change(&snapshot(at(32), 20, 15))), Some(vec![0, 1]), "2 fetches, and lags behind");
         // 2 never sees the log end, but at 40 it asks from where the log ended at 31.
         leader.fetched(BrokerId(2), Incarnation(1), 20, 30, at(40));
-        assert_eq!(isr(leader.isr_change(&look(at(61), 30, 20))), None);
-        assert_eq!(isr(leader.isr_change(&look(at(62), 30, 20))), Some(vec![0, 2]));
-        assert_eq!(isr(leader.isr_change(&look(at(62), 20, 20))), None, "an idle partition has no laggards");
+        assert_eq!(isr(leader.isr_change(&snapshot(at(61), 30, 20))), None);
+        assert_eq!(isr(leader.isr_change(&snapshot(at(62), 30, 20))), Some(vec![0, 2]));
+        assert_eq!(isr(leader.isr_change(&snapshot(at(62), 20, 20))), None, "an idle partition has no laggards");
     }
 
     #[test]
@@ -502,10 +508,10 @@ mod tests {
             leader.fetched(BrokerId(2), Incarnation(8), offset, 20, now);
             assert_eq!(leader.may_join(BrokerId(2), high_watermark, 0), joins, "{offset} of {high_watermark}");
         }
-        let next = leader.isr_change(&look(now, 20, 15)).unwrap();
+        let next = leader.isr_change(&snapshot(now, 20, 15)).unwrap();
         assert_eq!(next.isr, [member(0, 1), member(1, 1), member(2, 8)]);
         leader.set_surroundings(Surroundings { draining: vec![BrokerId(2)], dead: vec![], max_lag: LAG });
-        assert_eq!(leader.isr_change(&look(now, 20, 15)), None);
+        assert_eq!(leader.isr_change(&snapshot(now, 20, 15)), None);
     }
 
     #[test]
@@ -514,9 +520,9 @@ mod tests {
         leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
         leader.fetched(BrokerId(2), Incarnation(1), 15, 20, now);
         assert_eq!(leader.high_watermark(10, 20, 2), 20);
-        leader.propose(leader.isr_change(&look(now, 20, 12)).unwrap());
+        leader.propose(leader.isr_change(&snapshot(now, 20, 12)).unwrap());
         assert_eq!(leader.high_watermark(12, 20, 2), 15, "who may be in is waited for");
-        assert_eq!(leader.isr_change(&look(now, 20, 15)), None, "one at a time");
+        assert_eq!(leader.isr_change(&snapshot(now, 20, 15)), None, "one at a time");
 
         let mut others = assignment(&[member(0, 1), member(1, 1)]);
         leader.learn(&others);
@@ -530,12 +536,12 @@ mod tests {
     fn dead_members_and_laggards_are_not_enough_for_acks_all() {
         let (mut leader, now) = leader(&[member(0, 1), member(1, 1)]);
         leader.fetched(BrokerId(1), Incarnation(1), 20, 20, now);
-        assert!(leader.has_enough_in_sync(&look(now, 25, 20)));
-        assert!(!leader.has_enough_in_sync(&look(now + LAG + LAG, 25, 20)), "it lags");
-        assert!(leader.has_enough_in_sync(&look(now + LAG + LAG, 20, 20)), "there is nothing to fetch");
+        assert!(leader.has_enough_in_sync(&snapshot(now, 25, 20)));
+        assert!(!leader.has_enough_in_sync(&snapshot(now + LAG + LAG, 25, 20)), "it lags");
+        assert!(leader.has_enough_in_sync(&snapshot(now + LAG + LAG, 20, 20)), "there is nothing to fetch");
         leader.set_surroundings(Surroundings { dead: vec![BrokerId(1)], draining: vec![], max_lag: LAG });
-        assert!(!leader.has_enough_in_sync(&look(now, 20, 20)));
-        assert_eq!(leader.isr_change(&look(now + LAG + LAG, 25, 20)), None, "but it stays: the floor");
+        assert!(!leader.has_enough_in_sync(&snapshot(now, 20, 20)));
+        assert_eq!(leader.isr_change(&snapshot(now + LAG + LAG, 25, 20)), None, "but it stays: the floor");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ottla_wire::{Chunk, FileSlice, SentFile};
 use parking_lot::MutexGuard;
 
 use super::role::Role;
-use super::{Appended, Partition, State, check_epoch};
+use super::{Appended, Partition, PartitionState, check_epoch};
 use crate::image::{BrokerId, Incarnation, IsrMember, LeaderEpoch};
 use crate::replica::not_served::NotServed;
 use crate::watermark::Watermark;
@@ -51,7 +51,7 @@ pub enum Reader {
 
 /// An offset to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum OffsetSpec {
     /// The first that can be read.
     Earliest,
     /// The end of what the reader may see.
@@ -213,7 +213,7 @@ impl From<ottla_log::ReadError> for ReadError {
 
 /// An offset that was looked up.
 #[derive(Debug)]
-pub enum Found {
+pub enum FoundOffset {
     /// There it is.
     At(FoundRecord),
     /// It is that of a record, which must be searched for.
@@ -347,7 +347,11 @@ impl Partition {
 
     /// The partition's lock, if this broker may answer `reader`: as the leader, or as a follower that a consumer came
     /// to.
-    fn readable(&self, believed_epoch: LeaderEpoch, reader: Reader) -> Result<MutexGuard<'_, State>, NotServed> {
+    fn readable(
+        &self,
+        believed_epoch: LeaderEpoch,
+        reader: Reader,
+    ) -> Result<MutexGuard<'_, PartitionState>, NotServed> {
         if let Reader::Roaming(_) = reader {
             let state = self.state.lock();
             if let Role::Follower(following) = &state.role {
@@ -387,7 +391,12 @@ impl Partition {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn find(&self, wanted: Wanted, bound: Bound, believed_epoch: LeaderEpoch) -> Result<Found, ReadError> {
+    pub fn find(
+        &self,
+        wanted: OffsetSpec,
+        bound: Bound,
+        believed_epoch: LeaderEpoch,
+    ) -> Result<FoundOffset, ReadError> {
         let state = self.leading(believed_epoch)?;
         let up_to = self.bound(bound).get();
         let high_watermark = self.high_watermark.get();
@@ -395,14 +404,16 @@ impl Partition {
         let unsettled = matches!(&state.role, Role::Leader(leadership) if high_watermark < leadership.epoch_start());
         let end = |offset| FoundRecord { offset, timestamp: -1, leader_epoch: state.epoch_at(offset).0 };
         let search = match wanted {
-            Wanted::Nothing => return Ok(Found::At(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 })),
-            Wanted::Latest if unsettled => return Err(ReadError::NotAvailable),
-            Wanted::Latest => return Ok(Found::At(end(up_to))),
-            Wanted::Earliest => return Ok(Found::At(end(state.log.log_start()))),
-            Wanted::MaxTimestamp => state.log.search(ottla_log::SearchTarget::Latest),
-            Wanted::Timestamp(timestamp) => state.log.search(ottla_log::SearchTarget::FirstAt(timestamp)),
+            OffsetSpec::Nothing => {
+                return Ok(FoundOffset::At(FoundRecord { offset: -1, timestamp: -1, leader_epoch: -1 }));
+            }
+            OffsetSpec::Latest if unsettled => return Err(ReadError::NotAvailable),
+            OffsetSpec::Latest => return Ok(FoundOffset::At(end(up_to))),
+            OffsetSpec::Earliest => return Ok(FoundOffset::At(end(state.log.log_start()))),
+            OffsetSpec::MaxTimestamp => state.log.search(ottla_log::SearchTarget::Latest),
+            OffsetSpec::Timestamp(timestamp) => state.log.search(ottla_log::SearchTarget::FirstAt(timestamp)),
         };
-        Ok(Found::Somewhere(RecordSearch { search, up_to, unsettled }))
+        Ok(FoundOffset::Somewhere(RecordSearch { search, up_to, unsettled }))
     }
 
     /// What a reader with this bound waits for.
@@ -415,7 +426,11 @@ impl Partition {
 
     /// Finds the batches: the segment under the lock under which the reader's leader epoch was checked, the place in it
     /// outside, where the disk may keep us waiting. A log that is cut meanwhile follows another leader.
-    fn locate(&self, state: MutexGuard<'_, State>, mut bounds: ReadBounds) -> Result<Option<LogSlice>, ReadError> {
+    fn locate(
+        &self,
+        state: MutexGuard<'_, PartitionState>,
+        mut bounds: ReadBounds,
+    ) -> Result<Option<LogSlice>, ReadError> {
         let mut window = state.log.window(bounds)?;
         drop(state);
         while let Some(looked_at) = window {

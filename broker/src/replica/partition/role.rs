@@ -9,7 +9,7 @@ use ottla_rules::assignment::Age;
 
 use super::following::Following;
 use super::leadership::{Leadership, Surroundings};
-use super::{Partition, State};
+use super::{Partition, PartitionState};
 use crate::env;
 use crate::image::{Assignment, IsrMember, LeaderEpoch};
 use crate::replica::rules::log_config;
@@ -118,7 +118,7 @@ impl Partition {
     /// Learns the settings and what is new in the assignment; whether the role stays what it is.
     fn stays(
         &self,
-        state: &mut State,
+        state: &mut PartitionState,
         assignment: &Assignment,
         settings: &Arc<TopicSettings>,
         surroundings: &Surroundings,
@@ -142,13 +142,13 @@ impl Partition {
 
     /// Whether there is anything to do about an assignment: not about one that is shown late, or by an API server that
     /// was set back, nor when the replica can have no role any more.
-    fn is_news(state: &State, assignment: &Assignment) -> bool {
+    fn is_news(state: &PartitionState, assignment: &Assignment) -> bool {
         let is_over = state.retired || matches!(state.role, Role::Offline);
         !is_over && assignment.epochs().age(state.acted_on) == Age::Newer
     }
 
     /// Whether the role stays what it is: then it has learnt what is new in the assignment.
-    fn goes_on(&self, state: &mut State, assignment: &Assignment) -> bool {
+    fn goes_on(&self, state: &mut PartitionState, assignment: &Assignment) -> bool {
         let (leads, in_sync) = (self.is_to_lead(assignment), self.is_in_sync(assignment));
         let added = assignment.adding.contains(&self.me.id);
         match &mut state.role {
@@ -177,7 +177,12 @@ impl Partition {
         assignment.may_lead(self.me.id, self.me.incarnation, None)
     }
 
-    fn begin_role(&self, state: &mut State, assignment: &Assignment, around: Surroundings) -> Result<Role, LogError> {
+    fn begin_role(
+        &self,
+        state: &mut PartitionState,
+        assignment: &Assignment,
+        around: Surroundings,
+    ) -> Result<Role, LogError> {
         if assignment.leader_epoch > state.acted_on.leader {
             // Before anything is done in it: a broker that has acted in an epoch must never follow or lead in an older
             // one again, not even when its process restarts and is shown only an older copy.
@@ -190,7 +195,12 @@ impl Partition {
         }
     }
 
-    fn lead(&self, state: &mut State, assignment: &Assignment, surroundings: Surroundings) -> Result<Role, LogError> {
+    fn lead(
+        &self,
+        state: &mut PartitionState,
+        assignment: &Assignment,
+        surroundings: Surroundings,
+    ) -> Result<Role, LogError> {
         if let Some(log_start) = assignment.log_start {
             self.delete_before(state, log_start)?;
         }
@@ -218,7 +228,7 @@ impl Partition {
     /// Deletes what every in-sync replica had deleted before a recovery election, in which this log was the longest.
     /// The assignment asks for that until another replica has joined the ISR: a restart before the next checkpoint
     /// brings the records back.
-    fn delete_before(&self, state: &mut State, log_start: i64) -> Result<(), LogError> {
+    fn delete_before(&self, state: &mut PartitionState, log_start: i64) -> Result<(), LogError> {
         let log_end = state.log.log_end();
         if log_start > log_end {
             tracing::warn!(
@@ -243,7 +253,7 @@ impl Partition {
         Ok(())
     }
 
-    fn follow(&self, state: &mut State, assignment: &Assignment) -> DiskResult<Role> {
+    fn follow(&self, state: &mut PartitionState, assignment: &Assignment) -> DiskResult<Role> {
         let Some(leader) = assignment.leader.filter(|leader| *leader != self.me.id) else { return Ok(Role::Bystander) };
         state.log.forget_epochs_without_records()?;
         // The first fetch acknowledges what this broker has written as leader, too, or has found after a restart.
@@ -269,10 +279,10 @@ mod tests {
         let fixture = Fixture::new(&[]);
         let busy = fixture.partition.state.lock();
         let (began, looks) = (env::now(), 1_000);
-        assert!((0..looks).all(|_| fixture.partition.standing_unless_busy().is_none()));
+        assert!((0..looks).all(|_| fixture.partition.status_unless_busy().is_none()));
         assert!(began.elapsed() < LOOK * looks / 2, "{looks} looks took {:?}", began.elapsed());
         drop(busy);
-        assert!(fixture.partition.standing_unless_busy().is_some());
+        assert!(fixture.partition.status_unless_busy().is_some());
     }
 
     #[test]

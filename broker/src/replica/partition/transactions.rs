@@ -5,7 +5,7 @@ use ottla_log::VerificationGuard;
 use ottla_log::producers::Producer;
 use parking_lot::MutexGuard;
 
-use super::{AppendError, Appended, Partition, State};
+use super::{AppendError, Appended, Partition, PartitionState};
 use crate::env;
 use crate::image::LeaderEpoch;
 use crate::replica::not_served::NotServed;
@@ -107,7 +107,7 @@ impl Partition {
         self.append_end(self.leading_since(since_epoch)?, end)
     }
 
-    fn append_end(&self, state: MutexGuard<'_, State>, end: TransactionEnd) -> Result<Appended, AppendError> {
+    fn append_end(&self, state: MutexGuard<'_, PartitionState>, end: TransactionEnd) -> Result<Appended, AppendError> {
         let TransactionEnd { producer_id, producer_epoch, marker, transaction_version } = end;
         state.log.producers().check_marker(producer_id, producer_epoch, marker, transaction_version)?;
         let now_ms = env::wall_clock_ms();
@@ -138,7 +138,7 @@ mod tests {
 
     use super::super::fixtures::{Fixture, batch, member};
     use super::super::following::Copied;
-    use super::super::reading::{Bound, Found, Read, ReadFrom, Reader, Wanted};
+    use super::super::reading::{Bound, FoundOffset, OffsetSpec, Read, ReadFrom, Reader};
     use super::*;
     use crate::image::IsrMember;
 
@@ -190,9 +190,9 @@ mod tests {
     }
 
     fn latest(partition: &Partition, bound: Bound) -> i64 {
-        match partition.find(Wanted::Latest, bound, LeaderEpoch::NONE).unwrap() {
-            Found::At(record) => record.offset,
-            Found::Somewhere(search) => panic!("{search:?}"),
+        match partition.find(OffsetSpec::Latest, bound, LeaderEpoch::NONE).unwrap() {
+            FoundOffset::At(record) => record.offset,
+            FoundOffset::Somewhere(search) => panic!("{search:?}"),
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!((latest(partition, Bound::HighWatermark), latest(partition, Bound::LastStable)), (3, 1));
         assert_eq!(
             read(partition, 0, 1 << 20, Reader::Roaming(Bound::HighWatermark)).len(),
-            partition.standing().size as usize
+            partition.status().size as usize
         );
         let first = read(partition, 0, 1 << 20, COMMITTED_ONLY);
         assert_eq!((first.high_watermark, first.last_stable), (3, 1));
@@ -289,7 +289,7 @@ mod tests {
         append(partition, &batch(b'x', 10)).unwrap();
         replicate(partition, 2);
         assert_eq!(partition.delete_records(2).unwrap(), 2);
-        assert_eq!((partition.standing().log_start, partition.last_stable.get()), (2, 2));
+        assert_eq!((partition.status().log_start, partition.last_stable.get()), (2, 2));
         end(partition, 7, ControlRecordType::Abort).unwrap();
         replicate(partition, 4);
         assert_eq!(partition.last_stable.get(), 4);

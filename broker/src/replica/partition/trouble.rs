@@ -3,11 +3,11 @@
 use ottla_log::{DiskError, LogError};
 
 use super::role::Role;
-use super::{Partition, State};
+use super::{Partition, PartitionState};
 use crate::replica::checkpoints::Positions;
 
 impl Partition {
-    pub(super) fn note_append_error(&self, state: &mut State, error: &ottla_log::LogAppendError) {
+    pub(super) fn note_append_error(&self, state: &mut PartitionState, error: &ottla_log::LogAppendError) {
         match error {
             ottla_log::LogAppendError::NoRoom(error) => self.note_disk_error(state, error),
             ottla_log::LogAppendError::OutOfOrder { .. } => {}
@@ -22,7 +22,7 @@ impl Partition {
     }
 
     /// Want of room is no reason to go offline: there may be room again.
-    pub(super) fn note_disk_error(&self, state: &mut State, error: &DiskError) {
+    pub(super) fn note_disk_error(&self, state: &mut PartitionState, error: &DiskError) {
         if !error.lacks_room() {
             self.fail(state, error);
         } else if !std::mem::replace(&mut state.full, true) {
@@ -34,14 +34,14 @@ impl Partition {
 
     /// Nobody knows what is on the device, and another try would not show it. The directory is disowned before anything
     /// else happens.
-    pub(super) fn fail(&self, state: &mut State, error: &DiskError) {
+    pub(super) fn fail(&self, state: &mut PartitionState, error: &DiskError) {
         let _span = self.span().entered();
         state.log.fail();
         self.take_offline(state, error);
     }
 
     /// The log is neither what it was nor what it should be.
-    pub(super) fn note_half_cut(&self, state: &mut State, error: &LogError) {
+    pub(super) fn note_half_cut(&self, state: &mut PartitionState, error: &LogError) {
         if let LogError::Disk(error) = error {
             self.note_disk_error(state, error);
         }
@@ -64,7 +64,7 @@ impl Partition {
         Some(known)
     }
 
-    pub(super) fn note_room(&self, state: &mut State) {
+    pub(super) fn note_room(&self, state: &mut PartitionState) {
         if std::mem::take(&mut state.full) {
             // Not an error, but an operator who read that there is no room has to read when there is again, also on
             // a laptop, which shows no lower level.
@@ -73,7 +73,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn take_offline(&self, state: &mut State, error: &dyn std::error::Error) {
+    pub(super) fn take_offline(&self, state: &mut PartitionState, error: &dyn std::error::Error) {
         let _span = self.span().entered();
         tracing::error!(%error, "partition taken offline");
         state.role = Role::Offline;
@@ -81,7 +81,7 @@ impl Partition {
     }
 }
 
-fn is_torn_in(state: &State) -> bool {
+fn is_torn_in(state: &PartitionState) -> bool {
     matches!(state.role, Role::Offline) && state.full && !state.retired
 }
 

@@ -15,13 +15,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::leadership::Leadership;
 use super::role::Role;
-use super::{Busy, Extent, Partition, State};
+use super::{Busy, Extent, Partition, PartitionState};
 use crate::env::Instant;
 use crate::replica::checkpoints::{Checkpoints, Positions};
 
 /// What metrics and DescribeLogDirs say of a partition.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct PartitionStatus {
     /// This broker leads it.
     pub leads: bool,
     /// Its disk or its files failed.
@@ -68,7 +68,7 @@ impl Partition {
     }
 
     /// Whether so much is not on the device yet that the topic's `flush.messages` asks for a flush.
-    pub(super) fn must_flush(&self, state: &State) -> bool {
+    pub(super) fn must_flush(&self, state: &PartitionState) -> bool {
         let unflushed = state.log.log_end() - self.durable.get();
         state.settings.flush_messages.is_some_and(|most| unflushed.unsigned_abs() >= most)
     }
@@ -131,7 +131,7 @@ impl Partition {
     }
 
     /// Too many files were open to run a flush: nothing was asked of the device, so that it can be tried again.
-    fn put_off(&self, state: &mut State, error: &DiskError) {
+    fn put_off(&self, state: &mut PartitionState, error: &DiskError) {
         state.log.put_off();
         state.flush_put_off = true;
         self.note_disk_error(state, error);
@@ -246,7 +246,7 @@ impl Partition {
         self.positions_in(&self.state.lock())
     }
 
-    pub(super) fn positions_in(&self, state: &State) -> Positions {
+    pub(super) fn positions_in(&self, state: &PartitionState) -> Positions {
         Positions {
             recovery_point: state.log.recovery_point(),
             log_start: state.log.log_start(),
@@ -256,25 +256,26 @@ impl Partition {
     }
 
     /// What metrics and DescribeLogDirs say of it.
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> PartitionStatus {
         self.standing_in(&self.state.lock())
     }
 
     /// The same; `None` while the partition is busy.
-    pub fn standing_unless_busy(&self) -> Option<Standing> {
+    pub fn status_unless_busy(&self) -> Option<PartitionStatus> {
         self.unless_busy().map(|state| self.standing_in(&state))
     }
 
-    fn standing_in(&self, state: &State) -> Standing {
+    fn standing_in(&self, state: &PartitionState) -> PartitionStatus {
         let leadership = match &state.role {
             Role::Leader(leadership) => Some(leadership),
             Role::Bystander | Role::Follower(_) | Role::Offline => None,
         };
-        Standing {
+        PartitionStatus {
             leads: leadership.is_some(),
             offline: matches!(state.role, Role::Offline),
             under_replicated: leadership.is_some_and(Leadership::is_under_replicated),
-            under_min_isr: leadership.is_some_and(|leadership| !leadership.has_enough_in_sync(&self.look(state))),
+            under_min_isr: leadership
+                .is_some_and(|leadership| !leadership.has_enough_in_sync(&self.leader_snapshot(state))),
             size: state.log.size(),
             log_start: state.log.log_start(),
             log_end: state.log.log_end(),
@@ -301,7 +302,7 @@ impl Partition {
         self.unless_busy().ok_or(Busy).map(|state| self.retire_in(state))
     }
 
-    pub(super) fn retire_in(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn retire_in(&self, mut state: MutexGuard<'_, PartitionState>) {
         state.role = Role::Bystander;
         state.retired = true;
         drop(state);

@@ -17,33 +17,33 @@ use ottla_wire::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::dialer::{Dialer, Limits};
+use crate::dialer::{CallLimits, Dialer};
 use crate::image::{BrokerId, ImageReceiver};
 use crate::share_state::wire::{Of, StateMessage};
 
 /// The most requests that wait for one broker. One that has so many has stopped answering.
 const MOST_WAITING: usize = 10_000;
 /// For its connections. An answer may take longer than a coordinator waits for its records to be committed.
-const LIMITS: Limits =
-    Limits { connect: Duration::from_secs(5), request: Duration::from_secs(30), max_response: 64 << 20 };
+const LIMITS: CallLimits =
+    CallLimits { connect: Duration::from_secs(5), request: Duration::from_secs(30), max_response: 64 << 20 };
 
 /// The share coordinators of one other broker.
 pub(super) struct Node {
     dialer: Dialer,
     id: BrokerId,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<Vec<UnsentRequest>>,
     /// Somebody waits.
     wake: Notify,
 }
 
 /// A request that was not sent yet. One that nobody waits for any more is not sent.
-struct Waiting {
+struct UnsentRequest {
     of: SharePartition,
     request: Request,
     answer: oneshot::Sender<StateReply>,
 }
 
-impl Waiting {
+impl UnsentRequest {
     fn refuse(self) {
         let refused = self.request.refused(StateError::CoordinatorNotAvailable);
         // Nobody may be left to hear it.
@@ -52,7 +52,7 @@ impl Waiting {
 }
 
 /// Requests that go together, by topic and partition.
-type Round = BTreeMap<TopicIdPartition, Waiting>;
+type Round = BTreeMap<TopicIdPartition, UnsentRequest>;
 
 struct Open {
     connection: Connection,
@@ -74,14 +74,14 @@ impl Node {
         if waiting.len() >= MOST_WAITING {
             return None;
         }
-        waiting.push(Waiting { of, request, answer });
+        waiting.push(UnsentRequest { of, request, answer });
         drop(waiting);
         self.wake.notify_one();
         Some(answered)
     }
 
     /// What is to be sent next: what goes together, and of one partition no two in one request.
-    fn take(&self) -> Vec<Vec<Waiting>> {
+    fn take(&self) -> Vec<Vec<UnsentRequest>> {
         let taken = std::mem::take(&mut *self.waiting.lock());
         let mut together: HashMap<(GroupId, Discriminant<Request>), Vec<Round>> = HashMap::new();
         for waiting in taken.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
@@ -122,13 +122,13 @@ impl Node {
                     open = self.connect(&images).await.inspect_err(|error| self.warn(error)).ok();
                 }
                 let Some(connected) = &mut open else {
-                    round.into_iter().for_each(Waiting::refuse);
+                    round.into_iter().for_each(UnsentRequest::refuse);
                     continue;
                 };
                 if let Err((error, round)) = connected.exchange(round).await {
                     self.warn(&error);
                     open = None;
-                    round.into_iter().for_each(Waiting::refuse);
+                    round.into_iter().for_each(UnsentRequest::refuse);
                 }
             }
         }
@@ -148,7 +148,7 @@ impl Node {
 
 impl Open {
     /// Sends one request, and hands out what is answered; what is not answered comes back.
-    async fn exchange(&mut self, round: Vec<Waiting>) -> Result<(), (ClientError, Vec<Waiting>)> {
+    async fn exchange(&mut self, round: Vec<UnsentRequest>) -> Result<(), (ClientError, Vec<UnsentRequest>)> {
         let Some(first) = round.first() else { return Ok(()) };
         let group = first.of.group.clone();
         let asked: Vec<Of<Request>> = (round.iter())

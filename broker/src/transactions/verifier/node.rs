@@ -15,30 +15,30 @@ use tokio::sync::{Notify, oneshot};
 
 use super::values::{Results, TIMEOUT, Verification, VerifyError};
 use super::wire::{self, VERSIONS};
-use crate::dialer::{Dialer, Limits};
+use crate::dialer::{CallLimits, Dialer};
 use crate::image::{BrokerId, ImageReceiver};
 
 /// The most ids that wait for one broker. One that has so many has stopped answering.
 const MOST_WAITING: usize = 10_000;
 /// For its connections.
-const LIMITS: Limits = Limits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
+const LIMITS: CallLimits = CallLimits { connect: Duration::from_secs(5), request: TIMEOUT, max_response: 64 << 20 };
 
 /// The coordinators of one other broker.
 pub(super) struct Node {
     dialer: Dialer,
     id: BrokerId,
-    waiting: Mutex<BTreeMap<TransactionalId, Waiting>>,
+    waiting: Mutex<BTreeMap<TransactionalId, UnsentVerification>>,
     /// Somebody waits.
     wake: Notify,
 }
 
 /// A verification that was not sent yet. One that nobody waits for any more is not sent.
-struct Waiting {
+struct UnsentVerification {
     verification: Verification,
     answer: oneshot::Sender<Results>,
 }
 
-impl Waiting {
+impl UnsentVerification {
     /// Answers. Nobody may be left to hear it.
     fn answer(self, results: Results) {
         let _ = self.answer.send(results);
@@ -71,7 +71,7 @@ impl Node {
         match waiting.entry(verification.transactional_id.clone()) {
             Entry::Vacant(_) if is_full => return Err(VerifyError::Full),
             Entry::Vacant(free) => {
-                free.insert(Waiting { verification, answer });
+                free.insert(UnsentVerification { verification, answer });
             }
             Entry::Occupied(mut taken) => {
                 let (old, new) = (taken.get().verification.producer, verification.producer);
@@ -83,7 +83,7 @@ impl Node {
                 } else {
                     return Err(VerifyError::Fenced);
                 };
-                taken.insert(Waiting { verification, answer }).refuse(replaced);
+                taken.insert(UnsentVerification { verification, answer }).refuse(replaced);
             }
         }
         drop(waiting);
@@ -92,7 +92,7 @@ impl Node {
     }
 
     /// What is to be sent next.
-    fn take(&self) -> Vec<Waiting> {
+    fn take(&self) -> Vec<UnsentVerification> {
         let taken = std::mem::take(&mut *self.waiting.lock());
         taken.into_values().filter(|waiting| !waiting.answer.is_closed()).collect()
     }
@@ -164,14 +164,14 @@ impl Node {
 mod tests {
     use ottla_txn::ProducerIdAndEpoch;
 
-    use super::super::values::Kind;
+    use super::super::values::VerificationKind;
     use super::*;
 
     fn verification(id: &str, producer_id: i64, producer_epoch: i16) -> Verification {
         let producer = ProducerIdAndEpoch { producer_id, producer_epoch };
         let topic = ottla_txn::TopicName::from("t");
         let partitions = [0, 1].map(|partition| ottla_txn::TopicPartition { topic: topic.clone(), partition }).into();
-        Verification { transactional_id: id.into(), producer, partitions, kind: Kind::Verify }
+        Verification { transactional_id: id.into(), producer, partitions, kind: VerificationKind::Verify }
     }
 
     fn node() -> Node {

@@ -18,12 +18,12 @@ pub struct Verification {
     /// Where to.
     pub partitions: Vec<TopicPartition>,
     /// What to ask for.
-    pub kind: Kind,
+    pub kind: VerificationKind,
 }
 
 /// What a coordinator is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum VerificationKind {
     /// Whether the client has added the partitions.
     Verify,
     /// To add the partitions: the client does not (`transaction.version` 2).

@@ -9,7 +9,7 @@ use ottla_wire::m24_add_partitions_to_txn::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::values::{Kind, Results, Verification, VerifyError};
+use super::values::{Results, Verification, VerificationKind, VerifyError};
 
 /// 5 says that the sender knows TRANSACTION_ABORTABLE.
 pub(super) const VERSIONS: RangeInclusive<i16> = 4..=5;
@@ -29,7 +29,7 @@ fn transaction(verification: &Verification) -> AddPartitionsToTxnTransaction {
         transactional_id: Str::from(&*verification.transactional_id),
         producer_id: verification.producer.producer_id,
         producer_epoch: verification.producer.producer_epoch,
-        verify_only: verification.kind == Kind::Verify,
+        verify_only: verification.kind == VerificationKind::Verify,
         topics: topics.into_iter().map(topic).collect(),
     }
 }
@@ -75,7 +75,7 @@ mod tests {
         TopicPartition { topic: TopicName::from(topic), partition }
     }
 
-    fn verification(kind: Kind) -> Verification {
+    fn verification(kind: VerificationKind) -> Verification {
         let partitions = vec![partition("b", 1), partition("a", 0), partition("b", 0)];
         let producer = ProducerIdAndEpoch { producer_id: 7, producer_epoch: 3 };
         Verification { transactional_id: TransactionalId::from("x"), producer, partitions, kind }
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_request_names_each_topic_once() {
-        for (kind, verify_only) in [(Kind::Verify, true), (Kind::Add, false)] {
+        for (kind, verify_only) in [(VerificationKind::Verify, true), (VerificationKind::Add, false)] {
             let request = request([&verification(kind)].into_iter());
             let sent = &request.transactions[0];
             assert_eq!((&*sent.transactional_id, sent.producer_id, sent.producer_epoch), ("x", 7, 3));
@@ -97,7 +97,7 @@ mod tests {
     fn partitions_get_their_own_results() {
         let (none, abortable) = (ErrorCode::NONE, ErrorCode::TRANSACTION_ABORTABLE);
         let codes = Codes::from([(("x", "b", 0), none), (("x", "b", 1), abortable), (("y", "a", 0), none)]);
-        let verification = verification(Kind::Verify);
+        let verification = verification(VerificationKind::Verify);
         let expected = [Err(VerifyError::Refused(abortable)), Err(VerifyError::NoAnswer), Ok(())];
         assert_eq!(results(&verification, none, &codes), expected);
         let refused = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;

@@ -21,7 +21,7 @@ const MAX_PARTITION_BYTES: i32 = 64 << 20;
 const MAX_BYTES: usize = 1 << 30;
 
 /// One partition of the request.
-pub(super) struct Wanted {
+pub(super) struct ResolvedPartition {
     pub(super) topic: Str,
     pub(super) topic_id: Uuid,
     pub(super) index: i32,
@@ -36,8 +36,8 @@ pub(super) struct Wanted {
 }
 
 /// What a request asks for.
-pub(super) struct Asked {
-    pub(super) partitions: Vec<Wanted>,
+pub(super) struct ResolvedFetch {
+    pub(super) partitions: Vec<ResolvedPartition>,
     pub(super) reader: Reader,
     pub(super) min_bytes: usize,
     pub(super) max_bytes: usize,
@@ -45,9 +45,9 @@ pub(super) struct Asked {
     pub(super) throttled_rate: Option<u64>,
 }
 
-impl Asked {
+impl ResolvedFetch {
     /// Asks all that `request` does.
-    pub(super) fn of(context: &Context, request: FetchRequest) -> Asked {
+    pub(super) fn of(context: &Context, request: FetchRequest) -> ResolvedFetch {
         let settings = &context.image.settings;
         let reader = reader(context, &request);
         let follows = matches!(reader, Reader::Follower { .. });
@@ -63,13 +63,14 @@ impl Asked {
             Reader::Consumer(_) | Reader::Roaming(_) => None,
         };
         let topics = request.topics.into_iter();
-        let mut partitions: Vec<Wanted> = topics.flat_map(|topic| resolve(context, topic, of_broker)).collect();
+        let mut partitions: Vec<ResolvedPartition> =
+            topics.flat_map(|topic| resolve(context, topic, of_broker)).collect();
         if let Reader::Roaming(_) = reader {
             for want in &mut partitions {
                 want.preferred = preferred(context, &request.rack_id, want);
             }
         }
-        Asked { partitions, reader, min_bytes, max_bytes, throttled_rate }
+        ResolvedFetch { partitions, reader, min_bytes, max_bytes, throttled_rate }
     }
 
     /// Whether a partition counts towards the throttled rate of this reader.
@@ -104,7 +105,7 @@ fn reader(context: &Context, request: &FetchRequest) -> Reader {
 
 /// Finds the replicas of a topic. `of_broker`: whether a follower is the broker that it says; `None` for a consumer,
 /// which needs Read.
-fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec<Wanted> {
+fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec<ResolvedPartition> {
     let known = match of_broker {
         Some(true) => context.known_topic(13, &topic.topic, topic.topic_id),
         Some(false) => Err(NotServed::Denied),
@@ -114,7 +115,7 @@ fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec
     topic
         .partitions
         .into_iter()
-        .map(|partition| Wanted {
+        .map(|partition| ResolvedPartition {
             topic: topic.topic.clone(),
             topic_id: topic.topic_id,
             index: partition.partition,
@@ -134,7 +135,7 @@ fn resolve(context: &Context, topic: FetchTopic, of_broker: Option<bool>) -> Vec
 
 /// The replica that a consumer in `rack` should ask instead of this leader, if that is another one (KIP-392): Kafka's
 /// `RackAwareReplicaSelector`.
-fn preferred(context: &Context, rack: &str, want: &Wanted) -> Option<BrokerId> {
+fn preferred(context: &Context, rack: &str, want: &ResolvedPartition) -> Option<BrokerId> {
     let image = &context.image;
     let near = |id: BrokerId| image.brokers.get(&id).is_some_and(|broker| broker.rack.as_deref() == Some(rack));
     if !image.settings.replica_selector_by_rack || rack.is_empty() || near(context.handler.id) {

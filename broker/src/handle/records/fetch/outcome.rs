@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
-use super::asked::{Asked, Wanted};
+use super::asked::{ResolvedFetch, ResolvedPartition};
 use crate::env;
 use crate::replica::partition::reading::{COPIED, Read, ReadError, Reader, Rest};
 use crate::replica::throttle::Throttle;
@@ -22,15 +22,15 @@ const RESPONSE_BYTES: usize = 17;
 const PARTITION_BYTES: usize = 57;
 
 /// The result of one read of all partitions.
-pub(super) struct Outcome {
+pub(super) struct FetchOutcome {
     /// In the order of the request.
-    pub(super) looks: Vec<Look>,
+    pub(super) results: Vec<LogReadResult>,
     /// Of this answer's throttled part.
     pub(super) allowance: Allowance,
 }
 
 /// The result of one read of a partition.
-pub(super) struct Look {
+pub(super) struct LogReadResult {
     pub(super) found: Result<Read, ReadError>,
     /// What had disturbed the reader's bound (a follower's is the high watermark) and the log end before that.
     disturbances: [u64; 2],
@@ -40,27 +40,33 @@ pub(super) struct Look {
 
 /// Reads in the order of the request. The first partition that has something gives at least one batch, however large
 /// (KIP-74), unless it is throttled and there is no room for that.
-pub(super) fn read(asked: &Asked, throttle: &Arc<Mutex<Throttle>>) -> Outcome {
+pub(super) fn read(asked: &ResolvedFetch, throttle: &Arc<Mutex<Throttle>>) -> FetchOutcome {
     let mut allowance = Allowance::take(throttle, asked.throttled_rate);
-    let mut looks = Vec::with_capacity(asked.partitions.len());
+    let mut results = Vec::with_capacity(asked.partitions.len());
     let (mut bytes, mut may_copy) = (0, env::most_copied(MAX_COPIED));
     for want in &asked.partitions {
-        let look = look(asked, want, bytes, may_copy, &mut allowance);
-        if let Ok(read) = &look.found {
+        let result = read_partition(asked, want, bytes, may_copy, &mut allowance);
+        if let Ok(read) = &result.found {
             bytes += read.len();
             may_copy -= read.copied();
         }
-        looks.push(look);
+        results.push(result);
     }
     allowance.give_back();
-    Outcome { looks, allowance }
+    FetchOutcome { results, allowance }
 }
 
 /// Reads one partition, after `bytes` of those before it; copies at most `may_copy`.
-fn look(asked: &Asked, want: &Wanted, bytes: usize, may_copy: usize, allowance: &mut Allowance) -> Look {
+fn read_partition(
+    asked: &ResolvedFetch,
+    want: &ResolvedPartition,
+    bytes: usize,
+    may_copy: usize,
+    allowance: &mut Allowance,
+) -> LogReadResult {
     let partition = match &want.partition {
         Ok(partition) => partition,
-        Err(error) => return Look { found: Err((*error).into()), disturbances: [0; 2], throttled: false },
+        Err(error) => return LogReadResult { found: Err((*error).into()), disturbances: [0; 2], throttled: false },
     };
     let disturbances = [partition.bound(asked.bound()).disturbances(), partition.log_end.disturbances()];
     let throttled = asked.is_throttled(partition);
@@ -75,14 +81,14 @@ fn look(asked: &Asked, want: &Wanted, bytes: usize, may_copy: usize, allowance: 
     if let (true, Ok(read)) = (throttled, &found) {
         allowance.use_up(read.len(), want.from.offset < read.log_end);
     }
-    Look { found, disturbances, throttled }
+    LogReadResult { found, disturbances, throttled }
 }
 
-impl Outcome {
+impl FetchOutcome {
     /// Whether there is enough to send, or something that must be sent at once.
-    pub(super) fn is_complete(&self, asked: &Asked) -> bool {
+    pub(super) fn is_complete(&self, asked: &ResolvedFetch) -> bool {
         let follows = matches!(asked.reader, Reader::Follower { .. });
-        let is_news = |(want, look): (&Wanted, &Look)| match &look.found {
+        let is_news = |(want, result): (&ResolvedPartition, &LogReadResult)| match &result.found {
             Ok(read) => {
                 read.diverging.is_some()
                     || want.preferred.is_some()
@@ -91,18 +97,18 @@ impl Outcome {
             }
             Err(_) => true,
         };
-        self.has_enough(asked) || self.looks.is_empty() || asked.partitions.iter().zip(&self.looks).any(is_news)
+        self.has_enough(asked) || self.results.is_empty() || asked.partitions.iter().zip(&self.results).any(is_news)
     }
 
     /// Whether there are `min_bytes`, sent or not: as Kafka's `DelayedFetch` counts, of each partition at most what is
     /// asked of it; and what lies in more than one segment is enough.
-    fn has_enough(&self, asked: &Asked) -> bool {
+    fn has_enough(&self, asked: &ResolvedFetch) -> bool {
         let mut available = 0;
-        for (want, look) in asked.partitions.iter().zip(&self.looks) {
-            let Ok(read) = &look.found else { continue };
+        for (want, result) in asked.partitions.iter().zip(&self.results) {
+            let Ok(read) = &result.found else { continue };
             available += match read.rest {
                 // That is not a matter of waiting for more records.
-                _ if look.throttled => read.len(),
+                _ if result.throttled => read.len(),
                 Rest::Nothing => read.len(),
                 Rest::InSegment => read.len().max(want.max_bytes),
                 Rest::InLaterSegments => return true,
@@ -113,10 +119,11 @@ impl Outcome {
 
     /// What the fetch waits for on each partition: its bound moves, or its role changes; for a follower, new records
     /// and a higher high watermark.
-    pub(super) fn waits(&self, asked: &Asked) -> Vec<Reached> {
-        let mut waits = Vec::with_capacity(2 * self.looks.len());
+    pub(super) fn waits(&self, asked: &ResolvedFetch) -> Vec<Reached> {
+        let mut waits = Vec::with_capacity(2 * self.results.len());
         let bound = asked.bound();
-        for (want, Look { found, disturbances: [of_bound, of_log_end], .. }) in asked.partitions.iter().zip(&self.looks)
+        for (want, LogReadResult { found, disturbances: [of_bound, of_log_end], .. }) in
+            asked.partitions.iter().zip(&self.results)
         {
             let (Ok(partition), Ok(read)) = (&want.partition, found) else { continue };
             waits.push(partition.bound(bound).reached_since(*of_bound, read.bound(bound) + 1));
@@ -135,7 +142,7 @@ impl Outcome {
     /// About how many bytes an answer has: its records, and what is written beside those of each partition. Partitions
     /// without records don't count, because a session has no news of them.
     pub(super) fn answer_bytes(&self) -> usize {
-        let found = self.looks.iter().filter_map(|look| look.found.as_ref().ok());
+        let found = self.results.iter().filter_map(|result| result.found.as_ref().ok());
         found.filter(|read| !read.is_empty()).map(|read| read.len() + PARTITION_BYTES).sum::<usize>() + RESPONSE_BYTES
     }
 }

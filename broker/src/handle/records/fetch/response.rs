@@ -3,8 +3,8 @@
 use ottla_wire::m01_fetch::{AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_wire::{ErrorCode, Records};
 
-use super::asked::{Asked, Wanted};
-use super::outcome::Outcome;
+use super::asked::{ResolvedFetch, ResolvedPartition};
+use super::outcome::FetchOutcome;
 use crate::handle::context::Context;
 use crate::handle::leader_hint::LeaderHint;
 use crate::replica::partition::reading::{Bound, Read, ReadError, Reader};
@@ -13,10 +13,10 @@ use crate::replica::partition::reading::{Bound, Read, ReadError, Reader};
 const NOBODY: i32 = -1;
 
 /// Kafka's answer to what was asked. What was read of throttled partitions counts as sent.
-pub(super) fn response(context: &Context, asked: &Asked, outcome: Outcome) -> FetchResponse {
+pub(super) fn response(context: &Context, asked: &ResolvedFetch, outcome: FetchOutcome) -> FetchResponse {
     let (mut response, reader) = (FetchResponse::default(), asked.reader);
     outcome.allowance.pass();
-    for (want, look) in asked.partitions.iter().zip(outcome.looks) {
+    for (want, result) in asked.partitions.iter().zip(outcome.results) {
         let same = |last: &&mut FetchableTopicResponse| last.topic == want.topic && last.topic_id == want.topic_id;
         if response.responses.last_mut().filter(same).is_none() {
             response.responses.push(FetchableTopicResponse {
@@ -26,7 +26,7 @@ pub(super) fn response(context: &Context, asked: &Asked, outcome: Outcome) -> Fe
             });
         }
         let mut answer = PartitionData { partition_index: want.index, ..Default::default() };
-        match look.found {
+        match result.found {
             Ok(read) => {
                 if let Ok(partition) = &want.partition {
                     partition.count_sent(&read, reader);
@@ -65,7 +65,7 @@ fn code(error: &ReadError, version: i16) -> ErrorCode {
     }
 }
 
-impl Wanted {
+impl ResolvedPartition {
     fn leader(&self, context: &Context) -> Option<LeaderHint> {
         LeaderHint::of(context, context.known_topic(13, &self.topic, self.topic_id).ok()?, self.index)
     }
