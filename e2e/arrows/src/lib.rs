@@ -1,4 +1,5 @@
-//! Which module of a crate may use which: the test behind every crate's `tests/rooms.rs`.
+//! Which module of a crate may use which: the test behind every crate's `tests/rooms.rs`. Also which types have one
+//! name.
 //!
 //! A *room* is a module of the crate's root with everything below it. The table of a crate names the rooms that each
 //! room may use. A *circle* is a set of files of which each uses another so that more than two are needed to get back;
@@ -6,11 +7,13 @@
 //!
 //! - `source`: a file without comments, strings and tests, and the paths in it
 //! - `graph`: which file uses which, and the circles among them
+//! - [`names`]: which types have one name
 
 #![warn(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "a test that can not continue fails here")]
 
 mod graph;
+pub mod names;
 mod source;
 
 use std::collections::BTreeSet;
