@@ -14,7 +14,11 @@ fuzz_target!(|frame: &[u8]| {
     });
     let (again, read) = (decode(again.skip(size_of::<u32>()).collect()), Ok((header, request)));
     // A quota may be NaN, which equals nothing; its text does.
-    assert!(again == read || format!("{again:?}") == format!("{read:?}"), "{again:?} was {read:?}");
+    let is_same = match &read {
+        Ok((_, Request::AlterClientQuotas(_))) => format!("{again:?}") == format!("{read:?}"),
+        _ => again == read,
+    };
+    assert!(is_same, "{again:?} was {read:?}");
 });
 
 fn decode(frame: Bytes) -> Result<(RequestHeader, Request), RequestError> {
