@@ -3,6 +3,7 @@
 //! Tests share the cluster, a namespace each. Those that count what happens on it, or break it, have it alone; their
 //! names are the last in the alphabet, which is the order in which they are run.
 
+mod balancers;
 mod chains;
 mod chaos;
 mod deletion;
@@ -21,6 +22,7 @@ mod rolls;
 mod scale;
 mod topics;
 mod upgrades;
+mod users;
 mod volumes;
 mod write_budget;
 mod x_chaos;

@@ -1,12 +1,12 @@
-//! NetworkPolicies where something enforces them: whom a listener does not name can't connect, and brokers and the
+//! NetworkPolicies where something enforces them: a client that a listener does not name can't connect; brokers and the
 //! operator can. The cluster's own network enforces none; for this story kube-router does, on every node. It has the
 //! cluster alone, for it shuts others' pods off, too.
 
 use anyhow::{Context, Result, ensure};
-use ottla_e2e::cluster::LIMIT;
 use ottla_e2e::cluster::bed::{Bed, succeed};
 use ottla_e2e::cluster::clients::{Client, Place, pod};
 use ottla_e2e::cluster::namespace::{Namespace, cluster, topic};
+use ottla_e2e::cluster::{LIMIT, say};
 use ottla_e2e::wait::until;
 
 /// Only pods with the label may connect to the first listener; to the second everybody may. The third has TLS, so that
@@ -49,7 +49,9 @@ impl<'a> Firewall<'a> {
 
 impl Drop for Firewall<'_> {
     fn drop(&mut self) {
-        let _ = self.0.tool(&["firewall", "stop"]);
+        if let Err(error) = self.0.tool(&["firewall", "stop"]) {
+            say(&format!("the firewall stays: {error:#}"));
+        }
     }
 }
 
@@ -97,6 +99,10 @@ fn only_whom_a_listener_names_can_connect_where_policies_are_in_force() -> Resul
     let firewall = Firewall::start(&bed)?;
     reaches(&namespace, "others", &OPEN)?;
     reaches(&namespace, "clients", &NAMED)?;
+    // As the operator, whose pods have these labels in whatever namespace.
+    namespace.kubectl("label pod others app.kubernetes.io/name=ottla app.kubernetes.io/component=operator")?;
+    reaches(&namespace, "others", &PORTS)?;
+    namespace.kubectl("label pod others app.kubernetes.io/name- app.kubernetes.io/component-")?;
 
     // Brokers replicate and the operator assigns, though the listeners don't name them.
     let spec = "partitions: 3, replicationFactor: 3, config: {min.insync.replicas: \"3\"}";
