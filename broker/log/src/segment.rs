@@ -38,8 +38,8 @@ pub(crate) fn path(dir: &Path, base_offset: i64, extension: &str) -> PathBuf {
     dir.join(format!("{base_offset:020}.{extension}"))
 }
 
-/// Whether a segment that begins at `base_offset` can hold this offset: its indexes count offsets from its base, in 31
-/// bits.
+/// Whether a segment that begins at `base_offset` can hold this offset, which is not below it: its indexes count
+/// offsets from its base, in 31 bits.
 pub(crate) fn spans(base_offset: i64, offset: i64) -> bool {
     offset.saturating_sub(base_offset) <= i64::from(i32::MAX)
 }

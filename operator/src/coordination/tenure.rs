@@ -33,7 +33,7 @@ impl Tenure {
         self.since.iter().filter(|(_, (_, since))| now - *since >= after).map(|(id, _)| *id).collect()
     }
 
-    /// When the next broker will be settled; `None`: every live broker is, or `after` is `None`.
+    /// When the next broker will be settled; `None`: every broker that was seen alive is, or `after` is `None`.
     pub fn next(&self, after: Option<Duration>) -> Option<Instant> {
         let (after, looked) = (after?, self.last_look?);
         self.since.values().map(|(_, since)| *since + after).filter(|settles| *settles > looked).min()
